@@ -1,0 +1,86 @@
+"""The label map as an object: names, sides, key points and colours of the structures that a task segments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+View = Literal["axial", "sagittal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """Ordered structures and how they relate. Class index 0 is background, structure i of `structures` is class i + 1.
+
+    Attributes:
+        name: Name of the task, as in `conf/anatomy`.
+        view: Orientation of its slices.
+        structures: Names in channel order.
+        colours: "#rrggbb" of each structure.
+        mirror: Pairs (left, right) of structures or key points that change places when the image is flipped
+            left to right. A structure in no pair is its own mirror image.
+        regions: Named unions of structures, such as overall muscle = muscle tissue + fat.
+        keypoints: Names in order.
+
+    Raises:
+        ValueError: If a name is used twice, a colour is missing, or a pair or region names an unknown structure.
+    """
+
+    name: str
+    view: View
+    structures: Sequence[str]
+    colours: Mapping[str, str]
+    mirror: Sequence[Sequence[str]] = ()
+    regions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keypoints: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.view not in ("axial", "sagittal"):
+            raise ValueError(f"anatomy {self.name}: view is {self.view!r}, expected 'axial' or 'sagittal'")
+        for kind, names in (("structure", self.structures), ("key point", self.keypoints)):
+            twice = sorted({name for name in names if list(names).count(name) > 1})
+            if twice:
+                raise ValueError(f"anatomy {self.name}: {kind} listed twice: {', '.join(twice)}")
+        if set(self.colours) != set(self.structures):
+            odd = ", ".join(sorted(set(self.colours) ^ set(self.structures)))
+            raise ValueError(f"anatomy {self.name}: colours and structures must name the same things; they differ in {odd}")
+        known = {*self.structures, *self.keypoints}
+        used = {name for pair in self.mirror for name in pair} | {s for r in self.regions.values() for s in r}
+        if used - known:
+            raise ValueError(f"anatomy {self.name}: mirror or regions name unknown {', '.join(sorted(used - known))}")
+        paired = [name for pair in self.mirror for name in pair]
+        if any(len(pair) != 2 for pair in self.mirror) or len(paired) != len(set(paired)):
+            raise ValueError(f"anatomy {self.name}: mirror must be pairs, each name in one pair at most: {self.mirror}")
+
+    @property
+    def num_structures(self) -> int:
+        """Number of foreground classes."""
+        return len(self.structures)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes with background: the channels of the logits."""
+        return len(self.structures) + 1
+
+    def class_index(self, structure: str) -> int:
+        """Class index (1..n) of a structure.
+
+        Raises:
+            ValueError: If the anatomy has no such structure.
+        """
+        if structure not in self.structures:
+            raise ValueError(f"anatomy {self.name} has no structure {structure!r}; it has {', '.join(self.structures)}")
+        return list(self.structures).index(structure) + 1
+
+    @property
+    def mirrored_classes(self) -> tuple[int, ...]:
+        """For every class index, background included, the class it becomes in a left-right flipped image."""
+        return (0, *(index + 1 for index in self._mirrored(self.structures)))
+
+    @property
+    def mirrored_keypoints(self) -> tuple[int, ...]:
+        """For every key point, the key point it becomes in a left-right flipped image."""
+        return self._mirrored(self.keypoints)
+
+    def _mirrored(self, names: Sequence[str]) -> tuple[int, ...]:
+        partner = {a: b for pair in self.mirror for a, b in (pair, pair[::-1])}
+        return tuple(list(names).index(partner.get(name, name)) for name in names)

@@ -1,0 +1,31 @@
+"""What every network returns."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Prediction(NamedTuple):
+    """Outputs of a segmentation network; None or () where a network has none.
+
+    Each supervised output has a field of its own, so that a loss term names what it reads and nothing has to ask what
+    the entries of a tuple mean. Sizes h_*, w_* are those of the network's own grids.
+
+    Attributes:
+        logits: Class scores on the input grid, background first.
+        deep: Class scores of the decoder levels under deep supervision, finest first, on their own grids.
+        preliminary: Class scores of a coarse mask that a detector works on.
+        key: Class scores of an attention gate's own mask.
+        boxes: (cx, cy, w, h) in 0..1 of each structure.
+        saliency: Attention map in 0..1.
+        heatmaps: Key-point heat maps on the input grid.
+    """
+
+    logits: Float[Tensor, "b c h w"]
+    deep: tuple[Float[Tensor, "b c _ _"], ...] = ()
+    preliminary: Float[Tensor, "b c h_p w_p"] | None = None
+    key: Float[Tensor, "b c h_k w_k"] | None = None
+    boxes: Float[Tensor, "b n 4"] | None = None
+    saliency: Float[Tensor, "b 1 h_s w_s"] | None = None
+    heatmaps: Float[Tensor, "b k h w"] | None = None
