@@ -42,7 +42,9 @@ class Anatomy:
                 raise ValueError(f"anatomy {self.name}: {kind} listed twice: {', '.join(twice)}")
         if set(self.colours) != set(self.structures):
             odd = ", ".join(sorted(set(self.colours) ^ set(self.structures)))
-            raise ValueError(f"anatomy {self.name}: colours and structures must name the same things; they differ in {odd}")
+            raise ValueError(
+                f"anatomy {self.name}: colours and structures must name the same things; they differ in {odd}"
+            )
         known = {*self.structures, *self.keypoints}
         used = {name for pair in self.mirror for name in pair} | {s for r in self.regions.values() for s in r}
         if used - known:

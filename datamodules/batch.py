@@ -8,7 +8,7 @@ Axis letters, everywhere in the project:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,15 +55,15 @@ class SpineBatch:
     def __len__(self) -> int:
         return len(self.case)
 
-    def to(self, *args, **kwargs) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> "SpineBatch":
         """Moves every tensor, as `Tensor.to`; Lightning calls this."""
         return self._map(lambda tensor: tensor.to(*args, **kwargs))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "SpineBatch":
         """Pins every tensor; the DataLoader calls this."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, function) -> Self:
+    def _map(self, function) -> "SpineBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: function(value) for name, value in values.items() if isinstance(value, Tensor)})
 

@@ -1,0 +1,94 @@
+"""cases.csv and summary.json: what every table and statistic of the project is computed from."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+
+from callbacks.terminal import print_summary
+from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.segmentation import SegmentationModule
+from metrics.aggregate import patient_means, summarise
+from metrics.cases import CASE_COLUMNS, score_slice
+
+
+class CaseTable(lightning.Callback):
+    """Scores every validation and test slice on its native grid.
+
+    Validation logs `val/dice` and `val/box_iou`, means over patients. A test writes `cases.csv` (a row per slice and
+    structure) and `summary.json` into `folder` and prints the table per structure.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self._rows: list[dict[str, Any]] = []
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Forgets the rows of the last epoch."""
+        self._rows = []
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        """Scores the slices of a batch."""
+        structures = trainer.datamodule.anatomy.structures
+        for item in outputs:
+            self._rows += slice_rows(item, structures)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Logs the patient means that the best checkpoint is chosen by."""
+        cases = pd.DataFrame(self._rows)
+        for metric in ("dice", "box_iou"):
+            pl_module.log(f"val/{metric}", float(patient_means(cases, metric).mean(axis=1).mean()))
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Writes the table and, last of all, the summary: where it lies, a run is finished."""
+        assert isinstance(pl_module, SegmentationModule)
+        cases = pd.DataFrame(self._rows, columns=list(CASE_COLUMNS))
+        replace_text(self.folder / "cases.csv", cases.to_csv(index=False))
+        summary = {
+            "test": summarise(cases),
+            "train": training_summary(self.folder / "metrics.csv"),
+            "model": {"parameters": sum(parameter.numel() for parameter in pl_module.network.parameters())},
+        }
+        replace_text(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        print_summary(summary, trainer.datamodule.anatomy.structures, self.folder)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def slice_rows(item: EvaluatedSlice, structures: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of `cases.csv` for one slice."""
+    rows = score_slice(
+        true_mask=item.true_mask,
+        predicted_mask=item.predicted_mask,
+        structures=structures,
+        labelled=item.labelled,
+        spacing_mm=item.spacing_mm,
+        true_boxes=item.true_boxes,
+        mask_boxes=item.mask_boxes,
+        network_boxes=item.network_boxes,
+    )
+    who = {"case": item.case, "patient": item.patient, "level": item.level, "slice": item.slice}
+    return [{**who, **row} for row in rows]
+
+
+def training_summary(path: Path) -> dict[str, float | int] | None:
+    """Seconds, images and speed of training from metrics.csv; None where the run folder has none (task=test)."""
+    if not path.exists():
+        return None
+    epochs = pd.read_csv(path)
+    seconds, images = float(epochs["training_s"].sum()), int(epochs["num_images"].sum())
+    return {"epochs": len(epochs), "seconds": seconds, "num_images": images, "images_per_s": images / seconds}
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

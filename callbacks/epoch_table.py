@@ -1,0 +1,56 @@
+"""metrics.csv: one row per epoch, whole at every moment."""
+
+import os
+import time
+from pathlib import Path
+
+import lightning
+import pandas as pd
+
+
+class EpochTable(lightning.Callback):
+    """Writes losses, validation scores, schedule, learning rate and speed of every epoch to `folder`/metrics.csv.
+
+    The file is replaced as a whole after each epoch. A resumed run drops the rows of epochs that it trains again.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / "metrics.csv"
+        self._rows: list[dict[str, float]] = []
+        self._started = 0.0
+        self._training_s = 0.0
+        self._num_images = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keeps the rows of earlier epochs."""
+        if self.path.exists():
+            table = pd.read_csv(self.path)
+            self._rows = table[table["epoch"] < trainer.current_epoch].to_dict("records")
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts the clock."""
+        self._started = time.perf_counter()
+        self._training_s, self._num_images = 0.0, 0
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        """Counts images; the clock is read here, so that validation is not counted as training."""
+        self._num_images += len(batch)
+        self._training_s = time.perf_counter() - self._started
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Adds a row and replaces the file."""
+        scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self._rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                **scores,
+                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+                "num_images": self._num_images,
+                "training_s": self._training_s,
+                "images_per_s": self._num_images / max(self._training_s, 1e-9),
+            }
+        )
+        if trainer.is_global_zero:
+            partial = self.path.with_suffix(".partial")
+            pd.DataFrame(self._rows).to_csv(partial, index=False)
+            os.replace(partial, self.path)

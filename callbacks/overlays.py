@@ -1,0 +1,134 @@
+"""Overlay sheet: image, truth, prediction, boxes and saliency of test slices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from callbacks.loggers import log_image
+from datamodules.anatomy import Anatomy
+from lightning_modules.evaluation import EvaluatedSlice
+from metrics.overlap import count_overlap
+
+
+class Overlays(lightning.Callback):
+    """Draws test slices spread evenly from the worst to the best Dice into `folder`/overlays.png.
+
+    Args:
+        folder: Where the sheet goes.
+        num_slices: How many slices it shows, a row each.
+    """
+
+    def __init__(self, folder: str, num_slices: int = 6) -> None:
+        self.path = Path(folder) / "overlays.png"
+        self.num_slices = num_slices
+        self._slices: list[tuple[float, EvaluatedSlice]] = []
+
+    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts a new sheet."""
+        self._slices = []
+
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        """Keeps the slices that have something to show."""
+        self._slices += [(dice, item) for item in outputs if not np.isnan(dice := mean_dice(item))]
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draws the sheet and hands it to the logger."""
+        if not self._slices:
+            return
+        ranked = sorted(self._slices, key=lambda pair: pair[0])
+        chosen = np.unique(np.linspace(0, len(ranked) - 1, self.num_slices).round().astype(int))
+        figure = draw_sheet([ranked[rank] for rank in chosen], trainer.datamodule.anatomy)  # pyright: ignore[reportAttributeAccessIssue]
+        save(figure, self.path)
+        log_image(trainer, "test/overlays", self.path)
+
+
+def mean_dice(item: EvaluatedSlice) -> float:
+    """Mean Dice over the structures that are labelled and annotated on the slice; NaN where none is."""
+    present = [
+        index for index in range(1, len(item.labelled)) if item.labelled[index] and (item.true_mask == index).any()
+    ]
+    scores = [count_overlap(item.true_mask == index, item.predicted_mask == index).dice for index in present]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy) -> Figure:
+    """A row per slice, from the worst to the best; radiological view: the patient's right is on the left."""
+    panels = ["image", "truth", "prediction"]
+    if any(item.network_boxes is not None for _, item in slices):
+        panels.append("boxes: network's, true dashed")
+    if any(item.saliency is not None for _, item in slices):
+        panels.append("saliency")
+    height_mm, width_mm = (
+        side * size for side, size in zip(slices[0][1].true_mask.shape, slices[0][1].spacing_mm, strict=True)
+    )
+    panel_width = 2.6 * min(1.0, width_mm / height_mm)
+    figure = Figure(
+        figsize=(panel_width * len(panels) + 0.3, 2.6 * min(1.0, height_mm / width_mm) * len(slices) + 1.1), dpi=130
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(slices), len(panels), squeeze=False)
+    for row, (dice, item) in zip(axes, slices, strict=True):
+        for axis, panel in zip(row, panels, strict=True):
+            _draw_panel(axis, panel, item, anatomy)
+        where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
+        row[0].set_ylabel(f"{where}\nDice {dice:.3f}", fontsize=6)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        axis.set_title(panel, fontsize=8)
+    figure.legend(
+        handles=[Patch(color=anatomy.colours[name], label=name.replace("_", " ")) for name in anatomy.structures],
+        loc="lower center",
+        ncols=min(5, len(anatomy.structures)),
+        fontsize=6.5,
+        frameon=False,
+    )
+    figure.subplots_adjust(left=0.06, right=0.995, top=0.96, bottom=0.07, wspace=0.02, hspace=0.03)
+    return figure
+
+
+def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy) -> None:
+    """One picture in its true proportions."""
+    grey = item.image[0]
+    low, high = np.percentile(grey, [1, 99.5])
+    axis.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=item.spacing_mm[0] / item.spacing_mm[1])
+    axis.set(xticks=[], yticks=[])
+    if panel in ("truth", "prediction"):
+        mask = item.true_mask if panel == "truth" else item.predicted_mask
+        axis.imshow(_coloured(mask, anatomy), aspect=item.spacing_mm[0] / item.spacing_mm[1])
+    elif panel == "saliency" and item.saliency is not None:
+        shade = axis.imshow(item.saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
+        shade.set_extent(axis.images[0].get_extent())
+    elif panel.startswith("boxes") and item.network_boxes is not None:
+        for index, name in enumerate(anatomy.structures):
+            if item.labelled[index + 1]:
+                _draw_box(axis, item.true_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=True)
+                _draw_box(axis, item.network_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=False)
+
+
+def _coloured(mask: np.ndarray, anatomy: Anatomy) -> np.ndarray:
+    """Colours with opacity; background is transparent."""
+    table = np.array([(0, 0, 0, 0), *((*to_rgb(anatomy.colours[name]), 0.55) for name in anatomy.structures)])
+    return table[mask]
+
+
+def _draw_box(axis, box: np.ndarray, shape: tuple[int, ...], colour: str, *, dashed: bool) -> None:
+    """A box (cx, cy, w, h) in 0..1; pixel centres are at integers, so its edges are half a pixel off."""
+    if np.isnan(box).any():
+        return
+    height, width = shape
+    corner = ((box[0] - box[2] / 2) * width - 0.5, (box[1] - box[3] / 2) * height - 0.5)
+    style = "--" if dashed else "-"
+    axis.add_patch(
+        Rectangle(corner, box[2] * width, box[3] * height, fill=False, edgecolor=colour, linewidth=0.9, linestyle=style)
+    )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -1,0 +1,267 @@
+"""The list of cases of a cohort: what cohort.csv and keypoints.csv say, checked against the files that are there."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from datamodules.image_file import PICTURE_SUFFIXES, VOLUME_SUFFIXES
+
+log = logging.getLogger(__name__)
+
+REQUIRED = ("case", "patient", "image")
+OPTIONAL = ("label", "level", "view", "contrast", "site", "spacing", "orientation", "labelled", "series")
+SEPARATOR = ";"  # between the files, levels or structures of one cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyPoint:
+    """One row of keypoints.csv: indices along the file's own axes that become slices, columns and rows."""
+
+    structure: str
+    slice: int
+    col: float
+    row: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row of cohort.csv (or one row per channel, joined).
+
+    Attributes:
+        case: Name, used once in the cohort.
+        patient: Name of the patient; cases of one patient never part.
+        images: One file or DICOM folder per channel.
+        labels: Label files: none, one, or one per block of a DICOM series.
+        level: Spinal level, or one per block separated by ';'.
+        contrast: Contrast, as the cohort names it.
+        site: Hospital or scanner, for stratified folds.
+        spacing_mm: (row, column), for files that do not state it.
+        orientation: Sides towards which columns, then rows run, for files that do not state it.
+        series: SeriesInstanceUID, where a DICOM folder holds several.
+        labelled: Structures that the annotator of this case drew, if not those of the cohort.
+        keypoints: Rows of keypoints.csv.
+        row: Every other column.
+    """
+
+    case: str
+    patient: str
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] = ()
+    level: str = ""
+    contrast: str = ""
+    site: str = ""
+    spacing_mm: tuple[float, float] | None = None
+    orientation: str = ""
+    series: str = ""
+    labelled: tuple[str, ...] | None = None
+    keypoints: tuple[KeyPoint, ...] = ()
+    row: Mapping[str, str]
+
+
+def read_cases(root: Path, view: str) -> list[Case]:
+    """Reads cohort.csv, or pairs images/ and labels/ by name where there is none.
+
+    Raises:
+        ValueError: If the folder, a column, a cell or a file is missing, or a case is listed twice.
+    """
+    table = root / "cohort.csv"
+    if not root.is_dir():
+        raise ValueError(
+            f"{root.absolute()}: there is no such folder; looked for cohort.csv, or images/ and labels/, in it; give the folder "
+            "of your scans as cohort.root=DIR"
+        )
+    if not table.is_file():
+        return _pair_by_name(root)
+    rows = read_table(table, REQUIRED)
+    for name, group in rows.groupby("case"):
+        if len(group) > 1:
+            lines = ", ".join(str(int(index) + 2) for index in group.index)
+            raise ValueError(f"{table}: case {name!r} is listed twice, in lines {lines}; give each image a case name of its own")
+    return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.to_dict("records")]
+
+
+def read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """Reads a CSV file as text, empty cells as "".
+
+    Raises:
+        ValueError: If it is no CSV file with rows, a required column is missing, or one of its cells is empty.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no comma-separated table ({error}); save it as CSV in UTF-8") from None
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = [name for name in required if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}; needed are "
+            f"{', '.join(required)}, separated by commas"
+        )
+    if table.empty:
+        raise ValueError(f"{path}: lists nothing; add one row per image")
+    table = table.apply(lambda column: column.str.strip())
+    for name in required:
+        empty = table.index[table[name] == ""]
+        if len(empty):
+            raise ValueError(f"{path}: line {int(empty[0]) + 2} has no {name}; fill it in")
+    return table
+
+
+def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case:
+    if row.get("view") and row["view"] != view:
+        raise ValueError(
+            f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy of that view"
+        )
+    files: dict[str, tuple[Path, ...]] = {}
+    for column in ("image", "label"):
+        files[column] = tuple(root / part for part in _parts(row.get(column, "")))
+        for path in files[column]:
+            if not path.exists():
+                remedy = "leave the cell empty if nobody drew it" if column == "label" else "remove the row"
+                raise ValueError(f"{where}: the {column} file {path} is missing; correct the path in cohort.csv, or {remedy}")
+    return Case(
+        case=row["case"],
+        patient=row["patient"],
+        images=files["image"],
+        labels=files["label"],
+        level=row.get("level", ""),
+        contrast=row.get("contrast", ""),
+        site=row.get("site", ""),
+        spacing_mm=_spacing(where, row.get("spacing", "")),
+        orientation=row.get("orientation", ""),
+        series=row.get("series", ""),
+        labelled=tuple(_parts(row["labelled"])) if row.get("labelled") else None,
+        row={name: value for name, value in row.items() if name not in (*REQUIRED, *OPTIONAL)},
+    )
+
+
+def _parts(cell: str) -> list[str]:
+    return [part.strip() for part in cell.split(SEPARATOR) if part.strip()]
+
+
+def _spacing(where: str, cell: str) -> tuple[float, float] | None:
+    if not cell:
+        return None
+    try:
+        numbers = [float(part) for part in _parts(cell)]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < number < 100 for number in numbers):
+        raise ValueError(f"{where}: spacing is {cell!r}, expected mm of a pixel: 0.6875, or rows;columns as 0.7;0.6")
+    return numbers[0], numbers[-1]
+
+
+def _pair_by_name(root: Path) -> list[Case]:
+    """Cases of a folder without cohort.csv: a file in images/ and the one of the same name in labels/."""
+    images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
+    if not images:
+        raise ValueError(
+            f"{root.absolute()}: holds neither cohort.csv nor an images/ folder with images; write a cohort.csv with the columns "
+            "case, patient, image (and label), or put the files into images/ and labels/"
+        )
+    lonely = sorted(set(labels) - set(images))
+    if lonely:
+        raise ValueError(
+            f"{labels[lonely[0]]}: no image of that name in {root / 'images'}; rename it like its image, or write a cohort.csv"
+        )
+    log.warning(
+        "%s has no cohort.csv: %d images and %d labels are paired by name, each taken as a patient of its own. If one person has "
+        "several images, write a cohort.csv with the columns case, patient, image, label, or folds will leak.",
+        root,
+        len(images),
+        len(labels),
+    )
+    return [
+        Case(case=stem, patient=stem, images=(path,), labels=(labels[stem],) if stem in labels else (), row={})
+        for stem, path in images.items()
+    ]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Images of a folder by their name without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        suffix = next((s for s in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES) if path.name.lower().endswith(s)), "")
+        if path.name.startswith(".") or not (suffix or path.is_dir()):
+            continue
+        stem = path.name[: len(path.name) - len(suffix)]
+        if stem in found:
+            raise ValueError(f"{path}: {found[stem].name} has the same name; case listed twice: rename one, or write a cohort.csv")
+        found[stem] = path
+    return found
+
+
+def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """Adds the rows of keypoints.csv to their cases.
+
+    Raises:
+        ValueError: If a row names an unknown case or structure, holds no numbers, or is listed twice.
+    """
+    path = root / "keypoints.csv"
+    if not path.is_file():
+        return list(cases)
+    if not names:
+        log.info("%s is not used: the anatomy has no key points", path)
+        return list(cases)
+    rows = read_table(path, ("case", "structure", "slice", "col", "row"))
+    found: dict[str, dict[tuple[str, int], KeyPoint]] = {case.case: {} for case in cases}
+    for row in rows.to_dict("records"):
+        where = f"{path}, case {row['case']!r}, {row['structure']}"
+        if row["case"] not in found:
+            raise ValueError(f"{where}: cohort.csv has no such case; correct the name or remove the row")
+        if row["structure"] not in names:
+            raise ValueError(f"{where}: the anatomy has no such key point; it has {', '.join(names)}; correct or remove the row")
+        try:
+            point = KeyPoint(
+                structure=row["structure"], slice=int(row["slice"]), col=float(row["col"]), row=float(row["row"])
+            )
+        except ValueError:
+            raise ValueError(f"{where}: slice, col or row is no number: {row['slice']}, {row['col']}, {row['row']}") from None
+        if (point.structure, point.slice) in found[row["case"]]:
+            raise ValueError(f"{where}: is listed twice on slice {point.slice}; remove one row")
+        found[row["case"]][point.structure, point.slice] = point
+    return [replace(case, keypoints=tuple(found[case.case].values())) for case in cases]
+
+
+def join_channels(cases: Sequence[Case], channels: Sequence[str]) -> list[Case]:
+    """Joins the rows of one scan that differ in contrast into one case with these contrasts as channels.
+
+    Rows belong to one scan if patient, label, level and site are the same. The case is named after all of its rows.
+
+    Raises:
+        ValueError: If a scan lacks one of the contrasts, or has it twice.
+    """
+    joined = []
+    wanted = [case for case in cases if case.contrast in channels]
+    if not wanted:
+        found = sorted({case.contrast for case in cases})
+        raise ValueError(f"channels are {', '.join(channels)}, but the contrasts in cohort.csv are {', '.join(found)}")
+
+    def scan(case: Case) -> tuple:
+        return case.patient, [str(path) for path in case.labels], case.level, case.site
+
+    for _, group in groupby(sorted(wanted, key=scan), key=scan):
+        rows = list(group)
+        by_contrast = {case.contrast: case for case in rows}
+        names = ", ".join(f"{case.case} ({case.contrast})" for case in rows)
+        if len(by_contrast) < len(rows) or set(by_contrast) != set(channels):
+            raise ValueError(
+                f"patient {rows[0].patient!r}: expected one row for each channel of {', '.join(channels)} with the same label, "
+                f"level and site; there are {names}; add or correct rows of cohort.csv"
+            )
+        ordered = [by_contrast[name] for name in channels]
+        points = {(point.structure, point.slice): point for case in ordered for point in case.keypoints}
+        joined.append(
+            replace(
+                ordered[0],
+                case="+".join(case.case for case in ordered),
+                images=tuple(path for case in ordered for path in case.images),
+                contrast="+".join(channels),
+                keypoints=tuple(points.values()),
+            )
+        )
+    return joined

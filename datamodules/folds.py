@@ -1,0 +1,217 @@
+"""Ways to deal a cohort to folds. Each is called with the table of a store and returns a Split."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datamodules.split import IMAGE, PATIENT, Split, Unit, read_table, units_of
+
+logger = logging.getLogger(__name__)
+
+# Below this number of training units nothing can be spared for validation (PROTOCOL: last checkpoint counts as best).
+FEWEST_WITH_VALIDATION = 3
+
+
+@dataclass(frozen=True)
+class PatientFolds:
+    """Cross-validation by patient, stratified by the levels and sites of a patient.
+
+    Patients are shuffled within their stratum and dealt to the folds in turn, stratum after stratum, so that fold sizes
+    and the counts of each stratum differ by one at most. Patients without a mask train in every fold.
+
+    Attributes:
+        num_folds: Test parts that together hold every patient with masks once.
+        validation_fraction: Share of the training patients with masks that validate, in (0, 1): at least one, none when
+            fewer than three train.
+        seed: What the shuffle draws from; the order of the table does not matter.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    num_folds: int = 5
+    validation_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_settings(self.num_folds, self.validation_fraction)
+
+    def __call__(self, table: pd.DataFrame) -> Split:
+        """Deals the patients of a store's table (columns patient, has_mask, level, site).
+
+        Raises:
+            ValueError: If fewer patients have masks than there are folds.
+        """
+        order = _shuffled(_strata(table), self.seed)
+        if len(order) < self.num_folds:
+            raise ValueError(
+                f"split.num_folds is {self.num_folds}, but only {len(order)} patient(s) have masks: "
+                f"{', '.join(sorted(str(unit[0]) for unit in order)) or 'none'}; "
+                + (f"set split.num_folds to at most {len(order)}" if len(order) > 1 else "label more, or use split=all")
+            )
+        split = _deal(order, _weak(table, PATIENT, order), PATIENT, self)
+        logger.info(
+            "%d folds over %d patients with masks; %d without masks train in every fold",
+            *(self.num_folds, len(order), len(split.test_fold) - len(order)),
+        )
+        return split
+
+
+@dataclass(frozen=True)
+class ImageFolds:
+    """Cross-validation by image, as published: slices of one patient are in training and in test.
+
+    Scores under this split are too good for unseen patients; it exists to measure by how much. Its settings are those
+    of `PatientFolds`, counted in slices. Nothing is stratified, as no paper says it was.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    num_folds: int = 5
+    validation_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_settings(self.num_folds, self.validation_fraction)
+
+    def __call__(self, table: pd.DataFrame) -> Split:
+        """Deals the slices with masks of a store's table and logs how many patients straddle training and test.
+
+        Raises:
+            ValueError: If fewer slices have masks than there are folds.
+        """
+        order = _shuffled(dict.fromkeys(units_of(_masked(table), IMAGE), ()), self.seed)
+        if len(order) < self.num_folds:
+            raise ValueError(
+                f"split.num_folds is {self.num_folds}, but only {len(order)} slice(s) have masks; set split.num_folds "
+                "to at most that"
+            )
+        split = _deal(order, _weak(table, IMAGE, order), IMAGE, self)
+        for fold in range(self.num_folds):
+            num_tested = len({unit[0] for unit, test_fold in split.test_fold.items() if test_fold == fold})
+            logger.warning(
+                "image-level fold %d: %d of its %d test patients are in training or validation, too",
+                *(fold, len(split.straddling(fold)), num_tested),
+            )
+        return split
+
+
+class ExplicitFolds:
+    """Folds from a CSV file with columns fold, part (train, validation or test), patient.
+
+    Every patient with masks is named in every fold. One without masks may be left out and then trains in every fold.
+
+    Args:
+        path: The file, for example one that `Split.write` wrote.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __call__(self, table: pd.DataFrame) -> Split:
+        """Reads the file and checks it against a store's table.
+
+        Raises:
+            ValueError: If a patient is in two parts of a fold or tested in two folds, is unknown to the cohort, is left
+                out although it has masks, or is to be scored without having any; or if the file is malformed.
+        """
+        listed, _ = read_table(self.path)
+        try:
+            # By patient even if the file lists slices: those of one patient may not be in two parts.
+            split = Split.from_table(listed.loc[:, ["fold", "part", "patient"]])
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+        known, masked = set(units_of(table, PATIENT)), set(units_of(_masked(table), PATIENT))
+        scored = {unit for unit, fold in split.test_fold.items() if fold is not None}.union(*split.validation)
+        self._refuse(split.test_fold.keys() - known, "not in this cohort; correct the name or remove the rows")
+        self._refuse(masked - split.test_fold.keys(), "left out although they have masks; name them in every fold")
+        self._refuse(scored - masked, "to be validated or tested, but have no masks; move them to train")
+        weak = dict.fromkeys(known - split.test_fold.keys())
+        return Split(columns=PATIENT, test_fold={**split.test_fold, **weak}, validation=split.validation)
+
+    def _refuse(self, units: Iterable[Unit], reason: str) -> None:
+        names = sorted(str(unit[0]) for unit in units)
+        if names:
+            raise ValueError(f"{self.path}: {', '.join(names)}: {reason}")
+
+
+class AllTest:
+    """Every slice with a mask is tested, in fold 0: evaluation of a trained network on another cohort."""
+
+    def __call__(self, table: pd.DataFrame) -> Split:
+        """Puts every patient with masks of a store's table into the test part.
+
+        Raises:
+            ValueError: If no slice has a mask.
+        """
+        masked = units_of(_masked(table), PATIENT)
+        if not masked:
+            raise ValueError("split=all tests every slice with a mask, but no case of the cohort has one; add labels")
+        test_fold = dict.fromkeys(units_of(table, PATIENT)) | dict.fromkeys(masked, 0)
+        return Split(columns=PATIENT, test_fold=test_fold, validation=(frozenset(),))
+
+
+def _check_settings(num_folds: int, validation_fraction: float) -> None:
+    if num_folds < 2:
+        raise ValueError(f"split.num_folds is {num_folds}, expected at least 2; split=all tests everything in one fold")
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"split.validation_fraction is {validation_fraction}, expected a share between 0 and 1")
+
+
+def _masked(table: pd.DataFrame) -> pd.DataFrame:
+    return table.loc[table["has_mask"].to_numpy(dtype=bool)]
+
+
+def _weak(table: pd.DataFrame, columns: Sequence[str], masked: Iterable[Unit]) -> set[Unit]:
+    return set(units_of(table, columns)) - set(masked)
+
+
+def _strata(table: pd.DataFrame) -> dict[Unit, tuple[str, ...]]:
+    """Levels and sites of the slices with masks, for each patient that has any."""
+    masked = _masked(table)
+    names = [table_name for table_name in ("level", "site") if table_name in masked]
+    facts = defaultdict(set)
+    for unit, *values in zip(units_of(masked, PATIENT), *(masked[name].astype(str) for name in names), strict=True):
+        facts[unit] |= {f"{name} {value}" for name, value in zip(names, values, strict=True)}
+    return {unit: tuple(sorted(values)) for unit, values in facts.items()}
+
+
+def _shuffled(strata: Mapping[Unit, tuple[str, ...]], seed: int) -> list[Unit]:
+    """Units stratum by stratum, in random order within each; a function of the set of units and the seed alone."""
+    units = sorted(strata)
+    shuffled = [units[index] for index in np.random.default_rng(seed).permutation(len(units))]
+    return sorted(shuffled, key=lambda unit: strata[unit])
+
+
+def _deal(
+    order: Sequence[Unit], weak: Iterable[Unit], columns: tuple[str, ...], settings: PatientFolds | ImageFolds
+) -> Split:
+    """Deals units to test folds in turn and takes the validation units of each fold from its training part."""
+    test_fold: dict[Unit, int | None] = {unit: index % settings.num_folds for index, unit in enumerate(order)}
+    validation = []
+    for fold in range(settings.num_folds):
+        training = [unit for unit in order if test_fold[unit] != fold]
+        if len(training) < FEWEST_WITH_VALIDATION:
+            logger.warning(
+                "fold %d: %d %s(s) with masks to train on, too few to validate; the last checkpoint counts as best",
+                *(fold, len(training), columns[-1]),
+            )
+        rng = np.random.default_rng([settings.seed, fold])
+        validation.append(frozenset(_draw_validation(training, settings.validation_fraction, rng)))
+    return Split(columns=columns, test_fold=test_fold | dict.fromkeys(weak), validation=tuple(validation))
+
+
+def _draw_validation(training: Sequence[Unit], fraction: float, rng: np.random.Generator) -> list[Unit]:
+    """Evenly spaced units from a random start: as `training` is in order of strata, each gives its share."""
+    num_training = len(training)
+    if num_training < FEWEST_WITH_VALIDATION:
+        return []
+    count = min(max(1, round(fraction * num_training)), num_training - 1)
+    start = int(rng.integers(num_training))
+    return [training[(start + index * num_training // count) % num_training] for index in range(count)]

@@ -1,0 +1,135 @@
+"""Makes the rows of a store out of a case: z-score, resampling, and the arrays they are appended to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float16, Float32, Shaped, UInt8
+
+from datamodules.case_list import Case
+from datamodules.case_reader import CaseReader, CaseSlices
+from datamodules.geometry import SliceGrid
+
+ARRAYS = ("image", "mask", "labelled", "keypoints", "native_image", "native_mask")
+COLUMNS = (
+    "case",
+    "patient",
+    "level",
+    "slice",
+    "site",
+    "contrast",
+    "has_mask",
+    "has_keypoints",
+    "rows",
+    "columns",
+    "spacing_row_mm",
+    "spacing_column_mm",
+    "native_offset",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCase:
+    """Rows of the store that one case becomes; the first axis of every array is its slices, native pixels are flat."""
+
+    table: pd.DataFrame
+    image: Float32[np.ndarray, "s m h w"]
+    mask: UInt8[np.ndarray, "s h w"]
+    labelled: Bool[np.ndarray, "s c"]
+    keypoints: Float32[np.ndarray, "s k 2"]
+    native_image: Float16[np.ndarray, " i"]
+    native_mask: UInt8[np.ndarray, " p"]
+    digests: tuple[str, ...]
+
+
+def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCase:
+    """Reads, normalises and resamples one case.
+
+    Raises:
+        ValueError: If something is wrong with its files, naming the case, the file and the remedy.
+    """
+    records = reader.read(case)
+    slices = [(record, index) for record in records for index in range(len(record.slice_index))]
+    scaled = {id(record): z_score(record.image) for record in records}
+    native = [scaled[id(record)][:, index] for record, index in slices]
+    num_slices, (h, w) = len(slices), grid.size
+    image = [grid.resample_image(pixels, record.spacing_mm) for pixels, (record, _) in zip(native, slices, strict=True)]
+    mask = [grid.resample_mask(record.mask[index], record.spacing_mm) for record, index in slices]
+    points = [
+        grid.to_grid_points(record.keypoints[index], record.mask.shape[1:], record.spacing_mm) for record, index in slices
+    ]
+    return PreparedCase(
+        table=_table(case, slices, points),
+        # Reshaped, because a case may have no slice left.
+        image=np.array(image, np.float32).reshape(num_slices, len(case.images), h, w),
+        mask=np.array(mask, np.uint8).reshape(num_slices, h, w),
+        labelled=np.array([record.labelled for record, _ in slices], bool).reshape(num_slices, len(reader.structures) + 1),
+        keypoints=np.array(points, np.float32).reshape(num_slices, len(reader.keypoints), 2),
+        native_image=np.concatenate([np.zeros(0), *[pixels.ravel() for pixels in native]]).astype(np.float16),
+        native_mask=np.concatenate([np.zeros(0, np.uint8), *[record.mask[index].ravel() for record, index in slices]]),
+        digests=tuple(digest for record in records for digest in record.digests),
+    )
+
+
+def z_score(image: Float32[np.ndarray, "m d H W"]) -> Float32[np.ndarray, "m d H W"]:
+    """Mean 0 and standard deviation 1 of every slice and channel; an empty slice becomes 0."""
+    mean = image.mean(axis=(2, 3), keepdims=True, dtype=np.float64)
+    deviation = image.std(axis=(2, 3), keepdims=True, dtype=np.float64)
+    return ((image - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+
+
+def _table(case: Case, slices: list[tuple[CaseSlices, int]], points: list[Float32[np.ndarray, "k 2"]]) -> pd.DataFrame:
+    rows, offset = [], 0
+    for (record, index), point in zip(slices, points, strict=True):
+        height, width = record.mask.shape[1:]
+        rows.append(
+            {
+                "case": case.case,
+                "patient": case.patient,
+                "level": record.level,
+                "slice": int(record.slice_index[index]),
+                "site": case.site,
+                "contrast": case.contrast,
+                "has_mask": record.has_mask,
+                "has_keypoints": bool(np.isfinite(point).any()),
+                "rows": height,
+                "columns": width,
+                "spacing_row_mm": float(record.spacing_mm[0]),
+                "spacing_column_mm": float(record.spacing_mm[1]),
+                "native_offset": offset,
+            }
+        )
+        offset += height * width
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+class GrowingArray:
+    """An .npy file whose first axis grows while cases arrive, so that a large cohort never lies in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._shape: tuple[int, ...] | None = None
+        self._type = np.dtype(np.uint8)
+
+    def append(self, array: Shaped[np.ndarray, "..."]) -> None:
+        """Adds along the first axis; all arrays have the same type and other axes."""
+        if self._shape is None:
+            self._shape, self._type = (0, *array.shape[1:]), array.dtype
+            self._write_header()
+        assert array.shape[1:] == self._shape[1:] and array.dtype == self._type
+        self._file.write(np.ascontiguousarray(array).tobytes())
+        self._shape = (self._shape[0] + len(array), *self._shape[1:])
+
+    def close(self) -> None:
+        """Writes the final length into the header; NumPy leaves room for it there."""
+        length = self._file.tell()
+        self._file.seek(0)
+        self._write_header()
+        assert self._file.tell() <= length and self._shape is not None
+        self._file.close()
+
+    def _write_header(self) -> None:
+        shape = self._shape or (0,)
+        header = {"descr": np.lib.format.dtype_to_descr(self._type), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)

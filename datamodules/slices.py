@@ -1,0 +1,219 @@
+"""The LightningDataModule: a store of slices, a split of its patients, an augmentation, and loaders over them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datamodules.anatomy import Anatomy
+from datamodules.batch import SpineBatch, boxes_of_masks, collate
+from datamodules.cohort import Cohort
+from datamodules.folds import Split
+from datamodules.geometry import SliceGrid
+from datamodules.store import SliceStore, build_store
+
+Augmentation = Callable[[SpineBatch], SpineBatch]
+
+
+class TrainingBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (store row, seed) in an order that follows from seed and epoch alone.
+
+    The slices are one endless stream of shuffled passes; an epoch is the next `samples_per_epoch` of it. So every slice
+    is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was.
+    """
+
+    def __init__(self, indices: Sequence[int], *, batch_size: int, samples_per_epoch: int | None, seed: int) -> None:
+        self.indices = np.asarray(indices)
+        self.batch_size = batch_size
+        self.samples_per_epoch = samples_per_epoch or len(self.indices)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.samples_per_epoch // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        start = self.epoch * self.samples_per_epoch
+        stream = np.arange(start, start + self.samples_per_epoch)
+        passes = {
+            number: np.random.default_rng([self.seed, int(number)]).permutation(self.indices)
+            for number in np.unique(stream // len(self.indices))
+        }
+        rows = [int(passes[position // len(self.indices)][position % len(self.indices)]) for position in stream]
+        seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=len(rows))
+        samples = list(zip(rows, seeds.tolist(), strict=True))
+        return (samples[at : at + self.batch_size] for at in range(0, len(samples), self.batch_size))
+
+
+class SliceBatches(Dataset[SpineBatch]):
+    """Assembles a whole batch at a time from the arrays of a store.
+
+    Args:
+        store: The slices.
+        augmentation: Applied to slices one by one, or None.
+        device: Where the arrays lie: memory-mapped on the CPU, or as a whole in an accelerator's memory.
+    """
+
+    def __init__(self, store: SliceStore, augmentation: Augmentation | None = None, device: str = "cpu") -> None:
+        self.augmentation = augmentation
+        table = store.table
+        self.image = torch.from_numpy(store.image).to(device)
+        self.mask = torch.from_numpy(store.mask).to(device)
+        self.labelled = torch.from_numpy(store.labelled).to(device)
+        self.keypoints = torch.from_numpy(store.keypoints).to(device)
+        self.has_mask = torch.tensor(table["has_mask"].to_numpy(dtype=bool), device=device)
+        self.has_keypoints = torch.tensor(table["has_keypoints"].to_numpy(dtype=bool), device=device)
+        self.spacing_mm = torch.tensor([store.grid.spacing_mm] * 2, device=device)
+        self.names = {column: table[column].to_numpy(dtype=object) for column in ("case", "patient", "level")}
+
+    def __getitem__(self, samples: list[tuple[int, int]]) -> SpineBatch:
+        if self.augmentation is None:
+            return self._read(samples)
+        return collate([self.augmentation(self._read([sample])) for sample in samples])
+
+    def _read(self, samples: list[tuple[int, int]]) -> SpineBatch:
+        rows = torch.tensor([row for row, _ in samples])
+        mask = self.mask[rows].long()
+        return SpineBatch(
+            image=self.image[rows],
+            mask=mask,
+            labelled=self.labelled[rows],
+            boxes=boxes_of_masks(mask, self.labelled.shape[1] - 1),
+            keypoints=self.keypoints[rows],
+            has_mask=self.has_mask[rows],
+            has_keypoints=self.has_keypoints[rows],
+            spacing_mm=self.spacing_mm.expand(len(rows), 2),
+            index=rows,
+            seed=torch.tensor([seed for _, seed in samples]),
+            case=tuple(self.names["case"][rows].tolist()),
+            patient=tuple(self.names["patient"][rows].tolist()),
+            level=tuple(self.names["level"][rows].tolist()),
+        )
+
+
+class SliceDataModule(lightning.LightningDataModule):
+    """Slices of a cohort, split by patient.
+
+    Args:
+        cohort: Where the images come from.
+        split: Divides the rows of the store's table into parts per fold.
+        fold: Which fold is tested on.
+        size: Rows and columns of the network's grid, pixels.
+        spacing_mm: Its pixel size.
+        offset_mm: Where its centre lies from the image's, (row, column).
+        batch_size: Slices per training step, and per validation and test step.
+        samples_per_epoch: Slices in a training epoch; None is one pass over the training slices.
+        augmentation: On the CPU, slice by slice; None for none.
+        batch_augmentation: On the device, batch by batch; None for none.
+        cache: Folder for preprocessed arrays.
+        num_workers: Processes that load (0: in the training process) and that preprocess.
+        device: Where the arrays lie; "cuda" keeps the whole store in the device's memory (no worker processes then).
+        seed: Order of the training slices and what they are augmented with.
+    """
+
+    def __init__(
+        self,
+        *,
+        cohort: Cohort,
+        split: Callable[..., Split],
+        fold: int,
+        size: Sequence[int],
+        spacing_mm: float,
+        offset_mm: Sequence[float] = (0.0, 0.0),
+        batch_size: int,
+        samples_per_epoch: int | None = None,
+        augmentation: Augmentation | None = None,
+        batch_augmentation: Augmentation | None = None,
+        cache: str | Path,
+        num_workers: int = 0,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.cohort = cohort
+        self.fold = fold
+        self.batch_size = batch_size
+        self.samples_per_epoch = samples_per_epoch
+        self.augmentation, self.batch_augmentation = augmentation, batch_augmentation
+        self.num_workers = num_workers
+        self.device = device
+        self.seed = seed
+        grid = SliceGrid(size=(size[0], size[1]), spacing_mm=spacing_mm, offset_mm=(offset_mm[0], offset_mm[1]))
+        self.store = build_store(cohort, grid=grid, cache=cache, num_workers=num_workers)
+        self.split = split(self.store.table)
+        self.indices = {
+            part: self.split.indices(fold, part, self.store.table) for part in ("train", "validation", "test")
+        }
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The structures of the cohort."""
+        return self.cohort.anatomy
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of an image."""
+        return self.store.image.shape[1]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of the images and of the split: a run goes on only with the same."""
+        return {"images": self.store.fingerprint, "split": self.split.fingerprint}
+
+    def patients(self, part: str) -> list[str]:
+        """Names of the patients of a part, sorted."""
+        return sorted(set(self.store.table["patient"].iloc[self.indices[part]]))
+
+    def class_pixel_counts(self) -> Float[Tensor, " c"]:
+        """Labelled pixels of every class among the training slices; a class counts in the cases that have it drawn."""
+        rows = [row for row in self.indices["train"] if self.store.table["has_mask"].iloc[row]]
+        counts = np.bincount(self.store.mask[rows].ravel(), minlength=self.anatomy.num_classes)
+        return torch.from_numpy(counts).float()
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled, augmented, seeded by epoch."""
+        batches = TrainingBatches(
+            self.indices["train"],
+            batch_size=self.batch_size,
+            samples_per_epoch=self.samples_per_epoch,
+            seed=self.seed,
+        )
+        return self._loader(batches, self.augmentation, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """In store order; none where the cohort is too small for a validation part."""
+        return self._in_order("validation") if len(self.indices["validation"]) else []
+
+    def test_dataloader(self) -> DataLoader:
+        """In store order."""
+        return self._in_order("test")
+
+    def on_after_batch_transfer(self, batch: SpineBatch, dataloader_idx: int) -> SpineBatch:
+        """Augments training batches where they are computed on."""
+        training = self.trainer is not None and self.trainer.training
+        return self.batch_augmentation(batch) if training and self.batch_augmentation else batch
+
+    def _in_order(self, part: str) -> DataLoader:
+        rows = [(int(row), 0) for row in self.indices[part]]
+        batches = [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+        return self._loader(batches, None, num_workers=0)
+
+    def _loader(self, batches, augmentation: Augmentation | None, num_workers: int) -> DataLoader:
+        return DataLoader(
+            SliceBatches(self.store, augmentation, self.device),
+            sampler=batches,
+            batch_size=None,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available() and self.device == "cpu",
+            generator=torch.Generator().manual_seed(self.seed),
+        )

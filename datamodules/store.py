@@ -1,0 +1,205 @@
+"""Preprocesses a cohort once into memory-mapped arrays that are named by a hash of all that they depend on."""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, UInt8
+from tqdm import tqdm
+
+from datamodules.anatomy import Anatomy
+from datamodules.case_list import Case
+from datamodules.cohort import Cohort
+from datamodules.geometry import SliceGrid
+from datamodules.preparation import ARRAYS, GrowingArray, PreparedCase, prepare_case
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # raise it when the content of a store changes for the same input
+TEXT_COLUMNS = ("case", "patient", "level", "site", "contrast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeSlice:
+    """A slice on the pixels of its file, in canonical orientation: for scoring and pictures.
+
+    Attributes:
+        image: z-scored intensities.
+        mask: Class indices.
+        spacing_mm: Size of a pixel, (row, column).
+    """
+
+    image: Float32[np.ndarray, "m H W"]
+    mask: UInt8[np.ndarray, "H W"]
+    spacing_mm: tuple[float, float]
+
+
+class SliceStore:
+    """Slices of a cohort on the network's grid and on their own pixels; opening it maps files and reads none of them.
+
+    Attributes:
+        folder: Where it lies.
+        fingerprint: Hash of the cohort's files and settings, the anatomy and the grid.
+        anatomy: Structures of `mask` and `labelled`.
+        grid: Grid of `image`, `mask` and `keypoints`.
+        table: One row per slice: case, patient, level, slice, site, contrast, has_mask, has_keypoints, rows, columns,
+            spacing_row_mm, spacing_column_mm, native_offset (of its pixels in the flat native arrays).
+        image: z-scored per slice and channel over its own pixels, "s m h w".
+        mask: Class indices, "s h w".
+        labelled: Classes that the annotator drew, "s c"; background is always True.
+        keypoints: (x, y) in pixels of the grid, "s k 2"; NaN where not visible.
+    """
+
+    def __init__(self, folder: Path, anatomy: Anatomy) -> None:
+        self.folder = folder
+        self.anatomy = anatomy
+        info = json.loads((folder / "info.json").read_text())
+        self.fingerprint: str = info["fingerprint"]
+        self.grid = SliceGrid(**info["grid"])
+        self.table = pd.read_csv(folder / "table.csv", dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        self.image: np.ndarray = self._map("image")
+        self.mask: np.ndarray = self._map("mask")
+        self.labelled: np.ndarray = self._map("labelled")
+        self.keypoints: np.ndarray = self._map("keypoints")
+        self._native_image = self._map("native_image")
+        self._native_mask = self._map("native_mask")
+        columns = ("rows", "columns", "native_offset")
+        self._native_place = self.table[list(columns)].to_numpy(np.int64)
+        self._native_spacing = self.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy(np.float64)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def num_channels(self) -> int:
+        """Number of input channels."""
+        return self.image.shape[1]
+
+    def native(self, index: int) -> NativeSlice:
+        """The slice of a row of the table on the pixels of its file."""
+        rows, columns, offset = (int(number) for number in self._native_place[index])
+        size, m = rows * columns, self.num_channels
+        image = self._native_image[offset * m : (offset + size) * m].reshape(m, rows, columns)
+        mask = self._native_mask[offset : offset + size].reshape(rows, columns)
+        row_mm, column_mm = (float(number) for number in self._native_spacing[index])
+        return NativeSlice(image=image.astype(np.float32), mask=np.array(mask), spacing_mm=(row_mm, column_mm))
+
+    def _map(self, name: str) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: the prepared data are damaged ({error}); delete {self.folder}, it is built anew") from error
+
+
+def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_workers: int) -> SliceStore:
+    """Opens the store of a cohort, building it first if there is none for these files and settings.
+
+    Args:
+        cohort: Cases to prepare.
+        grid: Grid of the network.
+        cache: Folder that holds all stores.
+        num_workers: Processes that read and resample; 0 or 1 for this process alone.
+
+    Raises:
+        ValueError: If a case cannot be trusted, or two patients have the same image; nothing is left behind then.
+    """
+    cache = Path(cache).expanduser()
+    fingerprint = _fingerprint(cohort, grid, cohort.fingerprint(cache / "file_hashes.json"))
+    folder = cache / f"{cohort.name}-{fingerprint[:16]}"
+    if not (folder / "info.json").is_file():
+        # Built under another name and renamed when complete: a folder of this name is always a finished store.
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".building-{cohort.name}-"))
+        try:
+            _write_store(cohort, grid, fingerprint, temporary, num_workers)
+            _publish(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return SliceStore(folder, cohort.anatomy)
+
+
+def _fingerprint(cohort: Cohort, grid: SliceGrid, content: str) -> str:
+    described = json.dumps([FORMAT, cohort.name, cohort.anatomy.name, asdict(grid), content], sort_keys=True)
+    return blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    temporary.chmod(0o755)
+    if folder.is_dir() and not (folder / "info.json").is_file():
+        shutil.rmtree(folder)  # somebody deleted a part of it
+    try:
+        temporary.rename(folder)
+    except OSError:
+        # Another process was faster; its store is as good as ours.
+        if not (folder / "info.json").is_file():
+            raise
+
+
+def _write_store(cohort: Cohort, grid: SliceGrid, fingerprint: str, folder: Path, num_workers: int) -> None:
+    tables, offset = [], 0
+    owner: dict[str, Case] = {}
+    arrays = {name: GrowingArray(folder / f"{name}.npy") for name in ARRAYS}
+    for case, prepared in zip(cohort.cases, _prepare_all(cohort, grid, num_workers), strict=True):
+        _refuse_same_image(cohort, owner, case, prepared.digests)
+        for name, array in arrays.items():
+            array.append(getattr(prepared, name))
+        tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
+        offset += len(prepared.native_mask)
+    for array in arrays.values():
+        array.close()
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        raise ValueError(f"cohort {cohort.name}: no slice is left with slices={cohort.reader.slices!r}; choose 'all'")
+    table.to_csv(folder / "table.csv", index=False)
+    info = {
+        "fingerprint": fingerprint,
+        "cohort": cohort.name,
+        "anatomy": cohort.anatomy.name,
+        "structures": list(cohort.anatomy.structures),
+        "keypoints": list(cohort.anatomy.keypoints),
+        "grid": asdict(grid),
+        "slices": cohort.reader.slices,
+        "num_cases": len(cohort.cases),
+        "num_slices": len(table),
+        "format": FORMAT,
+    }
+    (folder / "info.json").write_text(json.dumps(info, indent=2) + "\n")
+    log.info("%s: %d slices of %d cases prepared", cohort.name, len(table), len(cohort.cases))
+
+
+def _refuse_same_image(cohort: Cohort, owner: dict[str, Case], case: Case, digests: tuple[str, ...]) -> None:
+    for digest in digests:
+        other = owner.setdefault(digest, case)
+        if other.patient != case.patient:
+            raise ValueError(
+                f"cohort {cohort.name}: case {case.case!r} of patient {case.patient!r} and case {other.case!r} of patient "
+                f"{other.patient!r} have the same image, {case.images[0]} and {other.images[0]}; across folds this would leak. If "
+                f"they are one person, add [{other.patient}, {case.patient}] to same_patient; else replace the wrong file"
+            )
+
+
+def _prepare_all(cohort: Cohort, grid: SliceGrid, num_workers: int) -> Iterator[PreparedCase]:
+    """Prepares the cases in order, in this process or in several."""
+    prepare = partial(prepare_case, cohort.reader, grid)
+    progress = partial(tqdm, total=len(cohort.cases), desc=f"preparing {cohort.name}", unit="case", leave=False)
+    if num_workers <= 1 or len(cohort.cases) == 1:
+        yield from progress(map(prepare, cohort.cases))
+        return
+    # spawn: a fork of a process that runs threads (torch, loggers) may hang.
+    workers = min(num_workers, len(cohort.cases))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from progress(pool.map(prepare, cohort.cases))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

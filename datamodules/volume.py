@@ -1,0 +1,208 @@
+"""Brings an image to the canonical orientation of its view, from what its header says and nothing else.
+
+Patient coordinates are DICOM's: left, posterior and superior are positive. In canonical orientation
+
+    axial     slices run superior → inferior, rows anterior → posterior, columns patient right → left
+    sagittal  slices run right → left,        rows superior → inferior,  columns anterior → posterior
+
+An oblique image keeps its own pixels: each of its axes takes the place of the nearest canonical one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Shaped
+
+from datamodules.anatomy import View
+from datamodules.image_file import ImageFile
+
+DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+CANONICAL = {"axial": "IPL", "sagittal": "LIP"}  # towards which side slices, rows and columns run
+FLAT_CANONICAL = {view: sides[2] + sides[1] for view, sides in CANONICAL.items()}  # first columns, then rows
+GRID_TOLERANCE_PX = 0.1
+THICK = 2.0  # an axis whose voxels are this many times longer than both others is the one between slices
+MAX_TILT_COSINE = 0.5  # 60 degrees: L5/S1 is tilted by up to 45, a stack of another view by 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """Voxels in canonical orientation and the way back to the file.
+
+    Attributes:
+        path: Where the voxels come from, for messages.
+        voxels: Values (an image of one channel, or label ids).
+        spacing_mm: Distance of voxel centres along (slices, rows, columns).
+        origin_mm: Place of voxel (0, 0, 0) in patient coordinates.
+        direction: Columns are the directions of slices, rows and columns.
+        slice_index: For every slice, its index along that axis of the file (of a DICOM series: in its stored order).
+        flipped: Whether rows and columns run against those of the file.
+    """
+
+    path: Path
+    voxels: Shaped[np.ndarray, "d H W"]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: Float64[np.ndarray, "3"]
+    direction: Float64[np.ndarray, "3 3"]
+    slice_index: Int[np.ndarray, " d"]
+    flipped: tuple[bool, bool]
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Size of a pixel (row, column)."""
+        return self.spacing_mm[1:]
+
+    def to_pixel(self, col: float, row: float) -> tuple[float, float]:
+        """Canonical (x, y) of indices along the file's own axes."""
+        height, width = self.voxels.shape[1:]
+        return (width - 1 - col if self.flipped[1] else col, height - 1 - row if self.flipped[0] else row)
+
+    def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
+        """Places of the eight corner voxels in patient coordinates."""
+        index = np.array(list(product(*[(0, size - 1) for size in self.voxels.shape])), np.float64)
+        return self.origin_mm + (index * self.spacing_mm) @ self.direction.T
+
+
+def canonical_volume(
+    path: Path,
+    file: ImageFile,
+    *,
+    view: View,
+    slice_index: Sequence[int] | None = None,
+) -> Volume:
+    """Turns and flips the axes of a file into canonical order; no value is interpolated.
+
+    Args:
+        path: Where it comes from.
+        file: Voxels with a valid orientation.
+        view: Orientation of the slices wanted.
+        slice_index: Given for a DICOM block, whose third axis is then the one between slices.
+
+    Raises:
+        ValueError: If the image was acquired in another view.
+    """
+    size = np.array(file.voxels.shape[::-1])
+    slice_axis = _slice_axis(size, np.array(file.spacing_mm)) if slice_index is None else 2
+    target = np.array([DIRECTIONS[side] for side in CANONICAL[view]], np.float64)
+    cosines = file.direction.T @ target.T  # file axis x canonical axis
+    orders = [order for order in permutations(range(3)) if slice_axis in (None, order[0])]
+    axes = max(orders, key=lambda order: sum(abs(cosines[axis, place]) for place, axis in enumerate(order)))
+    if abs(cosines[axes[0], 0]) < MAX_TILT_COSINE:
+        raise ValueError(
+            f"{path}: its slices are not {view}: the axis between slices is axis {axes[0]} of {size.tolist()} voxels of "
+            f"{[round(s, 3) for s in file.spacing_mm]} mm, more than 60 degrees from the {view} one; take the {view} series "
+            "of this patient, or an anatomy of the image's view"
+        )
+    flips = [bool(cosines[axis, place] < 0) for place, axis in enumerate(axes)]
+    # NumPy's axes are SimpleITK's backwards.
+    voxels = np.flip(file.voxels.transpose([2 - axis for axis in axes]), [p for p, flip in enumerate(flips) if flip])
+    origin, direction = np.array(file.origin_mm, np.float64), file.direction[:, axes]
+    for place, axis in enumerate(axes):
+        if flips[place]:
+            origin = origin + direction[:, place] * (size[axis] - 1) * file.spacing_mm[axis]
+    stored = np.arange(size[axes[0]]) if slice_index is None else np.array(slice_index)
+    return Volume(
+        path=path,
+        voxels=np.ascontiguousarray(voxels),
+        spacing_mm=(file.spacing_mm[axes[0]], file.spacing_mm[axes[1]], file.spacing_mm[axes[2]]),
+        origin_mm=origin,
+        direction=direction * np.where(flips, -1.0, 1.0),
+        slice_index=stored[::-1].copy() if flips[0] else stored,
+        flipped=(flips[1], flips[2]),
+    )
+
+
+def _slice_axis(size: Int[np.ndarray, "3"], spacing_mm: Float[np.ndarray, "3"]) -> int | None:
+    """The file axis along which slices were acquired, where the file leaves no doubt."""
+    if (size == 1).sum() == 1:
+        return int(size.argmin())
+    second, thickest = np.sort(spacing_mm)[1:]
+    return int(spacing_mm.argmax()) if thickest >= THICK * second else None
+
+
+def with_stated_geometry(
+    path: Path,
+    file: ImageFile,
+    *,
+    view: View,
+    has_sides: bool,
+    spacing_mm: tuple[float, float] | None,
+    orientation: str,
+) -> ImageFile:
+    """Completes a file that states no spacing or no orientation (PNG) by what cohort.csv says.
+
+    Args:
+        path: Where it comes from.
+        file: As read.
+        view: View of the anatomy.
+        has_sides: Whether left and right are different structures there; if so, the orientation is never guessed.
+        spacing_mm: (row, column) from the column spacing.
+        orientation: Sides towards which columns, then rows (of a volume, its three axes) run, such as "LP".
+
+    Raises:
+        ValueError: If something is stated nowhere, the orientation is none, or contradicts the header.
+    """
+    if not file.has_spacing and spacing_mm is None:
+        raise ValueError(
+            f"{path}: a {path.suffix} file does not say how large a pixel is; add the column spacing to cohort.csv, in mm: "
+            "0.6875, or rows;columns as 0.7;0.6"
+        )
+    if not file.has_spacing and spacing_mm is not None:
+        file = replace(file, spacing_mm=(spacing_mm[1], spacing_mm[0], file.spacing_mm[2]))
+    num_axes = 3 if file.voxels.shape[0] > 1 else 2
+    if not orientation and not file.has_orientation:
+        if has_sides or num_axes == 3:
+            raise ValueError(
+                f"{path}: does not say where the patient's left is; add the column orientation to cohort.csv: the sides "
+                f"towards which {'its three axes run, such as LPS' if num_axes == 3 else 'columns, then rows run'}"
+                f"{f', such as {FLAT_CANONICAL[view]}' if num_axes == 2 else ''}"
+            )
+        orientation = FLAT_CANONICAL[view]
+    if not orientation:
+        return file
+    stated = _direction_of(path, orientation)
+    if not file.has_orientation:
+        return replace(file, direction=stated)
+    if (np.diag(file.direction.T @ stated)[: len(orientation)] < MAX_TILT_COSINE).any():
+        raise ValueError(f"{path}: the header contradicts the orientation {orientation!r} of cohort.csv; correct one of them")
+    return file
+
+
+def _direction_of(path: Path, orientation: str) -> Float64[np.ndarray, "3 3"]:
+    sides = [DIRECTIONS.get(side) for side in orientation.upper()]
+    axes = np.array([side for side in sides if side], np.float64)
+    if len(axes) == 2:
+        axes = np.concatenate([axes, np.cross(axes[0], axes[1])[None]])
+    if None in sides or axes.shape != (3, 3) or abs(np.linalg.det(axes)) != 1:
+        raise ValueError(
+            f"{path}: orientation is {orientation!r}, expected the sides towards which columns, then rows run, two letters "
+            "of L R A P S I such as LP (three for a volume, such as LPS)"
+        )
+    return axes.T
+
+
+def grid_differences(one: Volume, other: Volume) -> list[str]:
+    """In what the voxel grids of two volumes differ, by more than 0.1 pixel anywhere; empty if they are the same."""
+    if one.voxels.shape != other.voxels.shape:
+        return [f"size (slices, rows, columns) {one.voxels.shape} and {other.voxels.shape}"]
+    if _shift_px(one, other) <= GRID_TOLERANCE_PX:
+        return []
+    candidates = {
+        "spacing": (replace(one, spacing_mm=other.spacing_mm), one.spacing_mm, other.spacing_mm),
+        "origin": (replace(one, origin_mm=other.origin_mm), one.origin_mm, other.origin_mm),
+        "direction": (replace(one, direction=other.direction), one.direction.T.ravel(), other.direction.T.ravel()),
+    }
+    found = [
+        f"{name} {np.round(a, 4).tolist()} and {np.round(b, 4).tolist()}"
+        for name, (changed, a, b) in candidates.items()
+        if _shift_px(one, changed) > GRID_TOLERANCE_PX
+    ]
+    return found or [f"place, by {_shift_px(one, other):.2f} pixels"]
+
+
+def _shift_px(one: Volume, other: Volume) -> float:
+    """How far the corners of two grids lie apart, in voxels of the first."""
+    shift_mm = (other.corners_mm() - one.corners_mm()) @ one.direction
+    return float(np.abs(shift_mm / one.spacing_mm).max())

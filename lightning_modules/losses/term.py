@@ -1,0 +1,27 @@
+"""The contract of a loss term."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from datamodules.batch import SpineBatch
+from models.prediction import Prediction
+
+
+class Term(ABC):
+    """One term of an objective; masks itself by what is labelled in each case.
+
+    Args:
+        weight: Factor in the weighted total.
+        part: Part of the network that the term trains, or None where the network has no parts.
+    """
+
+    def __init__(self, *, weight: float = 1.0, part: str | None = None) -> None:
+        self.weight, self.part = weight, part
+
+    @abstractmethod
+    def __call__(
+        self, prediction: Prediction, batch: SpineBatch, class_weights: Float[Tensor, " c"]
+    ) -> Float[Tensor, ""]:
+        """Returns the unweighted term; zero where no case of the batch has what it needs."""

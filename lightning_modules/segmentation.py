@@ -1,0 +1,103 @@
+"""The LightningModule of every system that is trained by one objective."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from datamodules.batch import SpineBatch
+from datamodules.slices import SliceDataModule
+from lightning_modules.evaluation import EvaluatedSlice, evaluate
+from lightning_modules.losses.objective import Objective
+from models.prediction import Prediction
+
+
+class SegmentationModule(lightning.LightningModule):
+    """Trains a network by an objective and hands every validation and test slice, evaluated, to the callbacks.
+
+    Args:
+        network: Maps (image, annotated boxes) to a `Prediction`.
+        objective: Losses.
+        optimizer: Builds the optimizer from parameter groups.
+        scheduler: Builds the learning-rate schedule from the optimizer and the number of epochs.
+        channels_last: Memory format of network and images; faster on most processors.
+        compile_network: Whether `torch.compile` is used.
+        network_text: What the checkpoints say of the network they hold; see `lightning_modules.tasks`.
+        seed: What random layers draw from, anew at every step, so that a resumed run draws what an undisturbed one does.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+        channels_last: bool = True,
+        compile_network: bool = False,
+        network_text: str = "",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
+        self.objective = objective
+        self._build_optimizer, self._build_scheduler = optimizer, scheduler
+        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self._network_text = network_text
+        self._seed = seed
+        if compile_network:
+            self.network.compile()
+
+    def forward(self, batch: SpineBatch) -> Prediction:
+        """Predicts; annotated boxes are offered in training alone."""
+        image = batch.image.contiguous(memory_format=self._memory_format)
+        return self.network(image, batch.boxes if self.training else None)
+
+    def setup(self, stage: str) -> None:
+        """Takes the class frequencies from the training slices; a checkpoint overwrites them with its own."""
+        if stage == "fit":
+            self.objective.count_classes(self._data.class_pixel_counts())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says what the weights belong to, in plain strings: they load with `weights_only=True`."""
+        checkpoint["network"] = self._network_text
+        checkpoint["data"] = self._data.identity
+
+    def on_train_batch_start(self, batch: SpineBatch, batch_idx: int) -> None:
+        """Seeds random layers by the step."""
+        seed = np.random.SeedSequence([self._seed, self.global_step]).generate_state(1)[0]
+        torch.manual_seed(int(seed))
+
+    def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
+        """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""
+        total, terms = self.objective(self(batch), batch)
+        for name, value in {"total": total, **terms}.items():
+            self.log(f"loss/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        return total
+
+    def validation_step(self, batch: SpineBatch, batch_idx: int) -> list[EvaluatedSlice]:
+        """Returns the slices on their native grid."""
+        return evaluate(self(batch), batch, self._data.store)
+
+    def test_step(self, batch: SpineBatch, batch_idx: int) -> list[EvaluatedSlice]:
+        """Returns the slices on their native grid."""
+        return evaluate(self(batch), batch, self._data.store)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""
+        groups = [{"params": list(part.parameters()), "name": name} for name, part in self.network.named_children()]
+        optimizer = self._build_optimizer([group for group in groups if group["params"]])
+        assert self.trainer.max_epochs is not None
+        scheduler = self._build_scheduler(optimizer, self.trainer.max_epochs)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    @property
+    def _data(self) -> SliceDataModule:
+        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(data, SliceDataModule), "SegmentationModule reads native slices from a SliceDataModule"
+        return data

@@ -1,0 +1,112 @@
+"""What `task=...` on the command line runs. Every node of the configuration is built here, once, one by one."""
+
+import logging
+from pathlib import Path
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.slices import SliceDataModule
+from lightning_modules.run_folder import RunFolder, differences
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> None:
+    """Trains, or goes on where a killed run stopped, and tests the best checkpoint.
+
+    Raises:
+        ValueError: For everything that is wrong with the settings or the data.
+    """
+    folder = RunFolder(config.output, config)
+    with folder.locked():
+        if config.retrain:
+            folder.clear()
+        folder.claim()
+        if folder.finished:
+            logger.info("%s is finished: nothing to do (retrain=true starts anew).", folder.path)
+            return
+        data, module, trainer = build(config)
+        resumed = folder.last_checkpoint
+        if resumed is not None:
+            logger.info("Going on from %s.", resumed)
+            check_same_data(resumed, data)
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        trainer.test(
+            module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False
+        )
+
+
+def test(config: DictConfig) -> None:
+    """Tests `checkpoint` on the test part of the split; `split=all` makes every case one.
+
+    Raises:
+        ValueError: If no checkpoint is given, or its network is not the one of the configuration.
+    """
+    if config.checkpoint is None or not Path(config.checkpoint).exists():
+        raise ValueError(f"task=test needs checkpoint=FILE, an existing checkpoint; given: {config.checkpoint}")
+    folder = RunFolder(config.output, config)
+    with folder.locked():
+        folder.clear()
+        folder.claim()
+        check_same_network(config)
+        data, module, trainer = build(config)
+        trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
+
+
+def build(config: DictConfig) -> tuple[SliceDataModule, lightning.LightningModule, lightning.Trainer]:
+    """Instantiates data, module and trainer of a configuration."""
+    lightning.seed_everything(config.seed, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    data: SliceDataModule = instantiate(config.data)
+    num_classes = data.anatomy.num_classes
+    network = instantiate(config.model)(in_channels=data.num_channels, num_classes=num_classes)
+    objective = instantiate(config.objective)(num_classes=num_classes)
+    module = instantiate(config.module)(network=network, objective=objective, network_text=network_text(config))
+    callbacks = [instantiate(node) for node in config.callbacks.values()]
+    run_logger = instantiate(config.logger) or False
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger)
+    return data, module, trainer
+
+
+def network_text(config: DictConfig) -> str:
+    """What a checkpoint's weights belong to, as YAML: the network's settings and the structures it segments."""
+    return OmegaConf.to_yaml({"model": config.model, "structures": config.anatomy.structures}, resolve=True)
+
+
+def check_same_network(config: DictConfig) -> None:
+    """Compares the network that a checkpoint was trained with to the one of the configuration.
+
+    Raises:
+        ValueError: Naming what differs.
+    """
+    checkpoint = torch.load(config.checkpoint, map_location="cpu", weights_only=True)
+    if "network" not in checkpoint:
+        raise ValueError(f"{config.checkpoint} was not written by this project: it does not say which network it holds")
+    trained, asked = (
+        OmegaConf.to_container(OmegaConf.create(text)) for text in (checkpoint["network"], network_text(config))
+    )
+    different = differences(trained, asked)
+    if different:
+        raise ValueError(
+            f"{config.checkpoint} holds another network than the command line (trained -> asked for): "
+            f"{'; '.join(different)}. Put the experiment, ablation and trainer that it was trained with on the line"
+        )
+
+
+def check_same_data(checkpoint: Path, data: SliceDataModule) -> None:
+    """Refuses to go on with other images or another split than a run began with.
+
+    Raises:
+        ValueError: Naming which of the two changed.
+    """
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["data"]
+    now = data.identity
+    changed = [name for name in now if saved[name] != now[name]]
+    if changed:
+        raise ValueError(
+            f"the {' and the '.join(changed)} changed since {checkpoint} was written: restore what was there, or start "
+            "anew (retrain=true)"
+        )

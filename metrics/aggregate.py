@@ -1,0 +1,144 @@
+"""From the rows of `cases.csv` to the numbers of a summary: slice, then patient, then cohort."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from metrics.cases import CASE_COLUMNS, DETECTION_IOU, STATUSES
+
+METRICS = (
+    *("dice", "iou", "precision", "recall", "box_iou", "mask_box_iou"),
+    *("hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm", "csa_error_percent"),
+)
+# HD95 over hits alone: without the misses, whose distance is the diagonal of the image.
+HITS = "hd95_mm_hits"
+
+Summary = dict[str, "Summary | float | int | None"]
+
+
+def summarise(cases: pd.DataFrame) -> Summary:
+    """Reduces a case table to nested, JSON-ready numbers; None stands for an undefined one.
+
+    A patient counts once, however many slices there are of it. For each metric, `<metric>.<structure>` is the mean over
+    patients of the patient's mean over slices, and `<metric>.mean` the mean over patients of the patient's mean over
+    structures; `dice.mean` is the primary endpoint. A mean leaves out undefined values; `num_undefined` says how many
+    there are. Beside them:
+
+    * `hd95_mm_hits`: HD95 where both masks are present.
+    * `slice_level.<metric>.<structure>`: `mean` and `sd` over slices (n - 1), as the papers print; for `mean`, the
+      value of a slice is its mean over structures.
+    * `detection.{own_box,mask_box}`: `precision` and `recall` at box IoU 0.5, mean over patients; the former for the
+      box that is the network's own (see `score_slice`), the latter for the tight box of its mask.
+    * `num_missed`, `num_false_alarms`, `num_absent`, `num_unlabelled`: rows of that status; `num_undefined`: values of
+      METRICS that are NaN in the other rows and in misses and false alarms, of each metric in `undefined`.
+    * `num_patients`, `num_patients_undefined` (no Dice at all), `num_slices`.
+
+    Raises:
+        ValueError: If the table is empty, lacks a column, scores a structure of a slice twice, has an unknown status,
+            or a structure called "mean".
+    """
+    check_cases(cases)
+    means = {name: patient_means(cases, name) for name in (*METRICS, HITS)}
+    statuses = Counter(cases["status"])
+    known = cases.loc[~cases["status"].isin(["absent", "unlabelled"])]
+    undefined = {name: int(np.isnan(_values(known, name)).sum()) for name in METRICS}
+    return {
+        **{name: _cohort_means(frame) for name, frame in means.items()},
+        "slice_level": {name: _slice_level(cases, name) for name in METRICS},
+        "detection": {name: _detection(cases, f"{prefix}box_iou") for name, prefix in _BOXES.items()},
+        "num_missed": statuses["missed"],
+        "num_false_alarms": statuses["false_alarm"],
+        "num_absent": statuses["absent"],
+        "num_unlabelled": statuses["unlabelled"],
+        "num_undefined": sum(undefined.values()),
+        "undefined": {**undefined},
+        "num_patients": len(means["dice"]),
+        "num_patients_undefined": int(means["dice"].isna().all(axis=1).sum()),
+        "num_slices": len(cases[["case", "slice"]].drop_duplicates()),
+    }
+
+
+def patient_means(cases: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean over the slices of each patient: one row per patient (sorted), one column per structure (as first met).
+
+    NaN where the patient has no slice on which the metric of that structure is defined. `metric` is a numeric column of
+    the case table or `hd95_mm_hits`.
+    """
+    means = _slice_values(cases, metric).groupby(level="patient").agg("mean")
+    assert isinstance(means, pd.DataFrame)
+    return means
+
+
+def check_cases(cases: pd.DataFrame) -> None:
+    """Refuses a case table whose means would be wrong.
+
+    Raises:
+        ValueError: As in `summarise`.
+    """
+    missing = [name for name in CASE_COLUMNS if name not in cases.columns]
+    if missing:
+        raise ValueError(f"the case table lacks the columns {', '.join(missing)}; expected {', '.join(CASE_COLUMNS)}")
+    if cases.empty:
+        raise ValueError("the case table has no row, so nothing was scored; check that the test part has masks")
+    unknown = sorted(set(cases["status"].astype(str)) - set(STATUSES))
+    if unknown:
+        raise ValueError(f"the case table has status {', '.join(unknown)}; expected one of {', '.join(STATUSES)}")
+    keys = ["case", "slice", "structure"]
+    twice = cases.loc[cases.duplicated(keys), keys]
+    if len(twice):
+        case, number, structure = twice.iloc[0]
+        raise ValueError(
+            f"case {case}, slice {number}: {structure} is scored twice ({len(twice)} rows too many), which would weigh "
+            "it double; delete the table and test again"
+        )
+    if "mean" in set(cases["structure"]):
+        raise ValueError("a structure is called 'mean', the name of the mean over structures; rename it in the anatomy")
+
+
+_BOXES = {"own_box": "", "mask_box": "mask_"}
+
+
+def _values(cases: pd.DataFrame, metric: str) -> np.ndarray:
+    if metric == HITS:
+        return np.where(cases["status"] == "scored", _values(cases, "hd95_mm"), np.nan)
+    return cases[metric].to_numpy(dtype=float)
+
+
+def _slice_values(cases: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One row per slice with index (patient, case, slice), one column per structure."""
+    table = cases.assign(value=_values(cases, metric), patient=cases["patient"].astype(str))
+    table = table.pivot(index=["patient", "case", "slice"], columns="structure", values="value")
+    return table.loc[:, list(dict.fromkeys(cases["structure"]))]
+
+
+def _cohort_means(means: pd.DataFrame) -> Summary:
+    return {"mean": _number(means.mean(axis=1).mean()), **_numbers(means.mean().items())}
+
+
+def _slice_level(cases: pd.DataFrame, metric: str) -> Summary:
+    slices = _slice_values(cases, metric)
+    columns = {"mean": slices.mean(axis=1), **{str(name): slices[name] for name in slices.columns}}
+    return {name: {"mean": _number(column.mean()), "sd": _number(column.std())} for name, column in columns.items()}
+
+
+def _detection(cases: pd.DataFrame, column: str) -> Summary:
+    """Precision: share of the found structures whose box is right; recall: share of the present ones so found.
+
+    A patient in whom nothing was found, or nothing is present, has no such share and is left out.
+    """
+    table = cases.assign(hit=_values(cases, column) >= DETECTION_IOU)
+    shares = {}
+    for name, statuses in (("precision", ["scored", "false_alarm"]), ("recall", ["scored", "missed"])):
+        counted = table.loc[table["status"].isin(statuses)]
+        shares[name] = counted.groupby("patient")["hit"].agg("mean").mean()
+    return _numbers(shares.items())
+
+
+def _numbers(values: Iterable[tuple[object, float]]) -> Summary:
+    return {str(name): _number(value) for name, value in values}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

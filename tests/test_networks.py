@@ -1,0 +1,153 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from models.bs_esnet.bsn import OrganDetectors
+from models.bs_esnet.sag import CASCADES, SpatialAttentionGate, rasterise
+from models.unet import UNet
+from tests.batches import random_batch
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+READINGS = [
+    *[f"model.sag.cascade={cascade}" for cascade in CASCADES],
+    *[f"model.sag.location={location}" for location in ("every_scale", "quarter")],
+    "model.sag.action=boost",
+    *[f"model.bsn.mask_mode={mode}" for mode in ("hard", "straight_through")],
+    "model.bsn.generator=light",
+    *[f"model.query_source={source}" for source in ("annotated", "annotated_jittered")],
+    "objective.terms.deep_supervision.weighting=same",
+    "objective.terms.deep_supervision.resize=upsample",
+    "objective.terms.key.resize=nearest",
+]
+
+
+def build(config, num_classes: int, in_channels: int = 1) -> nn.Module:
+    torch.manual_seed(0)
+    return instantiate(config.model)(in_channels=in_channels, num_classes=num_classes)
+
+
+def check_trains(config, in_channels: int = 1) -> None:
+    """Forward, backward: right shape, finite loss, gradient at every parameter."""
+    network = build(config, num_classes=4, in_channels=in_channels)
+    objective = instantiate(config.objective)(num_classes=4)
+    batch = random_batch(channels=in_channels)
+    prediction = network(batch.image, batch.boxes)
+    assert prediction.logits.shape == (2, 4, 32, 32)
+    total, terms = objective(prediction, batch)
+    total.backward()
+    assert torch.isfinite(total)
+    assert terms
+    assert set(terms) == set(objective.terms)
+    dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert not dead, f"no gradient reaches {dead}"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains_all_its_parameters(composed, experiment, channels):
+    check_trains(composed(f"experiment={experiment}", "trainer=smoke"), channels)
+
+
+@pytest.mark.parametrize(
+    "override", [*READINGS, "ablation=no_sag", "ablation=no_deep_supervision", "ablation=no_async"]
+)
+def test_every_reading_of_bs_esnet_is_reachable_and_trains(composed, override):
+    check_trains(composed("experiment=bs_esnet", "trainer=smoke", override))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides", "millions"),
+    [
+        ("unet", ["model.width=64"], 31.04),
+        ("unet", ["model.width=32"], 7.76),
+        ("bs_esnet", [], 44.94),
+        ("bs_esnet", ["model.bsn.generator=light"], 34.0),
+    ],
+)
+def test_parameter_counts_at_paper_width(composed, experiment, overrides, millions):
+    config = composed(f"experiment={experiment}", "trainer=paper", *overrides)
+    with torch.device("meta"):
+        network = build(config, num_classes=10)
+    assert sum(parameter.numel() for parameter in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_an_input_too_small_for_the_depth_is_refused_with_the_size_that_fits():
+    network = UNet(in_channels=1, num_classes=2, width=2)
+    with pytest.raises(ValueError, match=r"60 x 64 pixels.*data\.size=\[64,64\]"):
+        network(torch.zeros(1, 1, 60, 64))
+
+
+def test_detectors_are_independent():
+    """The box of an organ depends on its own mask alone, as nine separate networks would have it."""
+    torch.manual_seed(0)
+    detectors = OrganDetectors(3, channels=(4, 8), hidden=16)
+    masks = torch.rand(1, 3, 16, 16)
+    before = detectors(masks)
+    masks[:, 1] = 0
+    after = detectors(masks)
+    assert torch.equal(before[:, [0, 2]], after[:, [0, 2]])
+    assert not torch.equal(before[:, 1], after[:, 1])
+
+
+def test_detectors_equal_separate_ones():
+    """Grouped layers compute what a loop over organs with a fully connected layer each would."""
+    torch.manual_seed(0)
+    grouped = OrganDetectors(2, channels=(4, 8), hidden=16)
+    masks = torch.rand(3, 2, 16, 16)
+    expected = []
+    for organ in range(2):
+        single = OrganDetectors(1, channels=(4, 8), hidden=16)
+        for ours, theirs in zip(single.parameters(), grouped.parameters(), strict=True):
+            ours.data = theirs.data.chunk(2)[organ]
+        expected.append(single(masks[:, [organ]]))
+    torch.testing.assert_close(grouped(masks), torch.cat(expected, dim=1))
+
+
+def test_rasterised_boxes():
+    boxes = torch.tensor([[[0.5, 0.5, 0.5, 0.25], [0.05, 0.95, 0.001, 0.001], [1.4, 0.5, 0.1, 2.0], [torch.nan] * 4]])
+    wide, tiny, outside, absent = rasterise(boxes, (8, 8))[0]
+    expected = torch.zeros(8, 8)
+    expected[3:5, 2:6] = 1
+    assert torch.equal(wide, expected)
+    assert tiny.sum() == 1
+    assert tiny[7, 0] == 1
+    assert outside.sum() == 8, "a box beyond the edge keeps the edge cells at its height"
+    assert absent.sum() == 0
+
+
+def test_the_gate_gives_boxes_no_gradient_and_opens_inside_them():
+    torch.manual_seed(0)
+    gate = SpatialAttentionGate(encoder_channels=(2, 4, 8), num_classes=3)
+    boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0]] * 2], requires_grad=True)
+    features = tuple(torch.rand(1, channels, 4, 4, requires_grad=True) for channels in (2, 4, 8))
+    gated = gate(features, boxes)
+    gated.features[-1].sum().backward()
+    assert boxes.grad is None
+    assert gated.features[0] is features[0]
+    assert gated.saliency[..., :2].mean() > gated.saliency[..., 2:].mean()
+
+
+def test_teacher_forcing_is_for_training_alone(composed):
+    config = composed("experiment=bs_esnet", "trainer=smoke", "model.query_source=annotated")
+    network = build(config, num_classes=4).eval()
+    batch = random_batch()
+    shifted = replace(batch, boxes=batch.boxes * 0.5)
+    with torch.no_grad():
+        assert torch.equal(network(batch.image, batch.boxes).logits, network(batch.image, shifted.boxes).logits)
+    network.train()
+    with pytest.raises(ValueError, match="query_source=annotated needs annotated boxes"):
+        network(batch.image)
+
+
+@pytest.mark.parametrize("override", ["model.sag.cascade=x", "model.sag.action=x", "model.sag.location=x"])
+@pytest.mark.parametrize("other", ["model.bsn.mask_mode=soft"])
+def test_unknown_readings_are_refused_by_name(composed, override, other):
+    from hydra.errors import InstantiationException
+
+    with pytest.raises((ValueError, InstantiationException), match=override.split("=")[0].replace(".", r"\.")):
+        build(composed("experiment=bs_esnet", override, other), num_classes=4)
