@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         os.replace(partial, target)
 
 
-class BestCheckpoint(ModelCheckpoint):
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint in the run folder, where an interrupted run has left its own."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Lightning warns of a folder that is not empty; here that is a run that goes on."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+            super().setup(trainer, pl_module, stage)
+
+    @property
+    def state_key(self) -> str:
+        """A name of its own: several of these keep their state in one file."""
+        return type(self).__name__
+
+
+class BestCheckpoint(RunCheckpoint):
     """`best.ckpt`: the weights of the epoch with the best validation score, of the last where nothing validates."""
 
     def __init__(self, *, dirpath: str, monitor: str, mode: str = "max") -> None:
@@ -48,13 +64,8 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(RunCheckpoint):
     """`last.ckpt`: everything that an interrupted run needs to go on, once an epoch."""
 
     def __init__(self, *, dirpath: str) -> None:
         super().__init__(dirpath=dirpath, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
-
-    @property
-    def state_key(self) -> str:
-        """A name of its own: both checkpoint callbacks keep a state in the file."""
-        return type(self).__name__

@@ -7,6 +7,8 @@ from pathlib import Path
 import lightning
 import pandas as pd
 
+from lightning_modules.segmentation import SegmentationModule
+
 
 class EpochTable(lightning.Callback):
     """Writes losses, validation scores, schedule, learning rate and speed of every epoch to `folder`/metrics.csv.
@@ -39,7 +41,12 @@ class EpochTable(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Adds a row and replaces the file."""
-        scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        assert isinstance(pl_module, SegmentationModule)
+        # Lightning remembers the last value of everything; a term that rested in this epoch has none.
+        resting = {f"loss/{name}" for name in pl_module.objective.terms} - {
+            f"loss/{name}" for name in pl_module.objective.active_terms
+        }
+        scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if name not in resting}
         self._rows.append(
             {
                 "epoch": trainer.current_epoch,

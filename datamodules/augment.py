@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8
 
 from datamodules.augment_ranges import AugmentationRanges, Recolouring
 from datamodules.batch import SpineBatch, boxes_of_masks
@@ -17,8 +17,8 @@ from datamodules.mirror import mirror_slices
 from datamodules.warp import Warp
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks a server for its newest version
-import albumentations as A  # noqa: E402
-import cv2  # noqa: E402
+import albumentations as A
+import cv2
 
 cv2.setNumThreads(0)  # one slice is small; OpenCV's threads would only take the cores from the training step
 
@@ -78,6 +78,9 @@ class AlbumentationsAugmentation(AugmentationRanges):
         )
 
 
+Source = tuple[np.ndarray, np.ndarray]  # x and y, in pixels of the slice, of what every pixel of the result shows
+
+
 class WarpSlice(A.DualTransform):
     """Rotation, scale, shift and elastic displacement of image, mask and key points in a single resampling."""
 
@@ -99,20 +102,22 @@ class WarpSlice(A.DualTransform):
         """Draws the map."""
         size = params["shape"][:2]
         warp = self.ranges.draw_warp(self.random_generator, size=size, spacing_mm=data["spacing_mm"])
-        return {"warp": warp, "maps": warp and [axis[0].numpy() for axis in warp.source()]}
+        return {"warp": warp, "source": warp and tuple(axis[0].numpy() for axis in warp.source())}
 
-    def apply(self, img: np.ndarray, maps: list[np.ndarray] | None, **_: Any) -> Float[np.ndarray, "h w m"]:
+    def apply(self, img: np.ndarray, source: Source | None, **_: Any) -> Float[np.ndarray, "h w m"]:
         """Bilinear; edge pixels beyond the border."""
-        if maps is None:
+        if source is None:
             return img
+        x, y = source
         channels = [np.ascontiguousarray(img[..., channel]) for channel in range(img.shape[-1])]
-        return np.stack([cv2.remap(c, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in channels], -1)
+        return np.stack([cv2.remap(c, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in channels], -1)
 
-    def apply_to_mask(self, mask: np.ndarray, maps: list[np.ndarray] | None, **_: Any) -> Int[np.ndarray, "h w"]:
+    def apply_to_mask(self, mask: np.ndarray, source: Source | None, **_: Any) -> UInt8[np.ndarray, "h w"]:
         """Nearest pixel; background beyond the border."""
-        if maps is None:
+        if source is None:
             return mask
-        return cv2.remap(mask, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        x, y = source
+        return np.asarray(cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0))
 
     def apply_to_points(self, points: torch.Tensor, warp: Warp | None, **_: Any) -> Float[torch.Tensor, "1 k 2"]:
         """By the inverse of the map that the image was resampled with."""

@@ -35,8 +35,8 @@ class BatchedAugmentation(AugmentationRanges):
 
     A slice's flip, map and intensities are those that the albumentations pipeline draws from the same seed; only the
     noise has another generator. What happens to a slice depends on its seed alone, not on the slices beside it. The
-    noise is drawn on the device of the batch: it is the same on every CPU, and the same on every CUDA device, but not the
-    same on both. The borders are treated as in the albumentations pipeline, for its reasons.
+    noise is drawn on the device of the batch: the same on every CPU and the same on every CUDA device, but not the same
+    on both. The borders are treated as in the albumentations pipeline, for its reasons.
     """
 
     whole_batch: ClassVar[bool] = True

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import cos, radians, sin
+from math import cos, log, radians, sin
 
 import numpy as np
 import torch
@@ -83,16 +83,14 @@ class AugmentationRanges:
         self._require("contrast", 0 <= self.contrast < 1, "a fraction in 0..1")
         self._require("elastic_sigma_mm", self.elastic_sigma_mm > 0, "above 0")
         check_folding(
-            sigma_mm=self.elastic_sigma_mm, magnitude_mm=self.elastic_magnitude_mm, largest_scale=max(1, *self.scale)
+            sigma_mm=self.elastic_sigma_mm, magnitude_mm=self.elastic_magnitude_mm, largest_scale=max(1.0, *self.scale)
         )
 
     def draw_flip(self, rng: np.random.Generator) -> bool:
         """Whether to flip the slice left to right."""
         return bool(rng.random() < self.flip_probability) and self.anatomy.view == "axial"
 
-    def draw_warp(
-        self, rng: np.random.Generator, *, size: tuple[int, int], spacing_mm: Sequence[float]
-    ) -> Warp | None:
+    def draw_warp(self, rng: np.random.Generator, *, size: tuple[int, int], spacing_mm: Sequence[float]) -> Warp | None:
         """Map of one slice, or None where it stays as it is.
 
         Args:
@@ -102,7 +100,7 @@ class AugmentationRanges:
         """
         affine, elastic = rng.random(2) < (self.affine_probability, self.elastic_probability)
         angle = radians(rng.uniform(-1, 1) * self.rotate_degrees) * affine
-        drawn_scale = rng.uniform(*self.scale)
+        drawn_scale = rng.uniform(self.scale[0], self.scale[1])
         scale = drawn_scale if affine else 1.0
         extent_mm = np.multiply(size, spacing_mm)[::-1]
         shift_mm = rng.uniform(-1, 1, 2) * self.shift_fraction * extent_mm * affine
@@ -124,7 +122,7 @@ class AugmentationRanges:
     def draw_recolouring(self, rng: np.random.Generator, num_channels: int) -> Recolouring | None:
         """Change of intensities of one slice, channel by channel, or None where they stay as they are."""
         chosen = rng.random() < self.intensity_probability
-        gamma = np.exp(rng.uniform(*np.log(self.gamma), num_channels))
+        gamma = np.exp(rng.uniform(log(self.gamma[0]), log(self.gamma[1]), num_channels))
         gain = 1 + rng.uniform(-1, 1, num_channels) * self.contrast
         offset = rng.uniform(-1, 1, num_channels) * self.brightness
         return Recolouring(gamma=gamma, gain=gain, offset=offset) if chosen else None

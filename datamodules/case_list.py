@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from datamodules.image_file import PICTURE_SUFFIXES, VOLUME_SUFFIXES
@@ -71,8 +71,8 @@ def read_cases(root: Path, view: str) -> list[Case]:
     table = root / "cohort.csv"
     if not root.is_dir():
         raise ValueError(
-            f"{root.absolute()}: there is no such folder; looked for cohort.csv, or images/ and labels/, in it; give the folder "
-            "of your scans as cohort.root=DIR"
+            f"{root.absolute()}: there is no such folder; looked for cohort.csv, or images/ and labels/, in it; give "
+            "the folder of your scans as cohort.root=DIR"
         )
     if not table.is_file():
         return _pair_by_name(root)
@@ -80,7 +80,9 @@ def read_cases(root: Path, view: str) -> list[Case]:
     for name, group in rows.groupby("case"):
         if len(group) > 1:
             lines = ", ".join(str(int(index) + 2) for index in group.index)
-            raise ValueError(f"{table}: case {name!r} is listed twice, in lines {lines}; give each image a case name of its own")
+            raise ValueError(
+                f"{table}: case {name!r} is listed twice, in lines {lines}; give each image a case name of its own"
+            )
     return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.to_dict("records")]
 
 
@@ -103,18 +105,20 @@ def read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
         )
     if table.empty:
         raise ValueError(f"{path}: lists nothing; add one row per image")
-    table = table.apply(lambda column: column.str.strip())
+    for name in table.columns:
+        table[name] = table[name].str.strip()
     for name in required:
-        empty = table.index[table[name] == ""]
+        empty = np.flatnonzero(table[name] == "")
         if len(empty):
-            raise ValueError(f"{path}: line {int(empty[0]) + 2} has no {name}; fill it in")
+            raise ValueError(f"{path}: line {empty[0] + 2} has no {name}; fill it in")
     return table
 
 
 def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case:
     if row.get("view") and row["view"] != view:
         raise ValueError(
-            f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy of that view"
+            f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy of "
+            "that view"
         )
     files: dict[str, tuple[Path, ...]] = {}
     for column in ("image", "label"):
@@ -122,7 +126,9 @@ def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case
         for path in files[column]:
             if not path.exists():
                 remedy = "leave the cell empty if nobody drew it" if column == "label" else "remove the row"
-                raise ValueError(f"{where}: the {column} file {path} is missing; correct the path in cohort.csv, or {remedy}")
+                raise ValueError(
+                    f"{where}: the {column} file {path} is missing; correct the path in cohort.csv, or {remedy}"
+                )
     return Case(
         case=row["case"],
         patient=row["patient"],
@@ -160,17 +166,19 @@ def _pair_by_name(root: Path) -> list[Case]:
     images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
     if not images:
         raise ValueError(
-            f"{root.absolute()}: holds neither cohort.csv nor an images/ folder with images; write a cohort.csv with the columns "
-            "case, patient, image (and label), or put the files into images/ and labels/"
+            f"{root.absolute()}: holds neither cohort.csv nor an images/ folder with images; write a cohort.csv with "
+            "the columns case, patient, image (and label), or put the files into images/ and labels/"
         )
     lonely = sorted(set(labels) - set(images))
     if lonely:
         raise ValueError(
-            f"{labels[lonely[0]]}: no image of that name in {root / 'images'}; rename it like its image, or write a cohort.csv"
+            f"{labels[lonely[0]]}: no image of that name in {root / 'images'}; rename it like its image, or write a "
+            "cohort.csv"
         )
     log.warning(
-        "%s has no cohort.csv: %d images and %d labels are paired by name, each taken as a patient of its own. If one person has "
-        "several images, write a cohort.csv with the columns case, patient, image, label, or folds will leak.",
+        "%s has no cohort.csv: %d images and %d labels are paired by name, each taken as a patient of its own. If one "
+        "person has several images, write a cohort.csv with the columns case, patient, image, label, or folds will "
+        "leak.",
         root,
         len(images),
         len(labels),
@@ -190,78 +198,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             continue
         stem = path.name[: len(path.name) - len(suffix)]
         if stem in found:
-            raise ValueError(f"{path}: {found[stem].name} has the same name; case listed twice: rename one, or write a cohort.csv")
+            raise ValueError(
+                f"{path}: {found[stem].name} has the same name; case listed twice: rename one, or write a cohort.csv"
+            )
         found[stem] = path
     return found
-
-
-def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
-    """Adds the rows of keypoints.csv to their cases.
-
-    Raises:
-        ValueError: If a row names an unknown case or structure, holds no numbers, or is listed twice.
-    """
-    path = root / "keypoints.csv"
-    if not path.is_file():
-        return list(cases)
-    if not names:
-        log.info("%s is not used: the anatomy has no key points", path)
-        return list(cases)
-    rows = read_table(path, ("case", "structure", "slice", "col", "row"))
-    found: dict[str, dict[tuple[str, int], KeyPoint]] = {case.case: {} for case in cases}
-    for row in rows.to_dict("records"):
-        where = f"{path}, case {row['case']!r}, {row['structure']}"
-        if row["case"] not in found:
-            raise ValueError(f"{where}: cohort.csv has no such case; correct the name or remove the row")
-        if row["structure"] not in names:
-            raise ValueError(f"{where}: the anatomy has no such key point; it has {', '.join(names)}; correct or remove the row")
-        try:
-            point = KeyPoint(
-                structure=row["structure"], slice=int(row["slice"]), col=float(row["col"]), row=float(row["row"])
-            )
-        except ValueError:
-            raise ValueError(f"{where}: slice, col or row is no number: {row['slice']}, {row['col']}, {row['row']}") from None
-        if (point.structure, point.slice) in found[row["case"]]:
-            raise ValueError(f"{where}: is listed twice on slice {point.slice}; remove one row")
-        found[row["case"]][point.structure, point.slice] = point
-    return [replace(case, keypoints=tuple(found[case.case].values())) for case in cases]
-
-
-def join_channels(cases: Sequence[Case], channels: Sequence[str]) -> list[Case]:
-    """Joins the rows of one scan that differ in contrast into one case with these contrasts as channels.
-
-    Rows belong to one scan if patient, label, level and site are the same. The case is named after all of its rows.
-
-    Raises:
-        ValueError: If a scan lacks one of the contrasts, or has it twice.
-    """
-    joined = []
-    wanted = [case for case in cases if case.contrast in channels]
-    if not wanted:
-        found = sorted({case.contrast for case in cases})
-        raise ValueError(f"channels are {', '.join(channels)}, but the contrasts in cohort.csv are {', '.join(found)}")
-
-    def scan(case: Case) -> tuple:
-        return case.patient, [str(path) for path in case.labels], case.level, case.site
-
-    for _, group in groupby(sorted(wanted, key=scan), key=scan):
-        rows = list(group)
-        by_contrast = {case.contrast: case for case in rows}
-        names = ", ".join(f"{case.case} ({case.contrast})" for case in rows)
-        if len(by_contrast) < len(rows) or set(by_contrast) != set(channels):
-            raise ValueError(
-                f"patient {rows[0].patient!r}: expected one row for each channel of {', '.join(channels)} with the same label, "
-                f"level and site; there are {names}; add or correct rows of cohort.csv"
-            )
-        ordered = [by_contrast[name] for name in channels]
-        points = {(point.structure, point.slice): point for case in ordered for point in case.keypoints}
-        joined.append(
-            replace(
-                ordered[0],
-                case="+".join(case.case for case in ordered),
-                images=tuple(path for case in ordered for path in case.images),
-                contrast="+".join(channels),
-                keypoints=tuple(points.values()),
-            )
-        )
-    return joined

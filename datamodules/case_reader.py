@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from datamodules.anatomy import View
+from datamodules.case_images import read_images, read_volume
 from datamodules.case_list import SEPARATOR, Case
-from datamodules.dicom import is_dicom, read_blocks
-from datamodules.image_file import read_image_file
-from datamodules.volume import Volume, canonical_volume, grid_differences, with_stated_geometry
+from datamodules.volume import Volume, grid_differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +74,14 @@ class CaseReader:
             raise ValueError(f"case {case.case!r}: {error}") from error
 
     def _read(self, case: Case) -> list[CaseSlices]:
-        channels = [_read_volumes(case, index, self.view, self.has_sides) for index in range(len(case.images))]
-        for volumes in channels:
-            _check_values(volumes)
-            _check_channels(channels[0], volumes)
+        channels = read_images(case, view=self.view, has_sides=self.has_sides)
         labels = self._labels_of_blocks(case, channels[0])
         points = self._place_keypoints(case, channels[0])
         levels = [part.strip() for part in case.level.split(SEPARATOR)]
         if len(levels) not in (1, len(channels[0])):
-            raise ValueError(f"level names {len(levels)} levels, the image has {len(channels[0])} blocks; name one, or one per block")
+            raise ValueError(
+                f"level names {len(levels)} levels, the image has {len(channels[0])} blocks; name one, or one per block"
+            )
         records = []
         for block, first in enumerate(channels[0]):
             mask = labels.get(block)
@@ -109,22 +107,14 @@ class CaseReader:
         """Class indices of every block that has a label file of the same grid."""
         masks: dict[int, UInt8[np.ndarray, "d H W"]] = {}
         for path in case.labels:
-            file = with_stated_geometry(
-                path,
-                read_image_file(path),
-                view=self.view,
-                has_sides=self.has_sides,
-                spacing_mm=case.spacing_mm,
-                orientation=case.orientation,
-            )
-            label = canonical_volume(path, file, view=self.view)
+            label = read_volume(path, case, view=self.view, has_sides=self.has_sides)
             differences = [grid_differences(image, label) for image in images]
             if [] not in differences:
                 what = "; ".join(differences[0]) if len(images) == 1 else f"none of {len(images)} blocks has its grid"
                 raise ValueError(
-                    f"{path}: the label does not lie on the grid of the image {images[0].path} (image and label differ in {what}); "
-                    "resample the label onto its image (nearest neighbour), or copy the header if only that is wrong"
-                    + ("; give one label file per block, separated by ';'" if len(images) > 1 else "")
+                    f"{path}: the label does not lie on the grid of the image {images[0].path} (image and label differ "
+                    f"in {what}); resample the label onto its image (nearest neighbour), or copy the header if only "
+                    "that is wrong" + ("; give one label file per block, separated by ';'" if len(images) > 1 else "")
                 )
             block = differences.index([])
             if block in masks:
@@ -133,27 +123,27 @@ class CaseReader:
         if masks and not any(mask.any() for mask in masks.values()):
             names = ", ".join(str(path) for path in case.labels)
             raise ValueError(
-                f"{names}: the whole mask is empty of {', '.join(self.structures)}; if nobody drew this case, leave its label cell "
-                "empty; else check the label ids of the cohort"
+                f"{names}: the whole mask is empty of {', '.join(self.structures)}; if nobody drew this case, leave "
+                "its label cell empty; else check `labels` of the cohort"
             )
         return masks
 
     def _classes(self, case: Case, label: Volume) -> UInt8[np.ndarray, "d H W"]:
         """Class indices of label ids."""
-        ids, inverse = np.unique(label.voxels, return_inverse=True)
+        ids = np.unique(label.voxels)
         unknown = [f"{value:g}" for value in ids if value != 0 and value not in self.labels]
         if unknown:
             raise ValueError(
                 f"{label.path}: holds the unknown label id {', '.join(unknown[:8])}; known are "
-                f"{', '.join(map(str, self.labels))} (and 0 for background); add it to `labels` of the cohort, with null for what "
-                "is to be background"
+                f"{', '.join(map(str, self.labels))} (and 0 for background); add it to `labels` of the cohort, with "
+                "null for what is to be background"
             )
         drawn = self._labelled_classes(case)
         names = [self.labels.get(int(value)) for value in ids]
         classes = [0 if name is None else self.structures.index(name) + 1 for name in names]
         # What counts as not drawn in this case must not appear as drawn: there, 0 is "background or unlabelled".
         table = np.array([index if drawn[index] else 0 for index in classes], np.uint8)
-        return table[inverse].reshape(label.voxels.shape)
+        return table[np.searchsorted(ids, label.voxels)]
 
     def _place_keypoints(self, case: Case, volumes: list[Volume]) -> list[Float32[np.ndarray, "d k 2"]]:
         """Pixels (x, y) of the key points on every slice of every block."""
@@ -162,10 +152,12 @@ class CaseReader:
             where = [(b, int(i)) for b, v in enumerate(volumes) for i in np.flatnonzero(v.slice_index == point.slice)]
             height, width = volumes[where[0][0]].voxels.shape[1:] if where else (0, 0)
             if not (where and -0.5 <= point.col <= width - 0.5 and -0.5 <= point.row <= height - 0.5):
-                shapes = ", ".join(f"{len(v.slice_index)} slices of {v.voxels.shape[1:]} (rows, columns)" for v in volumes)
+                shapes = ", ".join(
+                    f"{len(v.slice_index)} slices of {v.voxels.shape[1:]} (rows, columns)" for v in volumes
+                )
                 raise ValueError(
-                    f"keypoints.csv: {point.structure} at slice {point.slice}, col {point.col}, row {point.row} lies outside of "
-                    f"{volumes[0].path}, which has {shapes}; correct the row"
+                    f"keypoints.csv: {point.structure} at slice {point.slice}, col {point.col}, row {point.row} lies "
+                    f"outside of {volumes[0].path}, which has {shapes}; correct the row"
                 )
             block, index = where[0]
             placed[block][index, self.keypoints.index(point.structure)] = volumes[block].to_pixel(point.col, point.row)
@@ -191,46 +183,6 @@ class CaseReader:
             level=record.level,
             digests=record.digests,
         )
-
-
-def _read_volumes(case: Case, channel: int, view: View, has_sides: bool) -> list[Volume]:
-    path = case.images[channel]
-    if is_dicom(path):
-        return [
-            canonical_volume(path, block, view=view, slice_index=stored) for block, stored in read_blocks(path, case.series)
-        ]
-    file = with_stated_geometry(
-        path,
-        read_image_file(path),
-        view=view,
-        has_sides=has_sides,
-        spacing_mm=case.spacing_mm,
-        orientation=case.orientation,
-    )
-    return [canonical_volume(path, file, view=view)]
-
-
-def _check_values(volumes: list[Volume]) -> None:
-    for volume in volumes:
-        values = volume.voxels
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"{volume.path}: {(~np.isfinite(values)).sum()} voxels are NaN or infinite; export the image anew, or replace them"
-            )
-        if values.min() == values.max():
-            raise ValueError(f"{volume.path}: the image is constant ({values.flat[0]:g} everywhere); export it anew, or remove the row")
-
-
-def _check_channels(first: list[Volume], other: list[Volume]) -> None:
-    if len(first) != len(other):
-        raise ValueError(f"{other[0].path}: has {len(other)} blocks, {first[0].path} has {len(first)}; channels must share a grid")
-    for one, two in zip(first, other, strict=True):
-        differences = grid_differences(one, two)
-        if differences:
-            raise ValueError(
-                f"{two.path}: channels must share a grid, but {one.path} and it differ in {'; '.join(differences)}; resample "
-                "one onto the other"
-            )
 
 
 def _digest(volume: Volume) -> str:

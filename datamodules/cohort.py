@@ -1,20 +1,17 @@
 """A cohort: a folder of scans, and how its files and label ids relate to an anatomy."""
 
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 from datamodules.anatomy import Anatomy
-from datamodules.case_list import Case, join_channels, read_cases, with_keypoints
+from datamodules.case_list import Case, read_cases
 from datamodules.case_reader import CaseReader, CaseSlices
-
-log = logging.getLogger(__name__)
+from datamodules.channels import join_channels
+from datamodules.file_hashes import FileHashes
+from datamodules.keypoint_table import with_keypoints
 
 
 class Cohort:
@@ -26,17 +23,19 @@ class Cohort:
         anatomy: Structures to be segmented.
         labels: Structure of each label id in the files; None for what was drawn but is background in this anatomy.
             Several ids may become one structure. 0 is background unless it is listed.
-        labelled: Structures that the annotators drew; by default those that occur in `labels`. A case may say otherwise in
-            the column labelled of cohort.csv ("a;b").
+        labelled: Structures that the annotators drew; by default those that occur in `labels`. A case may say otherwise
+            in the column labelled of cohort.csv ("a;b").
         channels: Contrasts that become the channels of one case, in this order; by default each row is a case.
         contrasts: Keep only rows of these contrasts.
-        slices: "all", "labelled" (with a drawn structure or a key point), or the number of central slices of each volume.
+        slices: "all", "labelled" (with a drawn structure or a key point), or the number of central slices of each
+            volume.
         same_patient: Groups of patient names that are one person; they become the first name.
         licence: Licence of the data.
         citation: What to cite.
 
     Raises:
-        ValueError: If the folder, cohort.csv, a file or an option is wrong; says what was given, expected, and the remedy.
+        ValueError: If the folder, cohort.csv, a file or an option is wrong; says what was given, what was expected, and
+            the remedy.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Cohort:
         name: str,
         root: str | Path,
         anatomy: Anatomy,
-        labels: Mapping[int, str | None],
+        labels: Mapping[int, str | None] | Mapping[str, str | None],
         labelled: Sequence[str] | None = None,
         channels: Sequence[str] | None = None,
         contrasts: Sequence[str] | None = None,
@@ -86,7 +85,7 @@ class Cohort:
             raise ValueError(f"cohort {self.name}: {error}") from error
 
     def fingerprint(self, memory: Path | None = None) -> str:
-        """Hash of the content of every file and of every setting that the slices depend on; not of where the folder lies.
+        """Hash of the content of every file and of every setting that slices depend on, not of where the folder lies.
 
         Args:
             memory: JSON file that remembers the hashes of unchanged files between runs.
@@ -96,7 +95,11 @@ class Cohort:
         described = []
         for case in self.cases:
             files = {str(path): self._hashes.of_path(path) for path in (*case.images, *case.labels)}
-            parts = {**asdict(case), "images": [files[str(p)] for p in case.images], "labels": [files[str(p)] for p in case.labels]}
+            parts = {
+                **asdict(case),
+                "images": [files[str(p)] for p in case.images],
+                "labels": [files[str(p)] for p in case.labels],
+            }
             described.append({**parts, "row": dict(case.row)})
         if memory is not None:
             self._hashes.save(memory)
@@ -111,14 +114,18 @@ class Cohort:
             found = sorted({case.contrast for case in cases})
             unknown = [contrast for contrast in self.contrasts if contrast not in found]
             if unknown:
-                raise ValueError(f"no row of cohort.csv has the contrast {', '.join(unknown)}; there are {', '.join(found)}")
+                raise ValueError(
+                    f"no row of cohort.csv has the contrast {', '.join(unknown)}; there are {', '.join(found)}"
+                )
             cases = [case for case in cases if case.contrast in self.contrasts]
         if self.channels:
             cases = join_channels(cases, self.channels)
         for case in cases:
             unknown = [name for name in case.labelled or () if name not in self.anatomy.structures]
             if unknown:
-                raise ValueError(f"case {case.case!r}: column labelled of cohort.csv: {_unknown(unknown, self.anatomy)}")
+                raise ValueError(
+                    f"case {case.case!r}: column labelled of cohort.csv: {_unknown(unknown, self.anatomy)}"
+                )
             if len(case.images) != len(cases[0].images):
                 raise ValueError(
                     f"case {case.case!r} has {len(case.images)} image files (channels), case {cases[0].case!r} has "
@@ -132,7 +139,9 @@ class Cohort:
         for group in self.same_patient:
             for patient in group:
                 if patient not in known:
-                    raise ValueError(f"same_patient names {patient!r}, which is no patient of cohort.csv; correct the name")
+                    raise ValueError(
+                        f"same_patient names {patient!r}, which is no patient of cohort.csv; correct the name"
+                    )
                 if patient in first_name:
                     raise ValueError(f"same_patient names {patient!r} in two groups; join the groups")
                 first_name[patient] = group[0]
@@ -140,13 +149,18 @@ class Cohort:
 
 
 def _reader(
-    anatomy: Anatomy, labels: Mapping[int, str | None], labelled: Sequence[str] | None, slices: str | int
+    anatomy: Anatomy,
+    labels: Mapping[int, str | None] | Mapping[str, str | None],
+    labelled: Sequence[str] | None,
+    slices: str | int,
 ) -> CaseReader:
     """Checks the options that concern reading; Hydra passes its own lists and mappings, and keys as text."""
     try:
         names = {int(key): None if name is None else str(name) for key, name in labels.items()}
     except (TypeError, ValueError):
-        raise ValueError(f"labels has a key that is no label id (whole number): {', '.join(map(str, labels))}") from None
+        raise ValueError(
+            f"labels has a key that is no label id (whole number): {', '.join(map(str, labels))}"
+        ) from None
     unknown = sorted({name for name in names.values() if name is not None} - set(anatomy.structures))
     if unknown:
         raise ValueError(f"labels: {_unknown(unknown, anatomy)}; write null for what is background in this anatomy")
@@ -157,7 +171,9 @@ def _reader(
     if str(slices).isdigit() and int(slices) > 0:
         slices = int(slices)
     elif slices not in ("all", "labelled"):
-        raise ValueError(f"slices is {slices!r}, expected 'all', 'labelled' or the number of central slices of each volume")
+        raise ValueError(
+            f"slices is {slices!r}, expected 'all', 'labelled' or the number of central slices of each volume"
+        )
     return CaseReader(
         view=anatomy.view,
         structures=tuple(anatomy.structures),
@@ -171,45 +187,3 @@ def _reader(
 
 def _unknown(names: Sequence[str], anatomy: Anatomy) -> str:
     return f"anatomy {anatomy.name} has no structure {', '.join(names)}; it has {', '.join(anatomy.structures)}"
-
-
-class FileHashes:
-    """Hashes of file contents, remembered as long as a file's size and time of change stay the same."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of_path(self, path: Path) -> str:
-        """Hash of a file, or of the names and contents of all files of a folder."""
-        if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-            parts = [f"{file.relative_to(path).as_posix()} {self.of_path(file)}" for file in files]
-            return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-        state = path.stat()
-        key = f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}"
-        if key not in self._known:
-            with path.open("rb") as file:
-                self._known[key] = _hash_of_stream(file)
-        return self._known[key]
-
-    def load(self, memory: Path) -> None:
-        """Adds what an earlier run remembered; a damaged memory is forgotten."""
-        try:
-            self._known = {**json.loads(memory.read_text()), **self._known}
-        except (OSError, ValueError):
-            log.debug("no usable file hashes in %s", memory)
-
-    def save(self, memory: Path) -> None:
-        """Writes the memory in one step, so that no reader sees half of it."""
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=memory.parent, prefix=".hashes-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(self._known, file)
-        Path(temporary).replace(memory)
-
-
-def _hash_of_stream(file) -> str:
-    digest = blake2b(digest_size=16)
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -1,7 +1,8 @@
 """Reads the slices of a DICOM series as blocks, as scanners write them.
 
-An axial lumbar series usually holds several blocks, each tilted to its disc. Slices are grouped by orientation, then split
-where the next one lies much farther away than its neighbours do. Each block is a volume of its own; nothing is interpolated.
+An axial lumbar series usually holds several blocks, each tilted to its disc. Slices are grouped by orientation, then
+split where the next one lies much farther away than its neighbours do. Each block is a volume of its own; nothing is
+interpolated.
 
 The index of a slice is its place in the series as stored: by InstanceNumber, then by position along the normal of the
 slices. File names play no part.
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float64
 
 from datamodules.image_file import ImageFile, check_geometry
@@ -91,7 +92,9 @@ def _dicom_files(path: Path) -> list[Path]:
         else:
             other.append(file.name)
     if not found:
-        raise ValueError(f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series")
+        raise ValueError(
+            f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series"
+        )
     if other:
         log.info("%s: left aside what is no DICOM: %s", path, ", ".join(other[:5]))
     return found
@@ -110,12 +113,14 @@ def _read_header(path: Path) -> Slice:
         return [float(part) for part in text.split("\\") if part.strip()]
 
     if sum(numbers("0028|0008")) > 1:
-        raise ValueError(f"{path}: is a multi-frame DICOM file, which is not read; convert it to NIfTI or to single frames")
+        raise ValueError(
+            f"{path}: is a multi-frame DICOM file, which is not read; convert it to NIfTI or to single frames"
+        )
     origin, axes = numbers("0020|0032"), numbers("0020|0037")
     if len(origin) != 3 or len(axes) != 6:
         raise ValueError(
-            f"{path}: has no ImagePositionPatient and ImageOrientationPatient, so its place is not known; take the original "
-            "images of the scanner, not a secondary capture"
+            f"{path}: has no ImagePositionPatient and ImageOrientationPatient, so its place is not known; take the "
+            "original images of the scanner, not a secondary capture"
         )
     stated_step, instance = numbers("0018|0088") or numbers("0018|0050"), numbers("0020|0013")
     return Slice(
@@ -133,11 +138,13 @@ def _read_header(path: Path) -> Slice:
 def _choose_series(path: Path, slices: list[Slice], series: str) -> list[Slice]:
     found = sorted({item.series for item in slices})
     if series and series not in found:
-        raise ValueError(f"{path}: has no series {series}; it holds {', '.join(found)}; correct the column series of cohort.csv")
+        raise ValueError(
+            f"{path}: has no series {series}; it holds {', '.join(found)}; correct the column series of cohort.csv"
+        )
     if not series and len(found) > 1:
         raise ValueError(
-            f"{path}: holds {len(found)} series: {', '.join(found)}; name one in the column series of cohort.csv, or give each "
-            "a folder of its own"
+            f"{path}: holds {len(found)} series: {', '.join(found)}; name one in the column series of cohort.csv, or "
+            "give each a folder of its own"
         )
     return [item for item in slices if not series or item.series == series]
 
@@ -161,7 +168,9 @@ def _group(path: Path, slices: list[Slice]) -> list[list[Slice]]:
         # Two single slices, far apart: their distance is no step of a stack.
         if stated and usual > BLOCK_GAP * stated:
             usual = stated
-        starts = [i + 1 for i, step in enumerate(steps) if step > BLOCK_GAP * usual or _sideways(group[i], group[i + 1])]
+        starts = [
+            i + 1 for i, step in enumerate(steps) if step > BLOCK_GAP * usual or _sideways(group[i], group[i + 1])
+        ]
         blocks += [group[a:b] for a, b in zip([0, *starts], [*starts, len(group)], strict=True)]
     for block in blocks:
         _check_steps(path, block)
@@ -193,8 +202,8 @@ def _check_steps(path: Path, block: list[Slice]) -> None:
     first = int(odd[0]) if len(odd) else int(steps.argmin())
     raise ValueError(
         f"{path}: irregular slice spacing inside a block: {steps[first]:.2f} mm between {block[first].path.name} and "
-        f"{block[first + 1].path.name}, {usual:.2f} mm elsewhere; nothing is interpolated: a slice may be missing or stored twice "
-        "(two echoes?): export the series anew, or give each block or echo a folder of its own"
+        f"{block[first + 1].path.name}, {usual:.2f} mm elsewhere; nothing is interpolated: a slice may be missing or "
+        "stored twice (two echoes?): export the series anew, or give each block or echo a folder of its own"
     )
 
 
@@ -204,9 +213,13 @@ def _read_block(block: list[Slice]) -> ImageFile:
         try:
             image = sitk.ReadImage(str(item.path))
         except RuntimeError as error:
-            raise ValueError(f"{item.path}: cannot be read, it may be corrupt or truncated; export the series anew") from error
+            raise ValueError(
+                f"{item.path}: cannot be read, it may be corrupt or truncated; export the series anew"
+            ) from error
         if image.GetNumberOfComponentsPerPixel() > 1:
-            raise ValueError(f"{item.path}: is a colour image, expected grey values; take the original images of the scanner")
+            raise ValueError(
+                f"{item.path}: is a colour image, expected grey values; take the original images of the scanner"
+            )
         pixels.append(sitk.GetArrayFromImage(image)[0])
     first = block[0]
     step = block[1].height_mm - first.height_mm if len(block) > 1 else first.step_mm or 1.0

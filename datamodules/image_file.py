@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float64, Shaped
 
 # Formats that know neither the size of a pixel nor the patient's sides.
@@ -59,16 +59,16 @@ def read_image_file(path: Path) -> ImageFile:
 def _as_image_file(path: Path, image: sitk.Image, header: "NiftiHeader | None") -> ImageFile:
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(
-            f"{path}: has {image.GetNumberOfComponentsPerPixel()} numbers per pixel (colours or a palette), expected one; "
-            "save it as a grey image, or one file per channel separated by ';' in the column image"
+            f"{path}: has {image.GetNumberOfComponentsPerPixel()} numbers per pixel (colours or a palette), expected "
+            "one; save it as a grey image, or one file per channel separated by ';' in the column image"
         )
     dimensions, size = image.GetDimension(), image.GetSize()
     if dimensions > 3 and all(number == 1 for number in size[3:]):
         image = sitk.Extract(image, [*size[:3], *[0] * (dimensions - 3)])
     elif dimensions > 3:
         raise ValueError(
-            f"{path}: has {dimensions} axes of {list(size)} voxels, expected 2 or 3; save one file per channel and name "
-            "them in the column image, separated by ';'"
+            f"{path}: has {dimensions} axes of {list(size)} voxels, expected 2 or 3; save one file per channel and "
+            "name them in the column image, separated by ';'"
         )
     is_flat = dimensions == 2
     if is_flat:
@@ -99,8 +99,8 @@ def check_geometry(path: Path, spacing_mm: tuple[float, ...], direction: Float64
 
 def _not_orthonormal(path: Path) -> str:
     return (
-        f"{path}: the direction in the header is not orthonormal (axes sheared or not of length 1), so its pixels are no "
-        "rectangles; resample the image onto perpendicular axes, or correct the header"
+        f"{path}: the direction in the header is not orthonormal (axes sheared or not of length 1), so its pixels are "
+        "no rectangles; resample the image onto perpendicular axes, or correct the header"
     )
 
 
@@ -138,7 +138,9 @@ def check_whole(path: Path) -> NiftiHeader | None:
     if header is None:
         raise ValueError(f"{path}: does not start with a NIfTI header; {remedy}")
     if len(content) < header.num_bytes:
-        raise ValueError(f"{path}: is truncated: {len(content)} bytes where its header promises {header.num_bytes}; {remedy}")
+        raise ValueError(
+            f"{path}: is truncated: {len(content)} bytes where its header promises {header.num_bytes}; {remedy}"
+        )
     if not header.is_orthonormal:
         # SimpleITK would fall back on the other of the two orientations of a NIfTI without a word.
         raise ValueError(_not_orthonormal(path))
@@ -160,12 +162,18 @@ def _nifti_header(content: bytes) -> NiftiHeader | None:
         start = struct.unpack_from(f"{order}i", content)[0] if len(content) >= 348 else 0
         if start == 348:
             dimensions = struct.unpack_from(f"{order}8h", content, 40)
-            bits, offset = struct.unpack_from(f"{order}h", content, 72)[0], struct.unpack_from(f"{order}f", content, 108)[0]
+            bits, offset = (
+                struct.unpack_from(f"{order}h", content, 72)[0],
+                struct.unpack_from(f"{order}f", content, 108)[0],
+            )
             codes = struct.unpack_from(f"{order}2h", content, 252)
             affine = struct.unpack_from(f"{order}12f", content, 280)
         elif start == 540 and len(content) >= 540:
             dimensions = struct.unpack_from(f"{order}8q", content, 16)
-            bits, offset = struct.unpack_from(f"{order}h", content, 14)[0], struct.unpack_from(f"{order}q", content, 168)[0]
+            bits, offset = (
+                struct.unpack_from(f"{order}h", content, 14)[0],
+                struct.unpack_from(f"{order}q", content, 168)[0],
+            )
             codes = struct.unpack_from(f"{order}2i", content, 344)
             affine = struct.unpack_from(f"{order}12d", content, 400)
         else:

@@ -10,7 +10,7 @@ from datamodules.batch import SpineBatch
 
 
 def mirror_slices(batch: SpineBatch, flipped: Sequence[bool], anatomy: Anatomy) -> SpineBatch:
-    """Flips the chosen slices left to right and swaps the classes, boxes, `labelled` columns and key points of the sides.
+    """Flips the chosen slices left to right and swaps classes, boxes, `labelled` columns and key points of the sides.
 
     Exact: no resampling, and doing it twice gives the slices back. The slices that are not chosen are not touched.
 

@@ -57,14 +57,17 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCas
     image = [grid.resample_image(pixels, record.spacing_mm) for pixels, (record, _) in zip(native, slices, strict=True)]
     mask = [grid.resample_mask(record.mask[index], record.spacing_mm) for record, index in slices]
     points = [
-        grid.to_grid_points(record.keypoints[index], record.mask.shape[1:], record.spacing_mm) for record, index in slices
+        grid.to_grid_points(record.keypoints[index], record.mask.shape[1:], record.spacing_mm)
+        for record, index in slices
     ]
     return PreparedCase(
         table=_table(case, slices, points),
         # Reshaped, because a case may have no slice left.
         image=np.array(image, np.float32).reshape(num_slices, len(case.images), h, w),
         mask=np.array(mask, np.uint8).reshape(num_slices, h, w),
-        labelled=np.array([record.labelled for record, _ in slices], bool).reshape(num_slices, len(reader.structures) + 1),
+        labelled=np.array([record.labelled for record, _ in slices], bool).reshape(
+            num_slices, len(reader.structures) + 1
+        ),
         keypoints=np.array(points, np.float32).reshape(num_slices, len(reader.keypoints), 2),
         native_image=np.concatenate([np.zeros(0), *[pixels.ravel() for pixels in native]]).astype(np.float16),
         native_mask=np.concatenate([np.zeros(0, np.uint8), *[record.mask[index].ravel() for record, index in slices]]),
@@ -117,7 +120,8 @@ class GrowingArray:
         if self._shape is None:
             self._shape, self._type = (0, *array.shape[1:]), array.dtype
             self._write_header()
-        assert array.shape[1:] == self._shape[1:] and array.dtype == self._type
+        assert array.shape[1:] == self._shape[1:]
+        assert array.dtype == self._type
         self._file.write(np.ascontiguousarray(array).tobytes())
         self._shape = (self._shape[0] + len(array), *self._shape[1:])
 
@@ -126,7 +130,7 @@ class GrowingArray:
         length = self._file.tell()
         self._file.seek(0)
         self._write_header()
-        assert self._file.tell() <= length and self._shape is not None
+        assert self._file.tell() <= length, "the header has outgrown its place"
         self._file.close()
 
     def _write_header(self) -> None:

@@ -1,12 +1,14 @@
 """The LightningDataModule: a store of slices, a split of its patients, an augmentation, and loaders over them."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -17,7 +19,19 @@ from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
 from datamodules.store import SliceStore, build_store
 
-Augmentation = Callable[[SpineBatch], SpineBatch]
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """Changes training slices; every random number follows from `SpineBatch.seed`.
+
+    Attributes:
+        whole_batch: Whether it takes whole batches where they are computed on, or slices one by one as they are loaded.
+    """
+
+    @property
+    def whole_batch(self) -> bool: ...  # noqa: D102
+
+    def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
 
 
 class TrainingBatches(Sampler[list[tuple[int, int]]]):
@@ -27,8 +41,8 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
     is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was.
     """
 
-    def __init__(self, indices: Sequence[int], *, batch_size: int, samples_per_epoch: int | None, seed: int) -> None:
-        self.indices = np.asarray(indices)
+    def __init__(self, indices: Int[np.ndarray, " s"], *, batch_size: int, samples_per_epoch: int | None, seed: int) -> None:
+        self.indices = indices
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch or len(self.indices)
         self.seed = seed
@@ -94,9 +108,7 @@ class SliceBatches(Dataset[SpineBatch]):
             spacing_mm=self.spacing_mm.expand(len(rows), 2),
             index=rows,
             seed=torch.tensor([seed for _, seed in samples]),
-            case=tuple(self.names["case"][rows].tolist()),
-            patient=tuple(self.names["patient"][rows].tolist()),
-            level=tuple(self.names["level"][rows].tolist()),
+            **{name: tuple(values[rows.numpy()]) for name, values in self.names.items()},
         )
 
 
@@ -112,10 +124,9 @@ class SliceDataModule(lightning.LightningDataModule):
         offset_mm: Where its centre lies from the image's, (row, column).
         batch_size: Slices per training step, and per validation and test step.
         samples_per_epoch: Slices in a training epoch; None is one pass over the training slices.
-        augmentation: On the CPU, slice by slice; None for none.
-        batch_augmentation: On the device, batch by batch; None for none.
+        augmentation: Of training slices; says itself whether it works slice by slice or on the batch on its device.
         cache: Folder for preprocessed arrays.
-        num_workers: Processes that load (0: in the training process) and that preprocess.
+        num_workers: Processes that load training slices; 0 loads in the training process.
         device: Where the arrays lie; "cuda" keeps the whole store in the device's memory (no worker processes then).
         seed: Order of the training slices and what they are augmented with.
     """
@@ -127,12 +138,11 @@ class SliceDataModule(lightning.LightningDataModule):
         split: Callable[..., Split],
         fold: int,
         size: Sequence[int],
-        spacing_mm: float,
-        offset_mm: Sequence[float] = (0.0, 0.0),
+        spacing_mm: float | int,
+        offset_mm: Sequence[float | int] = (0.0, 0.0),
         batch_size: int,
         samples_per_epoch: int | None = None,
-        augmentation: Augmentation | None = None,
-        batch_augmentation: Augmentation | None = None,
+        augmentation: Augmentation,
         cache: str | Path,
         num_workers: int = 0,
         device: str = "cpu",
@@ -143,12 +153,12 @@ class SliceDataModule(lightning.LightningDataModule):
         self.fold = fold
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch
-        self.augmentation, self.batch_augmentation = augmentation, batch_augmentation
+        self.augmentation = augmentation
         self.num_workers = num_workers
         self.device = device
         self.seed = seed
-        grid = SliceGrid(size=(size[0], size[1]), spacing_mm=spacing_mm, offset_mm=(offset_mm[0], offset_mm[1]))
-        self.store = build_store(cohort, grid=grid, cache=cache, num_workers=num_workers)
+        grid = SliceGrid(size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1])))
+        self.store = build_store(cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
         self.split = split(self.store.table)
         self.indices = {
             part: self.split.indices(fold, part, self.store.table) for part in ("train", "validation", "test")
@@ -187,11 +197,12 @@ class SliceDataModule(lightning.LightningDataModule):
             samples_per_epoch=self.samples_per_epoch,
             seed=self.seed,
         )
-        return self._loader(batches, self.augmentation, self.num_workers)
+        slice_wise = None if self.augmentation.whole_batch else self.augmentation
+        return self._loader(batches, slice_wise, self.num_workers)
 
-    def val_dataloader(self) -> DataLoader | list:
-        """In store order; none where the cohort is too small for a validation part."""
-        return self._in_order("validation") if len(self.indices["validation"]) else []
+    def val_dataloader(self) -> DataLoader:
+        """In store order; empty where the cohort is too small for a validation part."""
+        return self._in_order("validation")
 
     def test_dataloader(self) -> DataLoader:
         """In store order."""
@@ -200,7 +211,7 @@ class SliceDataModule(lightning.LightningDataModule):
     def on_after_batch_transfer(self, batch: SpineBatch, dataloader_idx: int) -> SpineBatch:
         """Augments training batches where they are computed on."""
         training = self.trainer is not None and self.trainer.training
-        return self.batch_augmentation(batch) if training and self.batch_augmentation else batch
+        return self.augmentation(batch) if training and self.augmentation.whole_batch else batch
 
     def _in_order(self, part: str) -> DataLoader:
         rows = [(int(row), 0) for row in self.indices[part]]

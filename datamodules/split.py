@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,7 @@ class Split:
         temporary.replace(path)
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path) -> "Split":
         """Reads what `write` wrote.
 
         Raises:
@@ -119,7 +119,7 @@ class Split:
         return split
 
     @classmethod
-    def from_table(cls, table: pd.DataFrame) -> Self:
+    def from_table(cls, table: pd.DataFrame) -> "Split":
         """Takes a table of folds back to the mapping it stands for.
 
         Raises:

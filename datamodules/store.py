@@ -97,9 +97,12 @@ class SliceStore:
     def _map(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, mmap_mode="r")
+            # c: copy on write. What torch makes of a read-only array is undefined when something writes to it.
+            return np.load(path, mmap_mode="c")
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: the prepared data are damaged ({error}); delete {self.folder}, it is built anew") from error
+            raise ValueError(
+                f"{path}: the prepared data are damaged ({error}); delete {self.folder}, it is built anew"
+            ) from error
 
 
 def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_workers: int) -> SliceStore:
@@ -183,9 +186,10 @@ def _refuse_same_image(cohort: Cohort, owner: dict[str, Case], case: Case, diges
         other = owner.setdefault(digest, case)
         if other.patient != case.patient:
             raise ValueError(
-                f"cohort {cohort.name}: case {case.case!r} of patient {case.patient!r} and case {other.case!r} of patient "
-                f"{other.patient!r} have the same image, {case.images[0]} and {other.images[0]}; across folds this would leak. If "
-                f"they are one person, add [{other.patient}, {case.patient}] to same_patient; else replace the wrong file"
+                f"cohort {cohort.name}: case {case.case!r} of patient {case.patient!r} and case {other.case!r} of "
+                f"patient {other.patient!r} have the same image, {case.images[0]} and {other.images[0]}; across folds "
+                f"this would leak. If they are one person, add [{other.patient}, {case.patient}] to same_patient; else "
+                "replace the wrong file"
             )
 
 

@@ -21,7 +21,6 @@ from datamodules.image_file import ImageFile
 
 DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 CANONICAL = {"axial": "IPL", "sagittal": "LIP"}  # towards which side slices, rows and columns run
-FLAT_CANONICAL = {view: sides[2] + sides[1] for view, sides in CANONICAL.items()}  # first columns, then rows
 GRID_TOLERANCE_PX = 0.1
 THICK = 2.0  # an axis whose voxels are this many times longer than both others is the one between slices
 MAX_TILT_COSINE = 0.5  # 60 degrees: L5/S1 is tilted by up to 45, a stack of another view by 90
@@ -91,13 +90,14 @@ def canonical_volume(
     axes = max(orders, key=lambda order: sum(abs(cosines[axis, place]) for place, axis in enumerate(order)))
     if abs(cosines[axes[0], 0]) < MAX_TILT_COSINE:
         raise ValueError(
-            f"{path}: its slices are not {view}: the axis between slices is axis {axes[0]} of {size.tolist()} voxels of "
-            f"{[round(s, 3) for s in file.spacing_mm]} mm, more than 60 degrees from the {view} one; take the {view} series "
-            "of this patient, or an anatomy of the image's view"
+            f"{path}: its slices are not {view}: of {size.tolist()} voxels of {np.round(file.spacing_mm, 3).tolist()} "
+            f"mm, axis {axes[0] + 1} lies between slices, more than 60 degrees from that of {view} ones; take the "
+            f"{view} series of this patient, or an anatomy of the image's view"
         )
     flips = [bool(cosines[axis, place] < 0) for place, axis in enumerate(axes)]
     # NumPy's axes are SimpleITK's backwards.
-    voxels = np.flip(file.voxels.transpose([2 - axis for axis in axes]), [p for p, flip in enumerate(flips) if flip])
+    turned = file.voxels.transpose([2 - axis for axis in axes])
+    voxels = np.flip(turned, tuple(place for place, flip in enumerate(flips) if flip))
     origin, direction = np.array(file.origin_mm, np.float64), file.direction[:, axes]
     for place, axis in enumerate(axes):
         if flips[place]:
@@ -122,67 +122,6 @@ def _slice_axis(size: Int[np.ndarray, "3"], spacing_mm: Float[np.ndarray, "3"]) 
     return int(spacing_mm.argmax()) if thickest >= THICK * second else None
 
 
-def with_stated_geometry(
-    path: Path,
-    file: ImageFile,
-    *,
-    view: View,
-    has_sides: bool,
-    spacing_mm: tuple[float, float] | None,
-    orientation: str,
-) -> ImageFile:
-    """Completes a file that states no spacing or no orientation (PNG) by what cohort.csv says.
-
-    Args:
-        path: Where it comes from.
-        file: As read.
-        view: View of the anatomy.
-        has_sides: Whether left and right are different structures there; if so, the orientation is never guessed.
-        spacing_mm: (row, column) from the column spacing.
-        orientation: Sides towards which columns, then rows (of a volume, its three axes) run, such as "LP".
-
-    Raises:
-        ValueError: If something is stated nowhere, the orientation is none, or contradicts the header.
-    """
-    if not file.has_spacing and spacing_mm is None:
-        raise ValueError(
-            f"{path}: a {path.suffix} file does not say how large a pixel is; add the column spacing to cohort.csv, in mm: "
-            "0.6875, or rows;columns as 0.7;0.6"
-        )
-    if not file.has_spacing and spacing_mm is not None:
-        file = replace(file, spacing_mm=(spacing_mm[1], spacing_mm[0], file.spacing_mm[2]))
-    num_axes = 3 if file.voxels.shape[0] > 1 else 2
-    if not orientation and not file.has_orientation:
-        if has_sides or num_axes == 3:
-            raise ValueError(
-                f"{path}: does not say where the patient's left is; add the column orientation to cohort.csv: the sides "
-                f"towards which {'its three axes run, such as LPS' if num_axes == 3 else 'columns, then rows run'}"
-                f"{f', such as {FLAT_CANONICAL[view]}' if num_axes == 2 else ''}"
-            )
-        orientation = FLAT_CANONICAL[view]
-    if not orientation:
-        return file
-    stated = _direction_of(path, orientation)
-    if not file.has_orientation:
-        return replace(file, direction=stated)
-    if (np.diag(file.direction.T @ stated)[: len(orientation)] < MAX_TILT_COSINE).any():
-        raise ValueError(f"{path}: the header contradicts the orientation {orientation!r} of cohort.csv; correct one of them")
-    return file
-
-
-def _direction_of(path: Path, orientation: str) -> Float64[np.ndarray, "3 3"]:
-    sides = [DIRECTIONS.get(side) for side in orientation.upper()]
-    axes = np.array([side for side in sides if side], np.float64)
-    if len(axes) == 2:
-        axes = np.concatenate([axes, np.cross(axes[0], axes[1])[None]])
-    if None in sides or axes.shape != (3, 3) or abs(np.linalg.det(axes)) != 1:
-        raise ValueError(
-            f"{path}: orientation is {orientation!r}, expected the sides towards which columns, then rows run, two letters "
-            "of L R A P S I such as LP (three for a volume, such as LPS)"
-        )
-    return axes.T
-
-
 def grid_differences(one: Volume, other: Volume) -> list[str]:
     """In what the voxel grids of two volumes differ, by more than 0.1 pixel anywhere; empty if they are the same."""
     if one.voxels.shape != other.voxels.shape:
@@ -191,11 +130,12 @@ def grid_differences(one: Volume, other: Volume) -> list[str]:
         return []
     candidates = {
         "spacing": (replace(one, spacing_mm=other.spacing_mm), one.spacing_mm, other.spacing_mm),
-        "origin": (replace(one, origin_mm=other.origin_mm), one.origin_mm, other.origin_mm),
+        "origin": (replace(one, origin_mm=other.origin_mm), [0, 0, 0], other.origin_mm - one.origin_mm),
         "direction": (replace(one, direction=other.direction), one.direction.T.ravel(), other.direction.T.ravel()),
     }
+    words = {"spacing": "spacing (slices, rows, columns) {} and {} mm", "origin": "origin, which is moved by {1} mm"}
     found = [
-        f"{name} {np.round(a, 4).tolist()} and {np.round(b, 4).tolist()}"
+        words.get(name, "direction {} and {}").format(np.round(a, 4).tolist(), np.round(b, 4).tolist())
         for name, (changed, a, b) in candidates.items()
         if _shift_px(one, changed) > GRID_TOLERANCE_PX
     ]

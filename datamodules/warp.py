@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -71,18 +70,18 @@ class Warp:
         return moved.masked_fill(~inside, torch.nan)
 
     def displacement(self, points_mm: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-        """u at positions (x, y) in millimetres from the centre of the transformed image."""
+        """Elastic displacement at positions (x, y) in millimetres from the centre of the transformed image."""
         rows, columns = self._spline(points_mm[..., 1], axis=0), self._spline(points_mm[..., 0], axis=1)
         along_rows = torch.bmm(rows, self.control_mm.transpose(1, 2).flatten(2)).unflatten(2, (2, -1))
         return (along_rows * columns[:, :, None]).sum(dim=3)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "Warp":
         """The same maps on another device."""
         tensors = {name: getattr(self, name).to(device) for name in ("linear", "shift_mm", "control_mm", "spacing_mm")}
-        return type(self)(**tensors, knot_mm=self.knot_mm, size=self.size)
+        return Warp(**tensors, knot_mm=self.knot_mm, size=self.size)
 
     @classmethod
-    def join(cls, warps: "Sequence[Self]") -> Self:
+    def join(cls, warps: Sequence["Warp"]) -> "Warp":
         """Joins maps of images of one size; where slices differ in pixel spacing, knots are filled up with zeros."""
         shapes = [warp.control_mm.shape[2:] for warp in warps]
         rows, columns = max(rows for rows, _ in shapes), max(columns for _, columns in shapes)

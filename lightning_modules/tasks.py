@@ -67,13 +67,15 @@ def build(config: DictConfig) -> tuple[SliceDataModule, lightning.LightningModul
     module = instantiate(config.module)(network=network, objective=objective, network_text=network_text(config))
     callbacks = [instantiate(node) for node in config.callbacks.values()]
     run_logger = instantiate(config.logger) or False
-    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger)
+    validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation)
     return data, module, trainer
 
 
 def network_text(config: DictConfig) -> str:
     """What a checkpoint's weights belong to, as YAML: the network's settings and the structures it segments."""
-    return OmegaConf.to_yaml({"model": config.model, "structures": config.anatomy.structures}, resolve=True)
+    model, structures = (OmegaConf.to_container(node, resolve=True) for node in (config.model, config.anatomy.structures))
+    return OmegaConf.to_yaml({"model": model, "structures": structures})
 
 
 def check_same_network(config: DictConfig) -> None:

@@ -1,5 +1,7 @@
 """Small batches for tests of networks and losses."""
 
+from dataclasses import fields
+
 import torch
 
 from datamodules.batch import SpineBatch, boxes_of_masks
@@ -30,3 +32,8 @@ def random_batch(
         patient=tuple(f"patient{index}" for index in range(num_slices)),
         level=("",) * num_slices,
     )
+
+
+def first_slice(batch: SpineBatch) -> SpineBatch:
+    """The batch of its first slice alone."""
+    return SpineBatch(**{field.name: getattr(batch, field.name)[:1] for field in fields(batch)})

@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-os.environ.setdefault("WANDB_MODE", "offline")
 
 from pathlib import Path
 
@@ -16,8 +15,16 @@ import run  # noqa: F401  registers the resolver of cell names
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+TINY_PHANTOM = ("cohort.num_patients=8", "cohort.size=64", "cohort.spacing_mm=3.0", "cohort.num_workers=1")
 
 torch.set_num_threads(1)  # the tests run in two processes on two cores
+
+
+def compose_line(output: Path, generated: Path, *overrides: str) -> DictConfig:
+    """Composes the configuration of a command line."""
+    base = [f"output={output}", f"paths.data={generated}", f"paths.cache={generated}/cache", "logger=csv"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", overrides=[*base, *overrides])
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +35,5 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def composed(generated: Path, tmp_path: Path):
-    """Composes the configuration of a command line; the run folder is `tmp_path / "run"` unless `output` is given."""
-
-    def compose_line(*overrides: str) -> DictConfig:
-        base = [f"output={tmp_path / 'run'}", f"paths.data={generated}", f"paths.cache={generated}/cache", "logger=csv"]
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return compose("config", overrides=[*base, *overrides])
-
-    return compose_line
+    """`compose_line` into the run folder `tmp_path / "run"`, unless another `output` is given."""
+    return lambda *overrides: compose_line(tmp_path / "run", generated, *overrides)

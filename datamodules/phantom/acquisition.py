@@ -54,7 +54,7 @@ def draw_scanner(patient: Patient) -> Scanner:
         coil_steepness=rng.uniform(0.8, 1.9),
         saturation_mm=rng.uniform(95, 135),
         saturation=rng.uniform(0.08, 0.5),
-        bias=SpectralNoise.draw(rng, wavelength_mm=(150, 400), num_waves=32),
+        bias=SpectralNoise.draw(rng, wavelength_mm=(150.0, 400.0), num_waves=32),
         bias_amount=rng.uniform(0.04, 0.14),
         blur_mm=rng.uniform(0.28, 0.5),
         chemical_shift_mm=(displaced, 0.0) if along_rows else (0.0, displaced),
@@ -102,4 +102,4 @@ def _gain(section: Section, plane: Plane, scanner: Scanner) -> Float[Array, "h w
     coil = 1 / (1 + (depth / scanner.coil_mm) ** 2) ** (scanner.coil_steepness / 2)
     band = 1 / (1 + np.exp(np.clip((depth - scanner.saturation_mm) / 5, -30, 30)))
     saturated = scanner.saturation + (1 - scanner.saturation) * band
-    return np.float32(coil * saturated * np.exp(scanner.bias_amount * scanner.bias.on(plane)))
+    return (coil * saturated * np.exp(scanner.bias_amount * scanner.bias.on(plane))).astype(np.float32)

@@ -1,7 +1,10 @@
 """Step 2: the body of a patient, as surfaces in three dimensions, and its truth on any plane through it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
 from datamodules.phantom import abdomen, muscles, posterior_elements, templates
 from datamodules.phantom.canvas import Canvas, Section
@@ -23,18 +26,19 @@ class Body:
     def __init__(self, patient: Patient) -> None:
         rng = patient.rng(_STREAM)
         self.patient = patient
-        self.warp = [SpectralNoise.draw(rng, wavelength_mm=(30, 120)) for _ in "xy"]
-        self.ripple = [SpectralNoise.draw(rng, wavelength_mm=(7, 22)) for _ in "xy"]
-        self.streak = SpectralNoise.draw(rng, wavelength_mm=(3.0, 9.0), num_waves=192, stretch=(2.4, 1.0, 4.0))
-        self.patch = SpectralNoise.draw(rng, wavelength_mm=(8, 30), stretch=(1, 1, 2))
-        self.blob = SpectralNoise.draw(rng, wavelength_mm=(18, 45))
-        self.grain = SpectralNoise.draw(rng, wavelength_mm=(1.6, 6), num_waves=192, stretch=(1, 1, 2))
+        self.warp = [SpectralNoise.draw(rng, wavelength_mm=(40.0, 140.0), num_waves=48) for _ in "xy"]
+        self.ripple = [SpectralNoise.draw(rng, wavelength_mm=(7.0, 22.0), num_waves=48) for _ in "xy"]
+        self.streak = SpectralNoise.draw(rng, wavelength_mm=(2.8, 10.0), num_waves=160, stretch=(2.5, 1.0, 4.0))
+        self.patch = SpectralNoise.draw(rng, wavelength_mm=(8.0, 30.0), stretch=(1, 1, 2))
+        self.region = SpectralNoise.draw(rng, wavelength_mm=(20.0, 70.0), num_waves=48, stretch=(1, 1, 2))
+        self.blob = SpectralNoise.draw(rng, wavelength_mm=(18.0, 45.0), num_waves=64)
+        self.grain = SpectralNoise.draw(rng, wavelength_mm=(1.6, 6.0), num_waves=160, stretch=(1, 1, 2))
         self.disc_z_mm = -np.concatenate([[0.0], np.cumsum(patient.disc_distance_mm)])
         self.roots = rng.normal(0, 1, (14, 2))
         self.kidney_mm = rng.normal((58, -20, 20), (4, 4, 2))
         self._surfaces(rng)
 
-    def _surfaces(self, rng: np.random.Generator) -> None:
+    def _surfaces(self, rng: Generator) -> None:
         area = self.patient.area_mm2
         bulge = self.patient.bulge_mm[:, None] / 17 * bump(_BACK, 0.75)
         self.disc = self._surface("disc", area["disc"], wobble=wobble(rng, 4, 0.025) + bulge)
@@ -42,28 +46,34 @@ class Body:
         self.dural_sac = self._surface("dural_sac", area["dural_sac"], wobble=wobble(rng, 4, 0.05))
         self.psoas, self.quadratus, self.multifidus, self.erector, self.paraspinal = {}, {}, {}, {}, {}
         for side in SIDES:
-            erector_and_multifidus = area[f"erector_spinae_{side}"] + 0.97 * area[f"multifidus_{side}"] + 30
+            self.psoas[side] = self._muscle(rng, "psoas", side, area[f"psoas_{side}"])
+            quadratus = area[f"quadratus_lumborum_{side}"]
+            self.quadratus[side] = self._muscle(rng, "quadratus_lumborum", side, quadratus)
+            # Laminae and fascia cover a rim of both muscles.
+            multifidus = area[f"multifidus_{side}"] + 25
+            self.multifidus[side] = self._muscle(rng, "multifidus", side, multifidus)
             gap = self.patient.wedge[:, None] * bump(_BACK - 0.35 * SIDES[side], 0.8) + 0.015
-            common = {"side": SIDES[side]}
-            self.psoas[side] = self._surface("psoas", area[f"psoas_{side}"], wobble=wobble(rng, 4, 0.10), **common)
-            self.quadratus[side] = self._surface(
-                "quadratus_lumborum", area[f"quadratus_lumborum_{side}"], wobble=wobble(rng, 4, 0.10), **common
-            )
-            self.multifidus[side] = self._surface(
-                "multifidus", area[f"multifidus_{side}"] + 25, wobble=wobble(rng, 4, 0.10), **common
-            )
-            shape = wobble(rng, 4, 0.07) + np.log(1 - gap)
-            self.erector[side] = self._surface("paraspinal", erector_and_multifidus, wobble=shape, **common)
+            both = area[f"erector_spinae_{side}"] + 0.97 * multifidus + 6
+            self.erector[side] = self._muscle(rng, "paraspinal", side, both, shape=np.log(1 - gap))
             self.paraspinal[side] = self.erector[side].widened(1 / (1 - gap))
+
+    def _muscle(
+        self, rng: Generator, name: str, side: str, area_mm2: Float[Array, "4"], shape: Array | float = 0.0
+    ) -> RadialSurface:
+        return self._surface(name, area_mm2, wobble=wobble(rng, 4, 0.09) + shape, side=SIDES[side])
 
     def _surface(self, name: str, area_mm2: Float[Array, "4"], **options) -> RadialSurface:
         bone = self.patient.bone_scale
         anchor = np.tile(templates.ANCHOR_MM[name], (4, 1))
         return through_contours(templates.contour_mm(name) * bone, area_mm2, anchor_mm=anchor * bone, **options)
 
-    def at_level(self, values: Float[Array, "4"], level: Float[Array, "*any"] | float) -> Float[Array, "*any"]:
+    def at_level(self, values: Sequence[float] | Float[Array, "4"], level: float) -> float:
         """A quantity given at the discs, at any level coordinate."""
-        return np.interp(level, np.arange(4), values)
+        return float(np.interp(level, np.arange(4), values))
+
+    def along(self, values: Float[Array, "4"], level: Float[Array, "h w"]) -> Float[Array, "h w"]:
+        """A quantity given at the discs, at the level coordinate of every pixel."""
+        return np.asarray(np.interp(level, np.arange(4), values))
 
     @property
     def canal_back_mm(self) -> Float[Array, "4"]:
@@ -83,9 +93,9 @@ class Body:
     def section(self, plane: Plane) -> Section:
         """The truth on a plane of the straightened spine."""
         x, y, z = plane.coordinates()
-        shift = [2.0 * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(self.warp, self.ripple, strict=True)]
-        # Bones bend less than soft tissue, and the sides of the body more than its middle.
-        free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1)
+        shift = [1.5 * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(self.warp, self.ripple, strict=True)]
+        # Bones bend less than soft tissue, the back is flattened by the table.
+        free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1) * np.clip((90 - y) / 32, 0.1, 1)
         level = np.interp(-z, -self.disc_z_mm, np.arange(4)).astype(np.float32)
         canvas = Canvas(plane=plane, x=x + free * shift[0], y=y + free * shift[1], z=z, level=level)
         depth = abdomen.paint_wall(canvas, self)

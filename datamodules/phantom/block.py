@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
@@ -30,12 +29,10 @@ class Examination:
 
     @classmethod
     @lru_cache(maxsize=2)
-    def of(cls, seed: int, index: int) -> Self:
+    def of(cls, seed: int, index: int) -> "Examination":
         """The examination of patient `index` of a cohort."""
         patient = draw_patient(seed, index)
-        return cls(
-            patient=patient, body=Body(patient), sequence=draw_sequence(patient), scanner=draw_scanner(patient)
-        )
+        return cls(patient=patient, body=Body(patient), sequence=draw_sequence(patient), scanner=draw_scanner(patient))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
 """What anatomy paints on: labels, a fat map and layers with soft edges, on one plane through the patient."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from datamodules.phantom.noise import Plane
+from datamodules.phantom.noise import Plane, SpectralNoise
 
 Array = np.ndarray
 Window = tuple[slice, slice]
@@ -77,13 +78,20 @@ class Canvas:
     y: Float[Array, "h w"]
     z: Float[Array, "h w"]
     level: Float[Array, "h w"]
-    labels: UInt8[Array, "h w"] = field(init=False)
-    fat: Float[Array, "h w"] = field(init=False)
-    layers: list[Layer] = field(default_factory=list)
+    labels: UInt8[Array, "h w"] = dataclasses.field(init=False)
+    fat: Float[Array, "h w"] = dataclasses.field(init=False)
+    layers: list[Layer] = dataclasses.field(default_factory=list)
+    _fields: dict[int, Float[Array, "h w"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.labels = np.zeros(self.plane.shape, np.uint8)
         self.fat = np.zeros(self.plane.shape, np.float32)
+
+    def field(self, noise: SpectralNoise) -> Float[Array, "h w"]:
+        """A random field on this plane, computed once."""
+        if id(noise) not in self._fields:
+            self._fields[id(noise)] = noise.on(self.plane)
+        return self._fields[id(noise)]
 
     @property
     def everywhere(self) -> Window:

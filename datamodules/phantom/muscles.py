@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from datamodules.phantom.surface import RadialSurface
 
 Array = np.ndarray
-_SOFTNESS = 0.45  # of the edge of a streak, in standard deviations of the field: 15 % fat is rarely a pixel above 50 %
-_PURE = 0.92
+_SOFTNESS = 0.75  # of the edge of a streak, in standard deviations of the field: 15 % fat is rarely a pixel above 50 %
+_PURE = 0.92  # fat fraction of the fattest pixel
+_TENDON_MM = 6.0  # a muscle that ends is not drawn below this mean radius
 
 
 def paint_anterior(canvas: Canvas, body: "Body") -> None:
@@ -22,7 +23,9 @@ def paint_anterior(canvas: Canvas, body: "Body") -> None:
     level = canvas.middle_level
     for side in SIDES:
         for muscle, surface in (("quadratus_lumborum", body.quadratus[side]), ("psoas", body.psoas[side])):
-            fat = float(body.at_level(body.patient.fat[f"{muscle}_{side}"], level))
+            if surface.size_mm(level) < _TENDON_MM:
+                continue
+            fat = body.at_level(body.patient.fat[f"{muscle}_{side}"], level)
             window, distance = _distance(canvas, surface)
             field = _infiltration(canvas, body, window)
             pattern = _match_mean(field, distance < 0, fat)
@@ -48,23 +51,27 @@ def paint_paraspinal(canvas: Canvas, body: "Body") -> None:
             ("erector_spinae", erector, (erector < 0) & (multifidus > 0)),
             ("multifidus", multifidus, multifidus < 0),
         ):
-            fat = float(body.at_level(body.patient.fat[f"{muscle}_{side}"], level))
-            focus = 2.6 * deep if muscle == "multifidus" else 1.3 * medial
+            fat = body.at_level(body.patient.fat[f"{muscle}_{side}"], level)
+            focus = 4.0 * deep if muscle == "multifidus" else 1.8 * medial
             pattern = _match_mean(_infiltration(canvas, body, window) + focus, rest, fat)
             canvas.paint("muscle", distance, window, label=f"{muscle}_{side}", fat=pattern)
-        _paint_fascia(canvas, body, window, outside, multifidus)
+        lateral = np.clip((inward - 5) / 4, 0, 1) * (outside < -1.5)
+        _paint_fascia(canvas, body, window, outside, multifidus, lateral)
 
 
 def _paint_fascia(
-    canvas: Canvas, body: "Body", window: Window, outside: Float[Array, "h w"], multifidus: Float[Array, "h w"]
+    canvas: Canvas,
+    body: "Body",
+    window: Window,
+    outside: Float[Array, "h w"],
+    multifidus: Float[Array, "h w"],
+    lateral: Float[Array, "h w"],
 ) -> None:
-    """The bright cleft around multifidus, as far as it has not faded, and the dark fascia around the compartment."""
-    contrast = float(body.at_level(body.patient.fascia_contrast, canvas.middle_level))
-    broken = np.clip(0.5 + 0.6 * body.patch.on(canvas.plane)[window], 0, 1)
-    lateral = np.where(outside < -1.5, broken, 0)
-    canvas.paint(
-        "connective", np.abs(multifidus) - 0.1 - 0.6 * contrast, window, fat=0.85, strength=(0.05 + contrast) * lateral
-    )
+    """The bright cleft lateral of multifidus, unless it has faded, and the dark fascia around the compartment."""
+    contrast = body.at_level(body.patient.fascia_contrast, canvas.middle_level)
+    unbroken = np.clip(1.5 * contrast - 0.3 + 0.5 * canvas.field(body.patch)[window], 0, 1)
+    cleft = np.abs(multifidus) - 0.1 - 0.7 * contrast
+    canvas.paint("connective", cleft, window, fat=0.85, strength=lateral * unbroken)
     canvas.paint("ligament", np.abs(outside) - 0.45, window, strength=0.75)
 
 
@@ -78,8 +85,8 @@ def _distance(
 
 def _infiltration(canvas: Canvas, body: "Body", window: Window) -> Float[Array, "h w"]:
     """Where fat goes first: along thin septa and into patches; about zero mean and unit variance."""
-    septa = 1.1 - 2.2 * np.abs(body.streak.on(canvas.plane)[window])
-    return septa + 0.8 * body.patch.on(canvas.plane)[window]
+    septa = 1.2 * np.exp(-((canvas.field(body.streak)[window] / 0.4) ** 2))
+    return 2.0 * septa + 0.7 * canvas.field(body.patch)[window] + 0.9 * canvas.field(body.region)[window]
 
 
 def _match_mean(field: Float[Array, "h w"], inside: Bool[Array, "h w"], mean: float) -> Float[Array, "h w"]:

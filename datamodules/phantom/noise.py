@@ -30,7 +30,7 @@ class Plane:
         """The x, y and z of every pixel."""
         rows, columns = np.arange(self.shape[0], dtype=float)[:, None], np.arange(self.shape[1], dtype=float)[None]
         axes = zip(self.origin, self.row_step, self.column_step, strict=True)
-        x, y, z = (np.float32(start + rows * down + columns * across) for start, down, across in axes)
+        x, y, z = ((start + rows * down + columns * across).astype(np.float32) for start, down, across in axes)
         return x, y, z
 
 
@@ -51,7 +51,12 @@ class SpectralNoise:
 
     @classmethod
     def draw(
-        cls, rng: Generator, *, wavelength_mm: tuple[float, float], num_waves: int = 96, stretch: tuple = (1.0, 1.0, 1.0)
+        cls,
+        rng: Generator,
+        *,
+        wavelength_mm: tuple[float, float],
+        num_waves: int = 96,
+        stretch: tuple = (1.0, 1.0, 1.0),
     ) -> "SpectralNoise":
         """Draws waves of log-uniform length; `stretch` lengthens the structures along x, y, z."""
         direction = rng.normal(size=(num_waves, 3))
@@ -68,4 +73,4 @@ class SpectralNoise:
         columns = np.arange(plane.shape[1])[:, None] * across
         left = np.concatenate([amplitude * np.cos(rows), -amplitude * np.sin(rows)], axis=1)
         right = np.concatenate([np.cos(columns), np.sin(columns)], axis=1)
-        return np.float32(left) @ np.float32(right).T
+        return left.astype(np.float32) @ right.astype(np.float32).T

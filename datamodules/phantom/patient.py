@@ -66,6 +66,11 @@ class Patient:
         """Name in the cohort."""
         return f"p{self.index:03d}"
 
+    @property
+    def body_mass_index(self) -> float:
+        """Weight over squared height, kg/m2."""
+        return self.weight_kg / self.height_m**2
+
     def rng(self, stream: int, *more: int) -> Generator:
         """The random numbers of one purpose, the same in whatever order patients are made."""
         return default_rng([self.seed, self.index, stream, *more])
@@ -81,7 +86,7 @@ def draw_patient(seed: int, index: int) -> Patient:
     bone = height / 1.69 * np.exp(rng.normal(0, 0.025))
     degeneration = _sigmoid((age - 52) / 14 + np.array([-0.5, -0.3, 0.4, 0.5]) + _effect(rng, 1.3))
     muscularity = (0.11 if male else -0.11) + 0.0025 * (52 - age) + 0.008 * (body_mass - 26) + rng.normal(0, 0.10)
-    fatness = 0.5 * _scaled(age, 52, 16) + 0.25 * _scaled(body_mass, 26.5, 4.2) + rng.normal(0, 0.75)
+    fatness = 0.5 * _scaled(age, 52.0, 16.0) + 0.25 * _scaled(body_mass, 26.5, 4.2) + rng.normal(0, 0.75)
     return Patient(
         index=index,
         seed=seed,
@@ -92,7 +97,9 @@ def draw_patient(seed: int, index: int) -> Patient:
         bone_scale=float(bone),
         area_mm2=_areas(rng, bone, muscularity, degeneration),
         fat=_fat(rng, male, age, fatness),
-        fascia_contrast=np.clip(0.62 + 0.05 * fatness + np.array([-0.1, 0.0, 0.08, 0.12]) + _effect(rng, 0.24), 0.03, 1),
+        fascia_contrast=np.clip(
+            0.62 + 0.05 * fatness + np.array([-0.1, 0.0, 0.08, 0.12]) + _effect(rng, 0.24), 0.03, 1
+        ),
         hydration=1 - degeneration,
         bulge_mm=np.clip(3.0 * degeneration + _effect(rng, 0.8) - 0.6, 0, 4.5),
         disc_height_mm=np.array(templates.DISC_HEIGHT_MM) * bone * (1 - 0.45 * degeneration),
@@ -100,7 +107,9 @@ def draw_patient(seed: int, index: int) -> Patient:
         * np.exp(0.085 * (body_mass - 26.5) + (-0.15 if male else 0.15) + _effect(rng, 0.22)),
         wedge=np.clip(np.array([0.02, 0.04, 0.09, 0.2]) * np.exp(0.35 * fatness + _effect(rng, 0.4)), 0, 0.45),
         disc_distance_mm=np.array(templates.DISC_DISTANCE_MM) * bone,
-        disc_tilt_deg=np.array(templates.DISC_TILT_DEG) + rng.normal(0, 3) * np.array([-0.6, 0.2, 0.8, 1.4]) + rng.normal(0, 1.5, 4),
+        disc_tilt_deg=np.array(templates.DISC_TILT_DEG)
+        + rng.normal(0, 3) * np.array([-0.6, 0.2, 0.8, 1.4])
+        + rng.normal(0, 1.5, 4),
         crest_level=float(rng.normal(2.05, 0.22)),
     )
 
@@ -108,13 +117,18 @@ def draw_patient(seed: int, index: int) -> Patient:
 def _areas(rng: Generator, bone: float, muscularity: float, degeneration: Array) -> dict[str, Array]:
     """Area of every structure: patient, then muscle group, then level, then side."""
     areas = {}
-    spread = {"psoas": (1.7, 0.17), "multifidus": (0.8, 0.14), "erector_spinae": (0.8, 0.14), "quadratus_lumborum": (0.9, 0.2)}
+    spread = {
+        "psoas": (1.7, 0.17),
+        "multifidus": (0.8, 0.14),
+        "erector_spinae": (0.8, 0.14),
+        "quadratus_lumborum": (0.9, 0.2),
+    }
     for muscle, (response, sd) in spread.items():
         both = np.array(templates.AREA_MM2[muscle]) * np.exp(response * muscularity + _effect(rng, sd))
         if muscle == "quadratus_lumborum":
             both *= _quadratus_present(rng)
         lean = 0.012 if muscle == "multifidus" else 0.0  # slightly larger on the right in most people
-        side = rng.normal(lean, 0.06) + rng.normal(0, 0.04, len(LEVELS))
+        side = rng.normal(lean, 0.03) + rng.normal(0, 0.025, len(LEVELS))
         areas[f"{muscle}_right"], areas[f"{muscle}_left"] = both * np.exp(side), both * np.exp(-side)
     areas["disc"] = np.array(templates.AREA_MM2["disc"]) * bone**2 * np.exp(_effect(rng, 0.06))
     narrowing = np.exp(-0.5 * degeneration * rng.uniform(0, 1) - 0.25 * degeneration**2 + 0.18)

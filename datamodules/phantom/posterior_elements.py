@@ -18,14 +18,14 @@ _CORTEX_MM = 1.5
 def paint_arch(canvas: Canvas, body: "Body") -> None:
     """Laminae with the spinous process, superior articular processes, facet joints and the midline ligament."""
     level, bone = canvas.middle_level, body.patient.bone_scale
-    window = canvas.window((0, 25), 48)
+    window = canvas.window((0.0, 25.0), 48.0)
     x, y = canvas.x[window], canvas.y[window]
-    apex = float(body.at_level(body.canal_back_mm, level)) + float(body.at_level(templates.FLAVUM_MM, level)) * 0.7 + 3.2
-    tip = apex + float(body.at_level(templates.SPINOUS_MM, level)) * bone
-    fascia = float(body.at_level(body.fascia_mm, level))
+    apex = body.at_level(body.canal_back_mm, level) + body.at_level(templates.FLAVUM_MM, level) * 0.7 + 3.2
+    tip = apex + body.at_level(templates.SPINOUS_MM, level) * bone
+    fascia = body.at_level(body.fascia_mm, level)
     canvas.paint("ligament", capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)), window, fat=0.35, edge_mm=2.0)
     distance = capsule_mm(x, y, (0, apex), (0, tip), (2.9 * bone, 3.3 * bone))
-    facet = float(body.at_level(np.array([0.25, 0.45, 0.75, 1.0]), level))  # joints turn from sagittal to coronal
+    facet = body.at_level(np.array([0.25, 0.45, 0.75, 1.0]), level)  # joints turn from sagittal to coronal
     for side in SIDES.values():
         foot = (side * (14.0 + 2.0 * facet) * bone, apex - 7.5 * bone)
         distance = np.minimum(distance, capsule_mm(x, y, (0, apex - 0.5), foot, (3.0 * bone, 4.2 * bone)))
@@ -44,12 +44,11 @@ def paint_arch(canvas: Canvas, body: "Body") -> None:
 def paint_canal(canvas: Canvas, body: "Body") -> None:
     """Ligamentum flavum behind, epidural fat, dural sac with nerve roots, nerves in the foramina."""
     level = canvas.middle_level
-    window = canvas.window((0, 6), 26)
+    window = canvas.window((0.0, 6.0), 26.0)
     x, y, at = canvas.x[window], canvas.y[window], canvas.level[window]
     canal, sac = body.canal.distance_mm(x, y, at), body.dural_sac.distance_mm(x, y, at)
-    flavum = float(body.at_level(templates.FLAVUM_MM, level))
-    posterior = 4.5 - y + 0.0 * x
-    canvas.paint("ligament", np.maximum(canal - flavum, posterior), window, label="ligamentum_flavum", fat=0.08)
+    flavum = body.at_level(templates.FLAVUM_MM, level)
+    canvas.paint("ligament", np.maximum(canal - flavum, 7 - y), window, label="ligamentum_flavum", fat=0.08)
     for side in SIDES.values():
         nerve = capsule_mm(x, y, (side * 16.5, 0.0), (side * 21.5, -1.0), (2.6, 3.0))
         canvas.paint("nerve", nerve, window)
@@ -77,20 +76,20 @@ def paint_column(canvas: Canvas, body: "Body") -> None:
     disc = np.maximum(column, np.abs(above) - half)
     canvas.paint("cortex", column, window, label="vertebral_body")
     canvas.paint("marrow", np.maximum(column + 1.2, 1.0 + half - np.abs(above)), window, fat=0.4)
-    wet = float(body.at_level(body.patient.hydration, level))
+    wet = body.at_level(body.patient.hydration, level)
     canvas.paint("annulus", disc, window, label="disc")
-    canvas.paint("inner_annulus", disc + 3.5, window, edge_mm=4.0, strength=0.8)
-    spread = body.patch.on(canvas.plane)[window]
-    depth = 8.5 - 1.5 * wet + 1.2 * spread
-    canvas.paint("wet_nucleus", disc + depth, window, edge_mm=7.0, strength=np.clip(wet + 0.1 * spread, 0, 1))
-    canvas.paint("dry_nucleus", disc + depth, window, edge_mm=7.0, strength=0.5 * (1 - wet))
+    canvas.paint("inner_annulus", np.maximum(column + 3.5, disc + 1.0), window, edge_mm=4.0, strength=0.8)
+    spread = canvas.field(body.patch)[window]
+    nucleus = np.maximum(column + 8.5 - 1.5 * wet + 1.2 * spread, disc + 1.0)
+    canvas.paint("wet_nucleus", nucleus, window, edge_mm=6.0, strength=np.clip(wet + 0.1 * spread, 0, 1))
+    canvas.paint("dry_nucleus", nucleus, window, edge_mm=6.0, strength=0.5 * (1 - wet))
 
 
 def _roots_mm(canvas: Canvas, body: "Body") -> np.ndarray:
     """Centres (x, y) of the nerve roots: they sink to the back of the sac in a patient who lies on it."""
     level = canvas.middle_level
     across, back = body.dural_sac.centre_at(level)
-    radius = np.sqrt(float(body.at_level(body.patient.area_mm2["dural_sac"], level)) / np.pi)
+    radius = np.sqrt(body.at_level(body.patient.area_mm2["dural_sac"], level) / np.pi)
     spread = radius * np.array([0.42, 0.26])
     kept = body.roots[: round(14 - 2 * level)]
     return np.array([across, back + 0.32 * radius]) + kept * spread

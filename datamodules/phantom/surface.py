@@ -41,13 +41,17 @@ class RadialSurface:
         slope = (np.roll(radius, -1, axis=1) - np.roll(radius, 1, axis=1)) / (2 * _ANGLES[1])
         obliquity = 1 / np.sqrt(1 + (slope / np.maximum(radius, 1e-3)) ** 2)
         wrap = ((0, 0), (0, 1))
-        return cls(centre, np.float32(np.pad(radius, wrap, "wrap")), np.float32(np.pad(obliquity, wrap, "wrap")))
+        return cls(centre, np.pad(radius, wrap, "wrap"), np.pad(obliquity, wrap, "wrap"))
 
     def centre_at(self, level: float) -> tuple[float, float]:
         """Centre (x, y) in mm at one level coordinate."""
         knot = np.clip(level, 0, None) * _KNOTS_PER_LEVEL
         index = np.arange(len(self.centre_mm))
         return float(np.interp(knot, index, self.centre_mm[:, 0])), float(np.interp(knot, index, self.centre_mm[:, 1]))
+
+    def size_mm(self, level: float) -> float:
+        """Mean radius at one level coordinate."""
+        return float(np.interp(level * _KNOTS_PER_LEVEL, np.arange(len(self.radius_mm)), self.radius_mm.mean(axis=1)))
 
     def edge_mm(self, level: int, angle: float) -> float:
         """How far the surface reaches along y in the direction of +y or -y, at a disc."""

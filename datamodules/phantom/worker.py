@@ -32,7 +32,9 @@ def write_block(
         volume.SetOrigin(geometry.origin_mm)
         volume.SetDirection(geometry.direction)
         sitk.WriteImage(volume, str(folder / part / f"{case}.nii.gz"), useCompression=True, compressionLevel=1)
-    back = np.isin(labels, [LABELS[f"{muscle}_{side}"] for muscle in ("multifidus", "erector_spinae") for side in SIDES])
+    back = np.isin(
+        labels, [LABELS[f"{muscle}_{side}"] for muscle in ("multifidus", "erector_spinae") for side in SIDES]
+    )
     quadratus = np.isin(labels, [LABELS[f"quadratus_lumborum_{side}"] for side in SIDES])
     return {
         "case": case,

@@ -49,14 +49,14 @@ class Objective(nn.Module):
         if self.class_weighting == "inverse_root":
             self.class_weights.copy_(inverse_root_frequency(pixel_counts))
 
+    @property
+    def active_terms(self) -> tuple[str, ...]:
+        """Names of the terms that count at present."""
+        parts = self.active_parts
+        return tuple(name for name, term in self.terms.items() if parts is None or term.part is None or term.part in parts)
+
     def forward(self, prediction: Prediction, batch: SpineBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the weighted total of the active terms, and each of them unweighted, by name."""
-        values = {
-            name: term(prediction, batch, self.class_weights)
-            for name, term in self.terms.items()
-            if self.active_parts is None or term.part is None or term.part in self.active_parts
-        }
-        total = sum(
-            (self.terms[name].weight * value for name, value in values.items()), prediction.logits.new_zeros(())
-        )
+        values = {name: self.terms[name](prediction, batch, self.class_weights) for name in self.active_terms}
+        total = torch.stack([self.terms[name].weight * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}

@@ -1,0 +1,77 @@
+"""Reads the images of a case: one file or DICOM series per channel, all on one grid."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.anatomy import View
+from datamodules.case_list import Case
+from datamodules.dicom import is_dicom, read_blocks
+from datamodules.image_file import read_image_file
+from datamodules.stated_geometry import with_stated_geometry
+from datamodules.volume import Volume, canonical_volume, grid_differences
+
+
+def read_images(case: Case, *, view: View, has_sides: bool) -> list[list[Volume]]:
+    """Reads every channel of a case as its volumes: one, or one per block of a DICOM series.
+
+    Raises:
+        ValueError: If a file cannot be trusted, is constant or not finite, or channels do not share a grid.
+    """
+    channels = []
+    for path in case.images:
+        if is_dicom(path):
+            blocks = read_blocks(path, case.series)
+            volumes = [canonical_volume(path, block, view=view, slice_index=stored) for block, stored in blocks]
+        else:
+            volumes = [read_volume(path, case, view=view, has_sides=has_sides)]
+        _check_values(volumes)
+        channels.append(volumes)
+        _check_channels(channels[0], volumes)
+    return channels
+
+
+def read_volume(path: Path, case: Case, *, view: View, has_sides: bool) -> Volume:
+    """Reads one image or label file that is no DICOM series.
+
+    Raises:
+        ValueError: If the file cannot be trusted, or neither it nor cohort.csv states its geometry.
+    """
+    file = with_stated_geometry(
+        path,
+        read_image_file(path),
+        view=view,
+        has_sides=has_sides,
+        spacing_mm=case.spacing_mm,
+        orientation=case.orientation,
+    )
+    return canonical_volume(path, file, view=view)
+
+
+def _check_values(volumes: list[Volume]) -> None:
+    for volume in volumes:
+        values = volume.voxels
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{volume.path}: {(~np.isfinite(values)).sum()} voxels are NaN or infinite; export the image anew, "
+                "or replace them"
+            )
+        if values.min() == values.max():
+            raise ValueError(
+                f"{volume.path}: the image is constant ({values.flat[0]:g} everywhere); export it anew, "
+                "or remove its row"
+            )
+
+
+def _check_channels(first: list[Volume], other: list[Volume]) -> None:
+    if len(first) != len(other):
+        raise ValueError(
+            f"{other[0].path}: has {len(other)} blocks, {first[0].path} has {len(first)}; channels must share a grid"
+        )
+    for one, two in zip(first, other, strict=True):
+        differences = grid_differences(one, two)
+        if differences:
+            raise ValueError(
+                f"{two.path}: channels must share a grid, but {one.path} and it differ in {'; '.join(differences)}; "
+                "resample one onto the other"
+            )

@@ -1,0 +1,77 @@
+"""Completes files that state no spacing or no orientation (PNG) by what cohort.csv says of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from datamodules.anatomy import View
+from datamodules.image_file import ImageFile
+from datamodules.volume import CANONICAL, DIRECTIONS, MAX_TILT_COSINE
+
+FLAT_CANONICAL = {view: sides[2] + sides[1] for view, sides in CANONICAL.items()}  # first columns, then rows
+_EXPECTED = {
+    False: "two letters of L R A P S I, the sides towards which its columns, then its rows run; as a rule LP for an "
+    "axial slice, PI for a sagittal one",
+    True: "three letters of L R A P S I, the sides towards which its axes run, such as LPS",
+}
+
+
+def with_stated_geometry(
+    path: Path,
+    file: ImageFile,
+    *,
+    view: View,
+    has_sides: bool,
+    spacing_mm: tuple[float, float] | None,
+    orientation: str,
+) -> ImageFile:
+    """Completes a file that states no spacing or no orientation (PNG) by what cohort.csv says.
+
+    Args:
+        path: Where it comes from.
+        file: As read.
+        view: View of the anatomy.
+        has_sides: Whether left and right are different structures there; if so, the orientation is never guessed.
+        spacing_mm: (row, column) from the column spacing.
+        orientation: Sides towards which columns, then rows (of a volume, its three axes) run, such as "LP".
+
+    Raises:
+        ValueError: If something is stated nowhere, the orientation is none, or contradicts the header.
+    """
+    if not file.has_spacing and spacing_mm is None:
+        raise ValueError(
+            f"{path}: a {path.suffix} file does not say how large a pixel is; add the column spacing to cohort.csv, "
+            "in mm: 0.6875, or rows;columns as 0.7;0.6"
+        )
+    if not file.has_spacing and spacing_mm is not None:
+        file = replace(file, spacing_mm=(spacing_mm[1], spacing_mm[0], file.spacing_mm[2]))
+    is_volume = file.voxels.shape[0] > 1
+    if not orientation and not file.has_orientation:
+        if has_sides or is_volume:
+            raise ValueError(
+                f"{path}: does not say where the patient's left is; add the column orientation to cohort.csv, "
+                f"{_EXPECTED[is_volume]}"
+            )
+        orientation = FLAT_CANONICAL[view]
+    if not orientation:
+        return file
+    stated = _direction_of(path, orientation, is_volume)
+    if not file.has_orientation:
+        return replace(file, direction=stated)
+    if (np.diag(file.direction.T @ stated)[: len(orientation)] < MAX_TILT_COSINE).any():
+        raise ValueError(
+            f"{path}: the header contradicts the orientation {orientation!r} of cohort.csv; correct one of them"
+        )
+    return file
+
+
+def _direction_of(path: Path, orientation: str, is_volume: bool) -> Float64[np.ndarray, "3 3"]:
+    sides = [DIRECTIONS.get(side) for side in orientation.upper()]
+    axes = np.array([side for side in sides if side], np.float64).reshape(-1, 3)
+    if len(axes) == 2 and not is_volume:
+        axes = np.concatenate([axes, np.cross(axes[0], axes[1])[None]])
+    if None in sides or axes.shape != (3, 3) or abs(np.linalg.det(axes)) != 1:
+        raise ValueError(f"{path}: orientation is {orientation!r}, expected {_EXPECTED[is_volume]}")
+    return axes.T

@@ -1,0 +1,94 @@
+"""Writes small cohorts and DICOM series, as hospitals would, for the tests of the data path."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from datamodules.anatomy import Anatomy
+from datamodules.cohort import Cohort
+
+SHAPE = (4, 12, 16)  # slices, rows, columns
+SPACING = (0.5, 0.75, 4.0)  # x, y, z
+LABELS = {1: "muscle_left", 2: "muscle_right", 7: None}
+
+
+def small_anatomy(**changes) -> Anatomy:
+    names = ["muscle_left", "muscle_right"]
+    settings = {
+        "name": "two_muscles",
+        "view": "axial",
+        "structures": names,
+        "colours": dict.fromkeys(names, "#112233"),
+        "mirror": [names],
+        "keypoints": ["disc"],
+    }
+    return Anatomy(**{**settings, **changes})
+
+
+def small_cohort(root: Path, **changes) -> Cohort:
+    return Cohort(**{"name": "small", "root": root, "anatomy": small_anatomy(), "labels": LABELS, **changes})
+
+
+def write_volume(path: Path, array, *, spacing=SPACING, origin=(3.0, -5.0, 7.0), direction=None) -> Path:
+    """Writes an array of (z, y, x)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=False)
+    more = [1.0] * (array.ndim - 3)
+    image.SetSpacing([*spacing, *more])
+    image.SetOrigin([*origin, *more])
+    if direction is not None:
+        image.SetDirection(np.asarray(direction, float).ravel().tolist())
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def random_image(seed: int, shape: Sequence[int] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 1000, shape).astype(np.int16)
+
+
+def two_muscles(shape: Sequence[int] = SHAPE) -> np.ndarray:
+    """The left muscle (1) on the image's right half, the right one (2) on its left half; the last slice is empty."""
+    mask = np.zeros(shape, np.uint8)
+    mask[:-1, 3:9, 9:14] = 1
+    mask[:-1, 3:9, 2:7] = 2
+    return mask
+
+
+def write_cohort(root: Path, cases: Sequence[str] = ("anna", "bert")) -> Path:
+    """A cohort of NIfTI files with one image and label for each patient."""
+    lines = ["case,patient,image,label"]
+    for seed, case in enumerate(cases):
+        write_volume(root / f"images/{case}.nii.gz", random_image(seed))
+        write_volume(root / f"labels/{case}.nii.gz", two_muscles())
+        lines.append(f"{case},{case},images/{case}.nii.gz,labels/{case}.nii.gz")
+    (root / "cohort.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_dicom(path: Path, pixels: np.ndarray, *, position, axes, number: int, series: str = "1.2.3", **tags) -> None:
+    """Writes one slice of (rows, columns) with 0.7 mm rows and 0.6 mm columns."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
+    data.SeriesInstanceUID, data.StudyInstanceUID, data.Modality = series, "1.2", "MR"
+    data.InstanceNumber = number
+    data.ImagePositionPatient = [f"{value:.6f}" for value in position]
+    data.ImageOrientationPatient = [f"{value:.8f}" for value in np.ravel(axes)]
+    data.PixelSpacing, data.SliceThickness = [0.7, 0.6], 4.0
+    data.Rows, data.Columns = pixels.shape
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation, data.SamplesPerPixel = 15, 0, 1
+    data.PhotometricInterpretation = "MONOCHROME2"
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(str(path), data, enforce_file_format=True)

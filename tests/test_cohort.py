@@ -1,0 +1,435 @@
+"""Cohorts as users write them: what is read, and what bad input gets."""
+
+import gzip
+import logging
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from omegaconf import OmegaConf
+
+from datamodules.anatomy import Anatomy
+from datamodules.cohort import Cohort
+from datamodules.geometry import SliceGrid
+from datamodules.store import build_store
+from tests.scans import (
+    SHAPE,
+    random_image,
+    small_anatomy,
+    small_cohort,
+    two_muscles,
+    write_cohort,
+    write_volume,
+)
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def read_all(root, **changes):
+    cohort = small_cohort(root, **changes)
+    return [cohort.read(case) for case in cohort.cases]
+
+
+def replace_line(root, old, new):
+    table = root / "cohort.csv"
+    assert old in table.read_text()
+    table.write_text(table.read_text().replace(old, new))
+
+
+def test_a_cohort_is_read_in_canonical_orientation(tmp_path):
+    """Files run towards left, posterior and superior: only the slices, superior first, are turned."""
+    cohort = small_cohort(write_cohort(tmp_path))
+    (record,) = cohort.read(cohort.cases[1])
+    assert (cohort.cases[1].case, cohort.cases[1].patient, cohort.num_channels) == ("bert", "bert", 1)
+    np.testing.assert_array_equal(record.image[0], random_image(1)[::-1])
+    np.testing.assert_array_equal(record.mask, two_muscles()[::-1])
+    np.testing.assert_array_equal(record.slice_index, [3, 2, 1, 0])
+    assert record.has_mask
+    assert record.spacing_mm == (0.75, 0.5)
+    np.testing.assert_array_equal(record.labelled, [True, True, True])
+
+
+def test_options_of_hydra_and_label_maps(tmp_path):
+    """Keys arrive as text, lists as ListConfig; several ids become one structure, null becomes background."""
+    root = write_cohort(tmp_path)
+    mask = two_muscles()
+    mask[0, 0, :4] = [7, 9, 0, 9]
+    write_volume(root / "labels/anna.nii.gz", mask)
+    options = OmegaConf.create(
+        {
+            "labels": {"1": "muscle_left", "2": "muscle_right", "7": None, "9": "muscle_left"},
+            "labelled": ["muscle_left"],
+        }
+    )
+    cohort = small_cohort(root, slices="2", **options)
+    (record,) = cohort.read(cohort.cases[0])
+    assert record.mask.shape == (2, *SHAPE[1:]), "the two central slices of four"
+    np.testing.assert_array_equal(record.slice_index, [2, 1])
+    np.testing.assert_array_equal(record.labelled, [True, True, False])
+    assert set(np.unique(record.mask)) == {0, 1}, "muscle_right counts as not drawn, so nothing says that it is there"
+    (record,) = small_cohort(root, **{**options, "labelled": None}).read(cohort.cases[0])
+    np.testing.assert_array_equal(record.mask[-1, 0, :4], [0, 1, 0, 1])
+
+
+def test_a_case_states_what_was_drawn_in_it(tmp_path):
+    root = write_cohort(tmp_path)
+    replace_line(root, "image,label", "image,label,labelled,level,scanner")
+    replace_line(root, "anna.nii.gz\n", "anna.nii.gz,muscle_right,L4/5,X\n")
+    replace_line(root, "bert.nii.gz\n", "bert.nii.gz,,,\n")
+    cohort = small_cohort(root, slices="labelled")
+    (first,), (second,) = (cohort.read(case) for case in cohort.cases)
+    np.testing.assert_array_equal(first.labelled, [True, False, True])
+    np.testing.assert_array_equal(second.labelled, [True, True, True])
+    assert first.level == "L4/5"
+    assert cohort.cases[0].row == {"scanner": "X"}
+    np.testing.assert_array_equal(first.slice_index, [2, 1, 0])
+
+
+def test_without_a_table_files_are_paired_by_name(tmp_path, caplog):
+    root = write_cohort(tmp_path)
+    (root / "cohort.csv").unlink()
+    write_volume(root / "images/carl.mha", random_image(2))
+    with caplog.at_level(logging.WARNING):
+        cohort = small_cohort(root)
+    assert [(case.case, case.patient, len(case.labels)) for case in cohort.cases] == [
+        ("anna", "anna", 1),
+        ("bert", "bert", 1),
+        ("carl", "carl", 0),
+    ]
+    assert "3 images and 2 labels are paired by name" in caplog.text
+    assert "patient" in caplog.text
+    (record,) = cohort.read(cohort.cases[2])
+    assert not record.has_mask
+    write_volume(root / "labels/dora.nii.gz", two_muscles())
+    with pytest.raises(ValueError, match=r"dora\.nii\.gz: no image of that name .*rename it"):
+        small_cohort(root)
+
+
+def test_channels_from_one_cell_and_from_several_rows(tmp_path):
+    root = write_cohort(tmp_path)
+    write_volume(root / "images/fat.nii.gz", random_image(5))
+    (root / "cohort.csv").write_text("case,patient,image\nanna,anna,images/anna.nii.gz; images/fat.nii.gz\n")
+    ((record,),) = read_all(root)
+    np.testing.assert_array_equal(record.image, np.stack([random_image(0)[::-1], random_image(5)[::-1]]))
+    rows = ["case,patient,contrast,image,label", "a_w,anna,water,images/anna.nii.gz,labels/anna.nii.gz"]
+    rows += ["b_w,bert,water,images/bert.nii.gz,", "a_f,anna,fat,images/fat.nii.gz,labels/anna.nii.gz"]
+    (root / "cohort.csv").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match=r"patient 'bert'.* water, fat .*b_w \(water\).*correct rows"):
+        small_cohort(root, channels=["water", "fat"])
+    (root / "cohort.csv").write_text("\n".join([rows[0], rows[1], rows[3]]))
+    cohort = small_cohort(root, channels=OmegaConf.create(["fat", "water"]))
+    assert [case.case for case in cohort.cases] == ["a_f+a_w"]
+    (record,) = cohort.read(cohort.cases[0])
+    np.testing.assert_array_equal(record.image[0], random_image(5)[::-1])
+    assert [case.case for case in small_cohort(root, contrasts=["fat"]).cases] == ["a_f"]
+    with pytest.raises(ValueError, match="contrast T9; there are fat, water"):
+        small_cohort(root, contrasts=["T9"])
+    write_volume(root / "images/fat.nii.gz", random_image(5), origin=(9, 9, 9))
+    with pytest.raises(ValueError, match=r"anna\.nii\.gz: channels must share a grid.*fat\.nii\.gz.*origin.*resample"):
+        cohort.read(cohort.cases[0])
+
+
+def test_same_patient_merges_patients(tmp_path):
+    root = write_cohort(tmp_path, ["anna", "bert", "carl"])
+    cohort = small_cohort(root, same_patient=OmegaConf.create([["bert", "anna"]]))
+    assert [case.patient for case in cohort.cases] == ["bert", "bert", "carl"]
+    with pytest.raises(ValueError, match="same_patient names 'emil', which is no patient"):
+        small_cohort(root, same_patient=[["anna", "emil"]])
+
+
+def test_key_points_follow_the_file_axes(tmp_path):
+    """The file's columns run towards the right and its slices downwards: columns turn, slices do not."""
+    root = write_cohort(tmp_path, ["anna"])
+    turned = np.diag([-1.0, 1.0, -1.0])
+    for folder, array in (("images", random_image(0)), ("labels", two_muscles())):
+        write_volume(root / f"{folder}/anna.nii.gz", array, direction=turned)
+    (root / "keypoints.csv").write_text("case,supervision,structure,slice,col,row\nanna,mask,disc,1,4,2.25\n")
+    ((record,),) = read_all(root)
+    np.testing.assert_allclose(record.keypoints[1, 0], [SHAPE[2] - 1 - 4, 2.25])
+    assert np.isnan(record.keypoints[[0, 2, 3]]).all()
+    ((record,),) = read_all(root, slices="labelled", labels={1: None, 2: "muscle_right"})
+    assert 1 in record.slice_index
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("anna,disk,1,4,2", r"case 'anna', disk: the anatomy has no such key point; it has disc; correct"),
+        ("zoe,disc,1,4,2", r"keypoints\.csv, case 'zoe', disc: cohort\.csv has no such case; correct"),
+        ("anna,disc,1,four,2", r"case 'anna', disc: slice, col or row is no number: 1, four, 2"),
+        ("anna,disc,1,4,2\nanna,disc,1,4,2", r"case 'anna', disc: is listed twice on slice 1; remove one"),
+        ("anna,disc,9,4,2", r"case 'anna'.*disc at slice 9.* outside of .*anna\.nii\.gz.*4 slices.*correct"),
+        ("anna,disc,1,40,2", r"case 'anna'.*disc at slice 1, col 40.* outside of .*anna\.nii\.gz"),
+    ],
+)
+def test_bad_key_points(tmp_path, row, words):
+    root = write_cohort(tmp_path)
+    (root / "keypoints.csv").write_text(f"case,structure,slice,col,row\n{row}\n")
+    with pytest.raises(ValueError, match=words):
+        read_all(root)
+
+
+def edit(old, new):
+    return lambda root: replace_line(root, old, new)
+
+
+def image(array=None, name="images/bert.nii.gz", **geometry):
+    return lambda root: write_volume(root / name, random_image(1) if array is None else array, **geometry)
+
+
+def label(array=None, **geometry):
+    return image(two_muscles() if array is None else array, name="labels/bert.nii.gz", **geometry)
+
+
+def change_bytes(change, name="images/bert.nii.gz"):
+    def apply(root):
+        path = root / name
+        path.write_bytes(change(path.read_bytes()))
+
+    return apply
+
+
+def cut_nifti(root):
+    """As a copy that stopped half way: uncompressed, so that nothing but the length tells."""
+    path = root / "images/bert.nii"
+    path.write_bytes(gzip.decompress((root / "images/bert.nii.gz").read_bytes())[:-200])
+    replace_line(root, "images/bert.nii.gz", "images/bert.nii")
+
+
+def cut_mha(root):
+    array = image(name="images/bert.mha")
+    array(root)
+    change_bytes(lambda content: content[:-300], "images/bert.mha")(root)
+    replace_line(root, "images/bert.nii.gz", "images/bert.mha")
+
+
+def nifti_header(offset, *values):
+    """Overwrites numbers of the NIfTI header."""
+
+    def change(content):
+        content = bytearray(gzip.decompress(content))
+        kind = "h" if isinstance(values[0], int) else "f"
+        struct.pack_into(f"<{len(values)}{kind}", content, offset, *values)
+        return gzip.compress(bytes(content))
+
+    return change_bytes(change)
+
+
+def with_nan(root):
+    array = random_image(1).astype(np.float32)
+    array[1, 2, 3] = np.nan
+    write_volume(root / "images/bert.nii.gz", array)
+
+
+shifted = {"origin": (3.0, -4.0, 7.0)}
+tilted = {"direction": [[1, 0, 0], [0, np.cos(0.1), -np.sin(0.1)], [0, np.sin(0.1), np.cos(0.1)]]}
+sheared = {"name": "images/bert.mha", "direction": [[1, 0.2, 0], [0, 1, 0], [0, 0, 1]]}
+halves = two_muscles() * np.float32(1.5)
+BERT = r"case 'bert': \S*images/bert\.nii\.gz: "
+LABEL_OF_BERT = r"case 'bert': \S*labels/bert\.nii\.gz: "
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(label(two_muscles((4, 12, 15))), LABEL_OF_BERT + r".*size .*\(4, 12, 16\) and \(4, 12, 15\).*resample", id="size"),
+        pytest.param(label(spacing=(0.5, 0.8, 4)), LABEL_OF_BERT + r".*images/bert\.nii\.gz.*spacing .*resample", id="spacing"),
+        pytest.param(label(**shifted), LABEL_OF_BERT + r".*images/bert\.nii\.gz.*origin .*resample", id="origin"),
+        pytest.param(label(**tilted), LABEL_OF_BERT + r".*images/bert\.nii\.gz.*direction .*resample", id="direction"),
+        pytest.param(label(two_muscles() * 3), LABEL_OF_BERT + r"holds the unknown label id 3, 6; known are 1, 2, 7.*null", id="unknown id"),
+        pytest.param(label(halves), LABEL_OF_BERT + r"holds the unknown label id 1\.5", id="fractions"),
+        pytest.param(label(two_muscles() * 0), LABEL_OF_BERT + r"the whole mask is empty .*leave its label cell empty", id="empty"),
+        pytest.param(
+            lambda root: (root / "labels/bert.nii.gz").unlink(),
+            r"cohort small: .*cohort\.csv, case 'bert': the label file .*labels/bert\.nii\.gz is missing; correct .*leave the cell empty",
+            id="no label file",
+        ),
+        pytest.param(edit("images/bert.nii.gz", "images/bart.nii.gz"), r"case 'bert': the image file .*bart\.nii\.gz is missing; correct", id="no image"),
+        pytest.param(with_nan, BERT + r"1 voxels are NaN or infinite; export", id="nan"),
+        pytest.param(image(np.full(SHAPE, 4, np.int16)), BERT + r"the image is constant \(4 everywhere\); export", id="constant"),
+        pytest.param(edit("bert,bert", "anna,bert"), r"cohort\.csv: case 'anna' is listed twice, in lines 2, 3; give each", id="twice"),
+        pytest.param(change_bytes(lambda content: content[: len(content) // 2]), BERT + r"is truncated or corrupt .*copy", id="truncated gz"),
+        pytest.param(change_bytes(lambda c: c[:400] + bytes([c[400] ^ 255]) + c[401:]), BERT + r"is truncated or corrupt .*copy", id="corrupt gz"),
+        pytest.param(change_bytes(lambda c: gzip.compress(gzip.decompress(c)[:-100])), BERT + r"is truncated: \d+ bytes where its header promises \d+", id="short gz"),
+        pytest.param(change_bytes(lambda content: b"<html>"), BERT + r"is truncated or corrupt", id="no gzip"),
+        pytest.param(change_bytes(lambda content: gzip.compress(b"x" * 400)), BERT + r"does not start with a NIfTI header; copy", id="no nifti"),
+        pytest.param(cut_nifti, r"case 'bert': \S*bert\.nii: is truncated: .*copy", id="truncated nii"),
+        pytest.param(cut_mha, r"case 'bert': \S*bert\.mha: cannot be read, it may be corrupt or truncated; copy", id="truncated mha"),
+        pytest.param(nifti_header(284, 0.2), BERT + r"the direction in the header is not orthonormal.*resample", id="sheared nifti"),
+        pytest.param(nifti_header(252, 0, 0), BERT + r"does not say where the patient's left is; add the column orientation.*LPS", id="no orientation"),
+        pytest.param(image(direction=[[0, 0, 1], [1, 0, 0], [0, -1, 0]]), BERT + r"its slices are not axial: .*take the axial series", id="sagittal"),
+        pytest.param(image(np.zeros((2, *SHAPE), np.int16)), BERT + r"has 4 axes .*one file per channel", id="four axes"),
+        pytest.param(edit("patient,", "person,"), r"cohort\.csv: lacks the column patient; it has case, person, image, label", id="no column"),
+        pytest.param(edit("bert,bert", "bert,"), r"cohort\.csv: line 3 has no patient; fill it in", id="no patient"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_refused_by_name_and_remedy(tmp_path, spoil, words):
+    root = write_cohort(tmp_path)
+    read_all(root)
+    spoil(root)
+    with pytest.raises(ValueError, match=words):
+        read_all(root)
+
+
+def test_a_sheared_direction_is_refused(tmp_path):
+    root = write_cohort(tmp_path)
+    write_volume(root / "images/bert.mha", random_image(1), direction=[[1, 0.2, 0], [0, 1, 0], [0, 0, 1]])
+    replace_line(root, "images/bert.nii.gz", "images/bert.mha")
+    with pytest.raises(
+        ValueError, match=r"case 'bert': \S*bert\.mha: the direction in the header is not orthonormal.*resample"
+    ):
+        read_all(root)
+
+
+def test_empty_slices_and_small_shifts_are_normal(tmp_path):
+    root = write_cohort(tmp_path)
+    write_volume(root / "labels/bert.nii.gz", two_muscles(), origin=(3.04, -5.0, 7.0))
+    (_, (record,)) = read_all(root)
+    assert not record.mask[0].any()
+    assert record.mask[1].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"root": "nowhere"},
+            r"cohort small: .*nowhere: there is no such folder; looked for cohort\.csv.*cohort\.root=DIR",
+        ),
+        (
+            {"labels": {1: "liver"}},
+            "labels: anatomy two_muscles has no structure liver; it has muscle_left, muscle_right",
+        ),
+        ({"labels": {"one": "muscle_left"}}, "no label id .whole number.: one"),
+        ({"labelled": ["liver"]}, "labelled: anatomy two_muscles has no structure liver"),
+        ({"slices": "some"}, "slices is 'some', expected 'all', 'labelled' or the number"),
+        ({"slices": 0}, "slices is 0"),
+        ({"anatomy": small_anatomy(view="sagittal", mirror=[])}, "take the sagittal series"),
+    ],
+)
+def test_bad_options(tmp_path, options, words):
+    root = write_cohort(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        read_all(options.pop("root", root), **options)
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"neither cohort\.csv nor an images/ folder.*write a cohort\.csv"):
+        small_cohort(tmp_path)
+
+
+def test_the_view_of_a_row_must_be_that_of_the_anatomy(tmp_path):
+    root = write_cohort(tmp_path)
+    replace_line(root, "image,label", "image,label,view")
+    replace_line(root, "bert.nii.gz\n", "bert.nii.gz,sagittal\n")
+    with pytest.raises(ValueError, match="case 'bert': view is 'sagittal', the anatomy needs 'axial'; remove the row"):
+        small_cohort(root)
+
+
+def write_pictures(root, columns="spacing,orientation", cells="0.7;0.6,LP"):
+    for folder, pixels in (("images", random_image(0)[0] % 256), ("labels", two_muscles()[0])):
+        (root / folder).mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.uint8)), str(root / folder / "anna.png"))
+    (root / "cohort.csv").write_text(
+        f"case,patient,image,label,{columns}\nanna,anna,images/anna.png,labels/anna.png,{cells}\n"
+    )
+    return root
+
+
+def test_pictures_need_spacing_and_orientation(tmp_path):
+    ((record,),) = read_all(write_pictures(tmp_path))
+    pixels = (random_image(0)[0] % 256).astype(np.float32)
+    np.testing.assert_array_equal(record.image[0, 0], pixels)
+    assert record.spacing_mm == (0.7, 0.6)
+    ((record,),) = read_all(write_pictures(tmp_path, cells="0.7;0.6,RP"))
+    np.testing.assert_array_equal(record.image[0, 0], pixels[:, ::-1])
+    np.testing.assert_array_equal(record.mask[0], two_muscles()[0][:, ::-1])
+    ((record,),) = read_all(write_pictures(tmp_path, cells="0.7;0.6,PR"))
+    np.testing.assert_array_equal(record.image[0, 0], pixels.T[:, ::-1])
+    assert record.spacing_mm == (0.6, 0.7), "spacing is that of the picture's rows and columns"
+    picture = r"case 'anna': \S*images/anna\.png: "
+    for columns, cells, words in [
+        ("orientation", "LP", picture + r"a \.png file does not say how large a pixel is; add the column spacing"),
+        ("spacing", "0.6875", picture + r"does not say where the patient's left is; add the column orientation"),
+        ("spacing,orientation", "0.7,LX", picture + r"orientation is 'LX', expected two letters"),
+        ("spacing,orientation", "0.7,LR", picture + r"orientation is 'LR', expected two letters"),
+        ("spacing,orientation", "0.7,LS", picture + r"its slices are not axial"),
+        ("spacing,orientation", "wide,LP", r"case 'anna': spacing is 'wide', expected mm of a pixel"),
+        ("spacing,orientation", "-1,LP", r"case 'anna': spacing is '-1', expected mm of a pixel"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            read_all(write_pictures(tmp_path, columns, cells))
+    one_sided = small_anatomy(mirror=[])
+    ((record,),) = read_all(write_pictures(tmp_path, "spacing", "0.6875"), anatomy=one_sided)
+    np.testing.assert_array_equal(record.image[0, 0], pixels)
+
+
+def test_colour_pictures_are_refused(tmp_path):
+    root = write_pictures(tmp_path)
+    colours = sitk.GetImageFromArray(np.zeros((*SHAPE[1:], 3), np.uint8), isVector=True)
+    sitk.WriteImage(colours, str(root / "labels/anna.png"))
+    with pytest.raises(
+        ValueError, match=r"case 'anna': \S*labels/anna\.png: has 3 numbers per pixel .*save it as a grey"
+    ):
+        read_all(root)
+
+
+def test_the_same_image_of_two_patients_is_a_leak(tmp_path):
+    root = write_cohort(tmp_path / "data", ["anna", "bert", "carl"])
+    write_volume(
+        root / "images/carl.mha", random_image(0)[:, :, ::-1], origin=(10.5, -5, 7), direction=np.diag([-1, 1, 1])
+    )
+    replace_line(root, "images/carl.nii.gz", "images/carl.mha")
+    grid = SliceGrid(size=(8, 8), spacing_mm=1.0)
+    with pytest.raises(ValueError, match=r"case 'carl' of patient 'carl' and case 'anna' of patient 'anna'.*add \[anna, carl\] to same_patient"):  # fmt: skip
+        build_store(small_cohort(root), grid=grid, cache=tmp_path / "cache", num_workers=0)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()], "nothing half-made is left"
+    store = build_store(
+        small_cohort(root, same_patient=[["anna", "carl"]]), grid=grid, cache=tmp_path / "cache", num_workers=0
+    )
+    assert set(store.table["patient"]) == {"anna", "bert"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared real data are not here")
+def test_key_points_of_real_scans_lie_in_their_vertebrae():
+    names = [f"L{number}" for number in range(1, 6)]
+    anatomy = Anatomy(
+        name="vertebrae", view="sagittal", structures=names, colours=dict.fromkeys(names, "#000000"), keypoints=names
+    )
+    cohort = Cohort(
+        name="sagittal", root=DATA / "sagittal_vertebrae", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=5
+    )
+    masked = [case for case in cohort.cases if case.labels]
+    num_points = 0
+    for case in masked[::6]:
+        (record,) = cohort.read(case)
+        for mask, points in zip(record.mask, record.keypoints, strict=True):
+            for number, (x, y) in enumerate(points, 1):
+                if np.isfinite(x):
+                    assert mask[round(float(y)), round(float(x))] == number, (case.case, number)
+                    num_points += 1
+        rows = [np.nonzero(record.mask == number)[1].mean() for number in range(1, 6)]
+        assert rows == sorted(rows), "L1 lies above L5"
+    assert num_points == 5 * len(masked[::6])
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared real data are not here")
+def test_the_left_of_real_scans_is_on_the_right_of_the_image():
+    names = ["erector_spinae_right", "multifidus_right", "multifidus_left", "erector_spinae_left"]
+    anatomy = Anatomy(
+        name="muscles",
+        view="axial",
+        structures=names,
+        colours=dict.fromkeys(names, "#000000"),
+        mirror=[names[1:3], [names[0], names[3]]],
+    )
+    cohort = Cohort(
+        name="axial", root=DATA / "axial_muscle", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=3
+    )
+    (record,) = cohort.read(cohort.cases[0])
+    columns = [np.nonzero(record.mask == number)[2].mean() for number in range(1, 5)]
+    middle = (record.mask.shape[2] - 1) / 2
+    assert columns[0] < columns[1] < middle < columns[2] < columns[3]
+    assert np.nonzero(record.mask)[1].mean() > record.mask.shape[1] / 2, "the back is at the bottom"

@@ -1,0 +1,251 @@
+"""Whole runs: what they leave, that they go on where they stopped, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from lightning_modules import tasks
+from lightning_modules.run_folder import cell_name
+from metrics.cases import CASE_COLUMNS
+from tests.conftest import TINY_PHANTOM, compose_line
+
+SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=4", "scale.joint_epochs=1", "trainer.limit_test_batches=1.0")
+# A cycle of one epoch each, so that four short epochs hold every phase.
+ASYNCHRONOUS = ("experiment=bs_esnet", "callbacks.asynchronous_training.cycle={esnet: 1, bsn: 1}")
+CARD = {"command", "commit", "dirty", "data", "split", "versions", "patients", "slices"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, generated) -> Path:
+    """A finished run, undisturbed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    tasks.train(compose_line(folder, generated, *SMOKE, *ASYNCHRONOUS))
+    return folder
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("last", "best"):
+        before, after = weights(one, name), weights(other, name)
+        assert before.keys() == after.keys()
+        different = [key for key, value in before.items() if not torch.equal(value, after[key])]
+        assert not different, f"{name}.ckpt differs in {different}"
+    pd.testing.assert_frame_equal(pd.read_csv(one / "cases.csv"), pd.read_csv(other / "cases.csv"))
+    clocks = ["training_s", "images_per_s"]
+    tables = [pd.read_csv(folder / "metrics.csv").drop(columns=clocks) for folder in (one, other)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_what_a_run_leaves(finished):
+    cases = pd.read_csv(finished / "cases.csv")
+    assert tuple(cases.columns) == CASE_COLUMNS
+    assert not cases.duplicated(["case", "slice", "structure"]).any()
+    epochs = pd.read_csv(finished / "metrics.csv")
+    assert epochs["epoch"].tolist() == [0, 1, 2, 3]
+    assert epochs["schedule/esnet"].tolist() == [1, 1, 0, 0]
+    assert epochs["schedule/bsn"].tolist() == [1, 0, 1, 1]
+    assert epochs["loss/boxes"].isna().tolist() == [False, True, False, False]
+    assert epochs["loss/segmentation"].isna().tolist() == [False, False, True, True]
+    assert {"val/dice", "val/box_iou", "loss/total"} <= set(epochs.columns)
+    summary = json.loads((finished / "summary.json").read_text())
+    structures = OmegaConf.load(finished / "config.yaml").anatomy.structures
+    assert set(structures) | {"mean"} == set(summary["test"]["dice"])
+    for count in ("num_missed", "num_false_alarms", "num_absent", "num_undefined"):
+        assert isinstance(summary["test"][count], int)
+    assert summary["test"]["num_missed"] == (cases["status"] == "missed").sum()
+    assert summary["train"]["num_images"] == 4 * 8
+    assert summary["train"]["images_per_s"] > 0
+    module_parameters = {key for key in weights(finished) if key.startswith("network.")}
+    assert summary["model"]["parameters"] > len(module_parameters)
+    assert set(json.loads((finished / "run_card.json").read_text())) >= CARD
+    for picture in ("overlays.png", "curves.png"):
+        assert (finished / "figures" / picture).stat().st_size > 10_000
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_test_patients_were_never_trained_on(finished):
+    split = pd.read_csv(finished / "split.csv", dtype=str, comment="#").query("fold == '0'")
+    tested = set(pd.read_csv(finished / "cases.csv", dtype=str)["patient"])
+    assert tested == set(split.query("part == 'test'")["patient"])
+    assert not tested & set(split.query("part != 'test'")["patient"])
+
+
+class StopAt(lightning.Callback):
+    """Ends the process's work as a kill would, at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 7], ids=["joint", "esnet", "bsn", "tail"])
+def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, composed, tmp_path, monkeypatch, step):
+    config = composed(*SMOKE, *ASYNCHRONOUS)
+    build = tasks.build
+
+    def build_and_stop(given):
+        data, module, trainer = build(given)
+        trainer.callbacks.append(StopAt(step))
+        return data, module, trainer
+
+    monkeypatch.setattr(tasks, "build", build_and_stop)
+    with pytest.raises(RuntimeError, match="killed"):
+        tasks.train(config)
+    monkeypatch.setattr(tasks, "build", build)
+    tasks.train(config)
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_albumentations_resume_bit_for_bit_too(composed, tmp_path, generated):
+    """The slice-wise augmentation draws from the slices' seeds as well; two epochs in one go and in two."""
+    line = (*SMOKE, "experiment=unet", "data/augmentation=papers", "scale.epochs=2")
+    whole = compose_line(tmp_path / "whole", generated, *line)
+    tasks.train(whole)
+    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *line))
+    trainer.callbacks.append(StopAt(2))
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer.fit(module, data)
+    tasks.train(compose_line(tmp_path / "parts", generated, *line))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_finished_run_is_not_trained_again_unless_asked(finished, generated):
+    before = (finished / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    tasks.train(compose_line(finished, generated, *SMOKE, *ASYNCHRONOUS))
+    assert (finished / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_retrain_starts_anew_and_ends_at_the_same_numbers(finished, composed, tmp_path):
+    config = composed(*SMOKE, *ASYNCHRONOUS)
+    tasks.train(config)
+    (tmp_path / "run" / "stale.txt").write_text("from an earlier run")
+    config.retrain = True
+    tasks.train(config)
+    assert not (tmp_path / "run" / "stale.txt").exists()
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_a_folder_of_another_run_is_refused(finished, generated):
+    with pytest.raises(ValueError, match=r"other settings: .*max_epochs: 4 -> 5.*retrain=true"):
+        tasks.train(compose_line(finished, generated, *SMOKE, *ASYNCHRONOUS, "scale.epochs=5"))
+
+
+def test_two_processes_do_not_share_a_run_folder(composed):
+    from lightning_modules.run_folder import RunFolder
+
+    config = composed(*SMOKE)
+    with (
+        RunFolder(config.output, config).locked(),
+        pytest.raises(ValueError, match="another process is at work"),
+        RunFolder(config.output, config).locked(),
+    ):
+        pass
+
+
+def test_testing_a_checkpoint_reproduces_the_numbers(finished, composed, tmp_path):
+    best = finished / "checkpoints" / "best.ckpt"
+    tasks.test(composed(*SMOKE, *ASYNCHRONOUS, "task=test", f"checkpoint={best}"))
+    again = pd.read_csv(tmp_path / "run" / "cases.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(finished / "cases.csv"), again)
+
+
+def test_external_validation_tests_every_case_of_another_folder(finished, composed, tmp_path):
+    best = finished / "checkpoints" / "best.ckpt"
+    other = ("cohort.seed=7", "cohort.num_patients=2", "split=all")
+    tasks.test(composed(*SMOKE, *ASYNCHRONOUS, *other, "task=test", f"checkpoint={best}"))
+    cases = pd.read_csv(tmp_path / "run" / "cases.csv")
+    assert cases["patient"].nunique() == 2
+    assert len(cases[["case", "slice"]].drop_duplicates()) == 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["experiment=unet"], r"holds another network.*_target_"),
+        (["experiment=bs_esnet", "model.width=8"], r"width: 4 -> 8"),
+        (["experiment=bs_esnet", "anatomy=axial_muscle4", "cohort.labels={10: multifidus_left}"], "structures"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(finished, composed, overrides, message):
+    best = finished / "checkpoints" / "best.ckpt"
+    with pytest.raises(ValueError, match=message):
+        tasks.test(composed(*SMOKE, *overrides, "task=test", f"checkpoint={best}"))
+
+
+def test_task_test_needs_a_checkpoint(composed):
+    with pytest.raises(ValueError, match="task=test needs checkpoint=FILE"):
+        tasks.test(composed(*SMOKE, "task=test"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cases(composed, tmp_path, monkeypatch):
+    config = composed(*SMOKE, "experiment=unet")
+    build = tasks.build
+    seen = []
+
+    class Poison(lightning.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == 3:
+                batch.image.fill_(torch.nan)
+                seen.extend(batch.case)
+
+    def build_and_poison(given):
+        data, module, trainer = build(given)
+        trainer.callbacks.append(Poison())
+        return data, module, trainer
+
+    monkeypatch.setattr(tasks, "build", build_and_poison)
+    with pytest.raises(ValueError, match="the loss is nan at epoch 1, step 3, on the cases") as caught:
+        tasks.train(config)
+    assert all(case in str(caught.value) for case in seen)
+    saved = weights(tmp_path / "run")
+    assert all(np.isfinite(value.numpy()).all() for value in saved.values()), "the last good checkpoint is kept"
+
+
+def test_no_validation_in_a_cohort_of_two(composed, tmp_path, caplog):
+    """With two patients one trains and one tests: best is last."""
+    with caplog.at_level("INFO"):
+        tasks.train(composed(*SMOKE, "experiment=unet", "cohort.num_patients=2", "split.num_folds=2"))
+    assert "none validates" in caplog.text
+    best, last = weights(tmp_path / "run", "best"), weights(tmp_path / "run")
+    assert all(torch.equal(best[key], last[key]) for key in last)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["fold=5"], r"fold.*5"),
+        (["cohort.num_patients=3"], r"only 3 patient"),
+        (["data.size=[60,64]"], r"60 x 64 pixels.*data\.size=\[64,64\]"),
+        (["callbacks.asynchronous_training.joint_epochs=4"], r"do not fit into trainer\.max_epochs=4"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(composed, overrides, message):
+    from hydra.errors import InstantiationException
+
+    with pytest.raises((ValueError, InstantiationException), match=message):
+        tasks.train(composed(*SMOKE, "experiment=bs_esnet", *overrides))
+
+
+def test_the_name_of_a_run_follows_from_what_comes_out_of_it(composed):
+    def name(*overrides: str) -> str:
+        return cell_name(_root_=composed(*overrides))
+
+    base = name()
+    assert len(base) == 12
+    assert base == name("output=elsewhere", "machine.num_workers=1", "logger=csv", "retrain=true", "paths.data=d")
+    assert base == name("experiment=bs_esnet", "ablation=none")
+    names = [base, name("seed=1"), name("fold=1"), name("ablation=no_sag"), name("task=test", "checkpoint=a")]
+    names.append(name("task=test", "checkpoint=b"))
+    assert len(set(names)) == len(names)
