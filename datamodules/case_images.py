@@ -7,7 +7,7 @@ import numpy as np
 from datamodules.anatomy import View
 from datamodules.case_list import Case
 from datamodules.dicom import is_dicom, read_blocks
-from datamodules.image_file import read_image_file
+from datamodules.image_file import not_finite, read_image_file
 from datamodules.stated_geometry import with_stated_geometry
 from datamodules.volume import Volume, canonical_volume, grid_differences
 
@@ -52,10 +52,7 @@ def _check_values(volumes: list[Volume]) -> None:
     for volume in volumes:
         values = volume.voxels
         if not np.isfinite(values).all():
-            raise ValueError(
-                f"{volume.path}: {(~np.isfinite(values)).sum()} voxels are NaN or infinite; export the image anew, "
-                "or replace them"
-            )
+            raise ValueError(not_finite(volume.path, int((~np.isfinite(values)).sum())))
         if values.min() == values.max():
             raise ValueError(
                 f"{volume.path}: the image is constant ({values.flat[0]:g} everywhere); export it anew, "

@@ -1,12 +1,10 @@
 """The list of cases of a cohort: what cohort.csv and keypoints.csv say, checked against the files that are there."""
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from datamodules.image_file import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
@@ -77,41 +75,48 @@ def read_cases(root: Path, view: str) -> list[Case]:
     if not table.is_file():
         return _pair_by_name(root)
     rows = read_table(table, REQUIRED)
-    for name, group in rows.groupby("case"):
-        if len(group) > 1:
-            lines = ", ".join(str(int(index) + 2) for index in group.index)
+    lines: dict[str, int] = {}
+    for line, row in rows.items():
+        if row["case"] in lines:
             raise ValueError(
-                f"{table}: case {name!r} is listed twice, in lines {lines}; give each image a case name of its own"
+                f"{table}: case {row['case']!r} is listed twice, in lines {lines[row['case']]} and {line}; give each image "
+                "a case name of its own"
             )
-    return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.to_dict("records")]
+        lines[row["case"]] = line
+    return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.values()]
 
 
-def read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
-    """Reads a CSV file as text, empty cells as "".
+def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]:
+    """Reads a CSV file as text: the cells of every line by the names of their columns.
 
     Raises:
-        ValueError: If it is no CSV file with rows, a required column is missing, or one of its cells is empty.
+        ValueError: If it is no CSV file with rows, a line has too few or too many cells, a required column is missing, or
+            one of its cells is empty.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = {reader.line_num: [cell.strip() for cell in cells] for cells in reader if any(cells)}
+    except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no comma-separated table ({error}); save it as CSV in UTF-8") from None
-    table.columns = [str(name).strip() for name in table.columns]
-    missing = [name for name in required if name not in table.columns]
+    header = lines.pop(min(lines)) if lines else []
+    missing = [name for name in required if name not in header]
     if missing:
         raise ValueError(
-            f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}; needed are "
+            f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}; needed are "
             f"{', '.join(required)}, separated by commas"
         )
-    if table.empty:
+    if not lines:
         raise ValueError(f"{path}: lists nothing; add one row per image")
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    for name in required:
-        empty = np.flatnonzero(table[name] == "")
-        if len(empty):
-            raise ValueError(f"{path}: line {empty[0] + 2} has no {name}; fill it in")
-    return table
+    for line, cells in lines.items():
+        if len(cells) != len(header):
+            raise ValueError(
+                f"{path}: line {line} has {len(cells)} cells, the header {len(header)}; add or remove commas"
+            )
+        empty = [name for name, cell in zip(header, cells, strict=True) if name in required and not cell]
+        if empty:
+            raise ValueError(f"{path}: line {line} has no {empty[0]}; fill it in")
+    return {line: dict(zip(header, cells, strict=True)) for line, cells in lines.items()}
 
 
 def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case:

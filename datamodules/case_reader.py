@@ -45,6 +45,7 @@ class CaseReader:
     """What reading a case needs to know of its cohort; small, so that worker processes receive little.
 
     Attributes:
+        cohort: Name of the cohort, for messages.
         view: View of the anatomy.
         structures: Names in class order.
         keypoints: Names of the key points in order.
@@ -54,6 +55,7 @@ class CaseReader:
         slices: "all", "labelled", or how many central slices of each volume.
     """
 
+    cohort: str
     view: View
     structures: tuple[str, ...]
     keypoints: tuple[str, ...]
@@ -66,12 +68,12 @@ class CaseReader:
         """Reads a case: one record, or one per block of a DICOM series.
 
         Raises:
-            ValueError: If something is wrong with a file or between files, naming the case and the file.
+            ValueError: If something is wrong with a file or between files, naming the case, the file and the remedy.
         """
         try:
             return self._read(case)
         except ValueError as error:
-            raise ValueError(f"case {case.case!r}: {error}") from error
+            raise ValueError(f"cohort {self.cohort}, case {case.case!r}: {error}") from error
 
     def _read(self, case: Case) -> list[CaseSlices]:
         channels = read_images(case, view=self.view, has_sides=self.has_sides)

@@ -62,7 +62,7 @@ class Cohort:
         self.licence = licence
         self.citation = citation
         try:
-            self.reader = _reader(anatomy, labels, labelled, slices)
+            self.reader = _reader(name, anatomy, labels, labelled, slices)
             self.cases = self._read_cases()
         except ValueError as error:
             raise ValueError(f"cohort {name}: {error}") from error
@@ -79,10 +79,7 @@ class Cohort:
         Raises:
             ValueError: If something is wrong with its files, naming the case, the file and the remedy.
         """
-        try:
-            return self.reader.read(case)
-        except ValueError as error:
-            raise ValueError(f"cohort {self.name}: {error}") from error
+        return self.reader.read(case)
 
     def fingerprint(self, memory: Path | None = None) -> str:
         """Hash of the content of every file and of every setting that slices depend on, not of where the folder lies.
@@ -149,6 +146,7 @@ class Cohort:
 
 
 def _reader(
+    cohort: str,
     anatomy: Anatomy,
     labels: Mapping[int, str | None] | Mapping[str, str | None],
     labelled: Sequence[str] | None,
@@ -175,6 +173,7 @@ def _reader(
             f"slices is {slices!r}, expected 'all', 'labelled' or the number of central slices of each volume"
         )
     return CaseReader(
+        cohort=cohort,
         view=anatomy.view,
         structures=tuple(anatomy.structures),
         keypoints=tuple(anatomy.keypoints),

@@ -1,7 +1,6 @@
 """Reads one image file with SimpleITK, after making sure that the file is whole and its geometry is valid."""
 
 import gzip
-import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float64, Shaped
 
+from datamodules.nifti import NiftiFile, is_orthonormal, read_nifti_file
+
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".dcm", ".ima")
-ORTHONORMAL_TOLERANCE = 1e-3
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def read_image_file(path: Path) -> ImageFile:
     return _as_image_file(path, image, header)
 
 
-def _as_image_file(path: Path, image: sitk.Image, header: "NiftiHeader | None") -> ImageFile:
+def _as_image_file(path: Path, image: sitk.Image, header: NiftiFile | None) -> ImageFile:
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(
             f"{path}: has {image.GetNumberOfComponentsPerPixel()} numbers per pixel (colours or a palette), expected "
@@ -93,8 +93,13 @@ def check_geometry(path: Path, spacing_mm: tuple[float, ...], direction: Float64
     """
     if not (np.isfinite(spacing_mm).all() and min(spacing_mm) > 0):
         raise ValueError(f"{path}: spacing is {spacing_mm} mm, expected positive numbers; correct the header")
-    if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=ORTHONORMAL_TOLERANCE):
+    if not is_orthonormal(direction):
         raise ValueError(_not_orthonormal(path))
+
+
+def not_finite(path: Path, count: int) -> str:
+    """Message for NaN."""
+    return f"{path}: {count} voxels are NaN or infinite; export the image anew, or replace them by numbers"
 
 
 def _not_orthonormal(path: Path) -> str:
@@ -104,25 +109,19 @@ def _not_orthonormal(path: Path) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NiftiHeader:
-    """What has to be known of a NIfTI header before SimpleITK may be trusted with the file."""
-
-    num_bytes: int
-    has_orientation: bool
-    is_orthonormal: bool
-
-
-def check_whole(path: Path) -> NiftiHeader | None:
-    """Refuses a truncated or corrupt file; SimpleITK fills what is missing of a NIfTI with zeros and says nothing.
+def check_whole(path: Path) -> NiftiFile | None:
+    """Refuses a truncated or corrupt file; SimpleITK does so only in part.
 
     Returns:
-        The header, if the file is a NIfTI.
+        What it says of itself, if the file is a NIfTI.
 
     Raises:
-        ValueError: If compressed content fails its check sum, or there are fewer bytes than the header promises.
+        ValueError: If compressed content fails its check sum, there are fewer bytes than the header promises, voxels
+            are NaN, or axes are sheared.
     """
     name = path.name.lower()
+    if name.endswith((".hdr", ".img", ".img.gz")):
+        raise ValueError(f"{path}: images of two files (.hdr, .img) are not read; convert it to .nii.gz")
     content = path.read_bytes()
     remedy = "copy or export the file anew"
     try:
@@ -134,15 +133,16 @@ def check_whole(path: Path) -> NiftiHeader | None:
         raise ValueError(f"{path}: is truncated or corrupt ({error}); {remedy}") from None
     if not name.endswith((".nii", ".nii.gz")):
         return None
-    header = _nifti_header(content)
+    header = read_nifti_file(content)
     if header is None:
         raise ValueError(f"{path}: does not start with a NIfTI header; {remedy}")
     if len(content) < header.num_bytes:
         raise ValueError(
             f"{path}: is truncated: {len(content)} bytes where its header promises {header.num_bytes}; {remedy}"
         )
+    if header.num_not_finite:
+        raise ValueError(not_finite(path, header.num_not_finite))
     if not header.is_orthonormal:
-        # SimpleITK would fall back on the other of the two orientations of a NIfTI without a word.
         raise ValueError(_not_orthonormal(path))
     return header
 
@@ -155,41 +155,3 @@ def _check_stream(content: bytes, separator: bytes) -> None:
         stream.decompress(data)
         if not stream.eof:
             raise EOFError("compressed data end too early")
-
-
-def _nifti_header(content: bytes) -> NiftiHeader | None:
-    for order in "<>":
-        start = struct.unpack_from(f"{order}i", content)[0] if len(content) >= 348 else 0
-        if start == 348:
-            dimensions = struct.unpack_from(f"{order}8h", content, 40)
-            bits, offset = (
-                struct.unpack_from(f"{order}h", content, 72)[0],
-                struct.unpack_from(f"{order}f", content, 108)[0],
-            )
-            codes = struct.unpack_from(f"{order}2h", content, 252)
-            affine = struct.unpack_from(f"{order}12f", content, 280)
-        elif start == 540 and len(content) >= 540:
-            dimensions = struct.unpack_from(f"{order}8q", content, 16)
-            bits, offset = (
-                struct.unpack_from(f"{order}h", content, 14)[0],
-                struct.unpack_from(f"{order}q", content, 168)[0],
-            )
-            codes = struct.unpack_from(f"{order}2i", content, 344)
-            affine = struct.unpack_from(f"{order}12d", content, 400)
-        else:
-            continue
-        num_voxels = int(np.prod(dimensions[1 : 1 + dimensions[0]], dtype=np.int64))
-        return NiftiHeader(
-            num_bytes=int(offset) + num_voxels * bits // 8,
-            has_orientation=any(code > 0 for code in codes),
-            is_orthonormal=codes[1] <= 0 or dimensions[0] < 3 or _is_orthonormal(np.array(affine).reshape(3, 4)[:, :3]),
-        )
-    return None
-
-
-def _is_orthonormal(axes: Float64[np.ndarray, "3 3"]) -> bool:
-    lengths = np.linalg.norm(axes, axis=0)
-    if not (np.isfinite(axes).all() and lengths.min() > 0):
-        return False
-    unit = axes / lengths
-    return bool(np.allclose(unit.T @ unit, np.eye(3), rtol=0, atol=ORTHONORMAL_TOLERANCE))

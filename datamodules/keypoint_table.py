@@ -24,7 +24,7 @@ def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str]) -> l
         return list(cases)
     rows = read_table(path, ("case", "structure", "slice", "col", "row"))
     found: dict[str, dict[tuple[str, int], KeyPoint]] = {case.case: {} for case in cases}
-    for row in rows.to_dict("records"):
+    for row in rows.values():
         where = f"{path}, case {row['case']!r}, {row['structure']}"
         if row["case"] not in found:
             raise ValueError(f"{where}: cohort.csv has no such case; correct the name or remove the row")

@@ -108,7 +108,10 @@ def _table(case: Case, slices: list[tuple[CaseSlices, int]], points: list[Float3
 
 
 class GrowingArray:
-    """An .npy file whose first axis grows while cases arrive, so that a large cohort never lies in memory."""
+    """An .npy file whose first axis grows while cases arrive, so that a large cohort never lies in memory.
+
+    Left by its `with`, the file is complete.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -125,12 +128,13 @@ class GrowingArray:
         self._file.write(np.ascontiguousarray(array).tobytes())
         self._shape = (self._shape[0] + len(array), *self._shape[1:])
 
-    def close(self) -> None:
-        """Writes the final length into the header; NumPy leaves room for it there."""
-        length = self._file.tell()
+    def __enter__(self) -> "GrowingArray":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # NumPy leaves room for a longer first axis in the header.
         self._file.seek(0)
         self._write_header()
-        assert self._file.tell() <= length, "the header has outgrown its place"
         self._file.close()
 
     def _write_header(self) -> None:

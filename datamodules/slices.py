@@ -157,6 +157,7 @@ class SliceDataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.device = device
         self.seed = seed
+        self._next_epoch = 0
         grid = SliceGrid(size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1])))
         self.store = build_store(cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
         self.split = split(self.store.table)
@@ -183,6 +184,15 @@ class SliceDataModule(lightning.LightningDataModule):
         """Names of the patients of a part, sorted."""
         return sorted(set(self.store.table["patient"].iloc[self.indices[part]]))
 
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint, written at the end of an epoch, needs for drawing the next one."""
+        assert self.trainer is not None
+        return {"next_epoch": self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Goes on at the epoch after the checkpoint's."""
+        self._next_epoch = state_dict["next_epoch"]
+
     def class_pixel_counts(self) -> Float[Tensor, " c"]:
         """Labelled pixels of every class among the training slices; a class counts in the cases that have it drawn."""
         rows = [row for row in self.indices["train"] if self.store.table["has_mask"].iloc[row]]
@@ -197,6 +207,8 @@ class SliceDataModule(lightning.LightningDataModule):
             samples_per_epoch=self.samples_per_epoch,
             seed=self.seed,
         )
+        # Lightning opens the first iterator of a resumed run before it announces its epoch.
+        batches.set_epoch(self._next_epoch)
         slice_wise = None if self.augmentation.whole_batch else self.augmentation
         return self._loader(batches, slice_wise, self.num_workers)
 

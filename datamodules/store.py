@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
@@ -152,15 +153,14 @@ def _publish(temporary: Path, folder: Path) -> None:
 def _write_store(cohort: Cohort, grid: SliceGrid, fingerprint: str, folder: Path, num_workers: int) -> None:
     tables, offset = [], 0
     owner: dict[str, Case] = {}
-    arrays = {name: GrowingArray(folder / f"{name}.npy") for name in ARRAYS}
-    for case, prepared in zip(cohort.cases, _prepare_all(cohort, grid, num_workers), strict=True):
-        _refuse_same_image(cohort, owner, case, prepared.digests)
-        for name, array in arrays.items():
-            array.append(getattr(prepared, name))
-        tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
-        offset += len(prepared.native_mask)
-    for array in arrays.values():
-        array.close()
+    with ExitStack() as stack:
+        arrays = {name: stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in ARRAYS}
+        for case, prepared in zip(cohort.cases, _prepare_all(cohort, grid, num_workers), strict=True):
+            _refuse_same_image(cohort, owner, case, prepared.digests)
+            for name, array in arrays.items():
+                array.append(getattr(prepared, name))
+            tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
+            offset += len(prepared.native_mask)
     table = pd.concat(tables, ignore_index=True)
     if table.empty:
         raise ValueError(f"cohort {cohort.name}: no slice is left with slices={cohort.reader.slices!r}; choose 'all'")

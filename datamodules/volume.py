@@ -133,7 +133,7 @@ def grid_differences(one: Volume, other: Volume) -> list[str]:
         "origin": (replace(one, origin_mm=other.origin_mm), [0, 0, 0], other.origin_mm - one.origin_mm),
         "direction": (replace(one, direction=other.direction), one.direction.T.ravel(), other.direction.T.ravel()),
     }
-    words = {"spacing": "spacing (slices, rows, columns) {} and {} mm", "origin": "origin, which is moved by {1} mm"}
+    words = {"spacing": "spacing {} and {} mm (slices, rows, columns)", "origin": "origin (moved by {1} mm)"}
     found = [
         words.get(name, "direction {} and {}").format(np.round(a, 4).tolist(), np.round(b, 4).tolist())
         for name, (changed, a, b) in candidates.items()

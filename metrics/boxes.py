@@ -20,6 +20,6 @@ def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Float[n
 
 
 def _corners(boxes: Float[np.ndarray, "n 4"]) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]]:
-    """Near and far (x, y) of each box; a negative size counts as zero."""
-    centre, half = boxes[:, :2].astype(np.float64), np.clip(boxes[:, 2:].astype(np.float64), 0, None) / 2
+    """Near and far (x, y) of each box; they change places where a size is negative, so nothing intersects it."""
+    centre, half = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64) / 2
     return centre - half, centre + half

@@ -34,7 +34,7 @@ def small_cohort(root: Path, **changes) -> Cohort:
     return Cohort(**{"name": "small", "root": root, "anatomy": small_anatomy(), "labels": LABELS, **changes})
 
 
-def write_volume(path: Path, array, *, spacing=SPACING, origin=(3.0, -5.0, 7.0), direction=None) -> Path:
+def write_volume(path: Path, array, *, spacing=SPACING, origin=(3.0, -5.0, 7.0), direction=None, compressed=False):
     """Writes an array of (z, y, x)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=False)
@@ -43,8 +43,7 @@ def write_volume(path: Path, array, *, spacing=SPACING, origin=(3.0, -5.0, 7.0),
     image.SetOrigin([*origin, *more])
     if direction is not None:
         image.SetDirection(np.asarray(direction, float).ravel().tolist())
-    sitk.WriteImage(image, str(path))
-    return path
+    sitk.WriteImage(image, str(path), compressed)
 
 
 def random_image(seed: int, shape: Sequence[int] = SHAPE) -> np.ndarray:
