@@ -79,8 +79,8 @@ def read_cases(root: Path, view: str) -> list[Case]:
     for line, row in rows.items():
         if row["case"] in lines:
             raise ValueError(
-                f"{table}: case {row['case']!r} is listed twice, in lines {lines[row['case']]} and {line}; give each image "
-                "a case name of its own"
+                f"{table}: case {row['case']!r} is listed twice, in lines {lines[row['case']]} and {line}; give each "
+                "image a case name of its own"
             )
         lines[row["case"]] = line
     return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.values()]
@@ -90,16 +90,17 @@ def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]
     """Reads a CSV file as text: the cells of every line by the names of their columns.
 
     Raises:
-        ValueError: If it is no CSV file with rows, a line has too few or too many cells, a required column is missing, or
-            one of its cells is empty.
+        ValueError: If it is no CSV file with rows, a line has too few or too many cells, a required column is missing,
+            or one of its cells is empty.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            lines = {reader.line_num: [cell.strip() for cell in cells] for cells in reader if any(cells)}
+            numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no comma-separated table ({error}); save it as CSV in UTF-8") from None
-    header = lines.pop(min(lines)) if lines else []
+    header = numbered[0][1] if numbered else []
+    lines = dict(numbered[1:])
     missing = [name for name in required if name not in header]
     if missing:
         raise ValueError(

@@ -69,7 +69,9 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCas
             num_slices, len(reader.structures) + 1
         ),
         keypoints=np.array(points, np.float32).reshape(num_slices, len(reader.keypoints), 2),
-        native_image=np.concatenate([np.zeros(0), *[pixels.ravel() for pixels in native]]).astype(np.float16),
+        native_image=np.concatenate([np.zeros(0, np.float32), *[pixels.ravel() for pixels in native]]).astype(
+            np.float16
+        ),
         native_mask=np.concatenate([np.zeros(0, np.uint8), *[record.mask[index].ravel() for record, index in slices]]),
         digests=tuple(digest for record in records for digest in record.digests),
     )

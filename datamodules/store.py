@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from datamodules.preparation import ARRAYS, GrowingArray, PreparedCase, prepare_
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # raise it when the content of a store changes for the same input
+ABANDONED_AFTER_S = 24 * 3600
 TEXT_COLUMNS = ("case", "patient", "level", "site", "contrast")
 
 
@@ -124,6 +126,7 @@ def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_worke
     if not (folder / "info.json").is_file():
         # Built under another name and renamed when complete: a folder of this name is always a finished store.
         cache.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(cache)
         temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".building-{cohort.name}-"))
         try:
             _write_store(cohort, grid, fingerprint, temporary, num_workers)
@@ -131,6 +134,14 @@ def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_worke
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return SliceStore(folder, cohort.anatomy)
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Deletes what killed processes left half-written; nothing was added to it for a day."""
+    for folder in cache.glob(".building-*"):
+        times = [path.stat().st_mtime for path in (folder, *folder.glob("*")) if path.exists()]
+        if time.time() - max(times, default=time.time()) > ABANDONED_AFTER_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fingerprint(cohort: Cohort, grid: SliceGrid, content: str) -> str:
@@ -159,11 +170,12 @@ def _write_store(cohort: Cohort, grid: SliceGrid, fingerprint: str, folder: Path
             _refuse_same_image(cohort, owner, case, prepared.digests)
             for name, array in arrays.items():
                 array.append(getattr(prepared, name))
-            tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
-            offset += len(prepared.native_mask)
-    table = pd.concat(tables, ignore_index=True)
-    if table.empty:
+            if len(prepared.table):
+                tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
+                offset += len(prepared.native_mask)
+    if not tables:
         raise ValueError(f"cohort {cohort.name}: no slice is left with slices={cohort.reader.slices!r}; choose 'all'")
+    table = pd.concat(tables, ignore_index=True)
     table.to_csv(folder / "table.csv", index=False)
     info = {
         "fingerprint": fingerprint,

@@ -371,6 +371,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path):
 def test_the_view_of_a_row_must_be_that_of_the_anatomy(tmp_path):
     root = write_cohort(tmp_path)
     replace_line(root, "image,label", "image,label,view")
+    replace_line(root, "anna.nii.gz\n", "anna.nii.gz,axial\n")
     replace_line(root, "bert.nii.gz\n", "bert.nii.gz,sagittal\n")
     with pytest.raises(ValueError, match="case 'bert': view is 'sagittal', the anatomy needs 'axial'; remove the row"):
         small_cohort(root)

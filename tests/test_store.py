@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import os
 import shutil
 
 import numpy as np
@@ -175,6 +176,28 @@ def test_no_slice_left_is_an_error(root, tmp_path):
     (root / "cohort.csv").write_text("case,patient,image\ncarl,carl,images/carl.nii.gz\n")
     with pytest.raises(ValueError, match="no slice is left with slices='labelled'; choose 'all'"):
         build(root, tmp_path / "cache", slices="labelled")
+
+
+def test_cases_without_slices_leave_no_gap(root, tmp_path):
+    """anna has a mask on three slices, bert too (one with a key point), carl has neither."""
+    store = build(root, tmp_path / "cache", slices="labelled")
+    assert list(store.table["case"]) == ["anna"] * 3 + ["bert"] * 3
+    for index, (seed, stored) in enumerate([(0, 2), (0, 1), (0, 0), (1, 2), (1, 1), (1, 0)]):
+        pixels = random_image(seed)[stored].astype(np.float32)
+        np.testing.assert_allclose(store.native(index).image, z_score(pixels[None, None])[0], atol=2e-3)
+    assert store.table["has_mask"].dtype == bool
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(root, tmp_path):
+    old, new = tmp_path / "cache" / ".building-small-old", tmp_path / "cache" / ".building-small-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "image.npy").write_bytes(b"half")
+    for path in (old / "image.npy", old):
+        os.utime(path, (0, 0))
+    build(root, tmp_path / "cache")
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_file_hashes_are_remembered(root, tmp_path, caplog):

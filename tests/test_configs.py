@@ -1,0 +1,93 @@
+"""Every file in conf/ composes, and what is promised of options and their order holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.parent != CONF)
+ROOTLESS = ("cohort.root=somewhere",)
+# Interpolations that only a running Hydra application can resolve.
+OF_A_RUN = ("logger",)
+
+
+def choice(path: Path) -> str:
+    return f"{path.parent.as_posix()}={path.stem}"
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=choice)
+def test_every_file_composes_and_resolves(composed, path):
+    overrides = [choice(path), *ROOTLESS]
+    if path.parent.as_posix() == "split" and path.stem == "from_file":
+        overrides.append("split.path=folds.csv")
+    config = composed(*overrides)
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+    for name in OF_A_RUN:
+        resolved[name] = None
+    OmegaConf.to_container(resolved, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "anatomy"], ids=choice)
+def test_every_anatomy_is_valid(composed, path):
+    anatomy = instantiate(composed(choice(path), *ROOTLESS).anatomy)
+    assert anatomy.name == path.stem
+    assert anatomy.num_classes == len(anatomy.structures) + 1
+
+
+@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "callbacks"], ids=choice)
+def test_every_callback_has_a_target(composed, path):
+    for name, node in composed(choice(path)).callbacks.items():
+        assert "_target_" in node, name
+
+
+def test_an_ablation_wins_over_the_experiment_it_departs_from(composed):
+    gate = composed("experiment=bs_esnet").model.sag
+    assert gate._target_.endswith("SpatialAttentionGate")
+    without = composed("ablation=no_sag", "experiment=bs_esnet")
+    assert without.model.sag._target_.endswith("NoGate")
+    assert without.objective.terms.key is None
+
+
+def test_the_command_line_wins_over_experiment_and_preset(composed):
+    config = composed("experiment=bs_esnet", "trainer=smoke", "model=unet", "trainer.max_epochs=7", "optimizer.lr=1")
+    assert config.model._target_ == "models.unet.UNet"
+    assert config.trainer.max_epochs == 7
+    assert config.optimizer.lr == 1
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (CONF / "trainer").glob("*.yaml")))
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(composed, experiment, preset):
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    assert not re.search(r"^(trainer|scale|machine):", text, re.MULTILINE)
+    config = composed(f"experiment={experiment}", f"trainer={preset}")
+    assert {"max_epochs", "limit_train_batches", "limit_val_batches"} <= set(config.trainer)
+    if preset == "paper":
+        assert (config.trainer.max_epochs, config.model.width) == (config.paper.epochs, config.paper.width)
+        assert config.objective.class_weighting == "none"
+
+
+@pytest.mark.parametrize("typo", ["optimiser.lr=1", "model.sag.cascde=union", "trainer.max_epoch=1", "experiment=unett"])
+def test_an_unknown_key_is_refused(composed, typo):
+    with pytest.raises(HydraException, match=r"unett|[Cc]ould not override"):
+        composed(typo)
+
+
+def test_the_cell_of_every_choice_can_be_named_without_its_root(composed):
+    from lightning_modules.run_folder import cell_name
+
+    names = {cell_name(_root_=composed(f"cohort={name}")) for name in ("axial_muscle", "sagittal_vertebrae", "phantom")}
+    assert len(names) == 3
+
+
+def test_nesting_is_shallow():
+    def depth(node) -> int:
+        return 1 + max(map(depth, node.values()), default=0) if isinstance(node, dict) else 0
+
+    for path in GROUPS:
+        config = OmegaConf.to_container(OmegaConf.load(CONF / path), resolve=False)
+        assert depth(config) <= 4, f"{path}: a group file nests at most three levels below its own name"
