@@ -19,7 +19,7 @@ from metrics.cases import CASE_COLUMNS, score_slice
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
 
-    Validation logs `val/dice` and `val/box_iou`, means over patients. A test writes `cases.csv` (a row per slice and
+    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes `cases.csv` (a row per slice and
     structure) and `summary.json` into `folder` and prints the table per structure.
     """
 
@@ -44,8 +44,9 @@ class CaseTable(lightning.Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs the patient means that the best checkpoint is chosen by."""
         cases = pd.DataFrame(self._rows)
-        for metric in ("dice", "box_iou"):
-            pl_module.log(f"val/{metric}", float(patient_means(cases, metric).mean(axis=1).mean()))
+        dice, box_iou = (float(patient_means(cases, metric).mean(axis=1).mean()) for metric in ("dice", "box_iou"))
+        for name, value in (("dice", dice), ("box_iou", box_iou), ("dice_and_box_iou", (dice + box_iou) / 2)):
+            pl_module.log(f"val/{name}", value)
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the table and, last of all, the summary: where it lies, a run is finished."""

@@ -69,7 +69,7 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
     )
     panel_width = 2.6 * min(1.0, width_mm / height_mm)
     figure = Figure(
-        figsize=(panel_width * len(panels) + 0.3, 2.6 * min(1.0, height_mm / width_mm) * len(slices) + 1.1), dpi=130
+        figsize=(panel_width * len(panels) + 0.3, 2.6 * min(1.0, height_mm / width_mm) * len(slices) + 0.9), dpi=130
     )
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(slices), len(panels), squeeze=False)
@@ -87,7 +87,8 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
         fontsize=6.5,
         frameon=False,
     )
-    figure.subplots_adjust(left=0.06, right=0.995, top=0.96, bottom=0.07, wspace=0.02, hspace=0.03)
+    height = figure.get_figheight()
+    figure.subplots_adjust(left=0.06, right=0.995, top=1 - 0.3 / height, bottom=0.6 / height, wspace=0.02, hspace=0.03)
     return figure
 
 
@@ -97,6 +98,7 @@ def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy) -> Non
     low, high = np.percentile(grey, [1, 99.5])
     axis.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=item.spacing_mm[0] / item.spacing_mm[1])
     axis.set(xticks=[], yticks=[])
+    axis.autoscale(False)  # a box that leaves the image must not shrink it
     if panel in ("truth", "prediction"):
         mask = item.true_mask if panel == "truth" else item.predicted_mask
         axis.imshow(_coloured(mask, anatomy), aspect=item.spacing_mm[0] / item.spacing_mm[1])

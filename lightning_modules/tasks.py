@@ -1,6 +1,7 @@
 """What `task=...` on the command line runs. Every node of the configuration is built here, once, one by one."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import lightning
@@ -12,6 +13,12 @@ from datamodules.slices import SliceDataModule
 from lightning_modules.run_folder import RunFolder, differences
 
 logger = logging.getLogger(__name__)
+
+# Lightning announces what the progress bar and the summary show, and advertises.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+# lightning 2.6 asks torch 2.14 for a private type by its old name; nothing that a user could change.
+warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
 
 
 def train(config: DictConfig) -> None:
