@@ -164,6 +164,9 @@ class SliceDataModule(lightning.LightningDataModule):
         self.indices = {
             part: self.split.indices(fold, part, self.store.table) for part in ("train", "validation", "test")
         }
+        # Full supervision: a slice without a mask would take a place in a batch and teach nothing.
+        has_mask = self.store.table["has_mask"].to_numpy(dtype=bool)
+        self.indices["train"] = self.indices["train"][has_mask[self.indices["train"]]]
 
     @property
     def anatomy(self) -> Anatomy:
@@ -195,8 +198,7 @@ class SliceDataModule(lightning.LightningDataModule):
 
     def class_pixel_counts(self) -> Float[Tensor, " c"]:
         """Labelled pixels of every class among the training slices; a class counts in the cases that have it drawn."""
-        rows = [row for row in self.indices["train"] if self.store.table["has_mask"].iloc[row]]
-        counts = np.bincount(self.store.mask[rows].ravel(), minlength=self.anatomy.num_classes)
+        counts = np.bincount(self.store.mask[self.indices["train"]].ravel(), minlength=self.anatomy.num_classes)
         return torch.from_numpy(counts).float()
 
     def train_dataloader(self) -> DataLoader:

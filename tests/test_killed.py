@@ -1,0 +1,74 @@
+"""Real processes, really killed: the same command goes on, and Ctrl-C is not success."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import ROOT, TINY_PHANTOM
+
+LINE = (*TINY_PHANTOM, "experiment=unet", "trainer=smoke", "scale.epochs=6", "scale.samples_per_epoch=24", "model.width=8")
+
+
+def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
+    words = [f"hydra.run.dir={folder}", f"paths.data={generated}", f"paths.cache={generated}/cache", *LINE, *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated, stop):
+    folder = tmp_path / "run"
+    process = start(folder, generated, "logger=csv")
+    wait_for(folder / "checkpoints" / "last.ckpt", process)
+    process.send_signal(stop)
+    process.communicate()
+    assert process.returncode != 0
+    assert not (folder / "summary.json").exists(), "it was meant to be stopped in the middle"
+    saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert 0 <= saved["epoch"] < 6
+    again = start(folder, generated, "logger=csv")
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert pd.read_csv(folder / "metrics.csv")["epoch"].tolist() == list(range(6))
+    assert (folder / "summary.json").exists()
+
+
+def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
+    """The default logger, from a folder that is not the checkout; nothing is written beside the run folder."""
+    process = start(tmp_path / "run", generated, "scale.epochs=3", "scale.samples_per_epoch=8", "experiment=bs_esnet")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    (kept,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    pictures = sorted(path.name for path in kept.rglob("*.png"))
+    assert any("overlays" in name for name in pictures)
+    assert any("curves" in name for name in pictures)
+
+
+def test_a_mistake_ends_in_one_line_and_a_non_zero_exit_code(tmp_path, generated):
+    process = start(tmp_path / "run", generated, "logger=csv", "fold=9")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    (line,) = [line for line in output.splitlines() if line.startswith("paraspine: ")]
+    assert "fold" in line
