@@ -1,6 +1,6 @@
 """Speed of training: the full pipeline beside the same step on a batch that is already there.
 
-    python -m benchmarks.training                                   # BS-ESNet, width 16, 256 x 256, the papers' augmentation
+    python -m benchmarks.training        # BS-ESNet, width 16, 256 x 256, the papers' augmentation
     python -m benchmarks.training experiment=unet data/augmentation=batched
     python -m benchmarks.training machine=gpu model.width=64 --json speed.json
 
@@ -33,7 +33,13 @@ from datamodules.batch import SpineBatch
 from lightning_modules.segmentation import SegmentationModule
 from lightning_modules.tasks import build
 
-DEFAULTS = ("trainer=small", "logger=csv", "data.size=[256,256]", "data.spacing_mm=0.75", "scale.samples_per_epoch=null")
+DEFAULTS = (
+    "trainer=small",
+    "logger=csv",
+    "data.size=[256,256]",
+    "data.spacing_mm=0.75",
+    "scale.samples_per_epoch=null",
+)
 WARM_UP_STEPS = 2
 
 

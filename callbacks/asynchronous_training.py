@@ -43,7 +43,8 @@ class AsynchronousTraining(lightning.Callback):
         unknown = (set(cycle) | set(tail)) - set(self.parts)
         if unknown:
             raise ValueError(
-                f"asynchronous_training: cycle and tail name {', '.join(sorted(unknown))}, but parts are {', '.join(self.parts)}"
+                f"asynchronous_training: cycle and tail name {', '.join(sorted(unknown))}, "
+                f"but parts are {', '.join(self.parts)}"
             )
         if joint_epochs < 0 or any(epochs < 0 for epochs in (*cycle.values(), *tail.values())) or not self.cycle:
             raise ValueError(
@@ -65,8 +66,8 @@ class AsynchronousTraining(lightning.Callback):
         assert isinstance(pl_module, SegmentationModule)
         if trainer.max_epochs is None or self.joint_epochs + len(self.tail) > trainer.max_epochs:
             raise ValueError(
-                f"asynchronous_training: {self.joint_epochs} joint epochs and a tail of {len(self.tail)} do not fit into "
-                f"trainer.max_epochs={trainer.max_epochs}: lower callbacks.asynchronous_training.joint_epochs or tail, "
+                f"asynchronous_training: {self.joint_epochs} joint epochs and a tail of {len(self.tail)} do not fit "
+                f"into trainer.max_epochs={trainer.max_epochs}: lower callbacks.asynchronous_training.joint_epochs or tail, "
                 "or train longer"
             )
         named = [module for modules in self.parts.values() for module in modules]

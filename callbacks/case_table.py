@@ -1,7 +1,6 @@
 """cases.csv and summary.json: what every table and statistic of the project is computed from."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from metrics.cases import CASE_COLUMNS, score_slice
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
 
-    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes `cases.csv` (a row per slice and
-    structure) and `summary.json` into `folder` and prints the table per structure.
+    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes `cases.csv`
+    (a row per slice and structure) and `summary.json` into `folder` and prints the table per structure.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,7 +35,7 @@ class CaseTable(lightning.Callback):
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
         """Scores the slices of a batch."""
         structures = trainer.datamodule.anatomy.structures
-        for item in outputs:
+        for item in outputs["slices"]:
             self._rows += slice_rows(item, structures)
 
     on_test_batch_end = on_validation_batch_end
@@ -92,4 +91,4 @@ def replace_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)

@@ -1,7 +1,6 @@
 """Checkpoints that survive a kill at any moment."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         partial = target.with_name(f".{target.name}.partial")
         super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, target)
+        partial.replace(target)
 
 
 class RunCheckpoint(ModelCheckpoint):

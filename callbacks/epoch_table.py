@@ -1,6 +1,5 @@
 """metrics.csv: one row per epoch, whole at every moment."""
 
-import os
 import time
 from pathlib import Path
 
@@ -60,4 +59,4 @@ class EpochTable(lightning.Callback):
         if trainer.is_global_zero:
             partial = self.path.with_suffix(".partial")
             pd.DataFrame(self._rows).to_csv(partial, index=False)
-            os.replace(partial, self.path)
+            partial.replace(self.path)

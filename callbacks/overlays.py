@@ -35,7 +35,7 @@ class Overlays(lightning.Callback):
 
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
         """Keeps the slices that have something to show."""
-        self._slices += [(dice, item) for item in outputs if not np.isnan(dice := mean_dice(item))]
+        self._slices += [(dice, item) for item in outputs["slices"] if not np.isnan(dice := mean_dice(item))]
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draws the sheet and hands it to the logger."""

@@ -13,7 +13,7 @@ from datamodules.split import IMAGE, PATIENT, Split, Unit, read_table, units_of
 
 logger = logging.getLogger(__name__)
 
-# Below this number of training units nothing can be spared for validation (PROTOCOL: last checkpoint counts as best).
+# Below this number of training units nothing can be spared for validation; the last checkpoint counts as best then.
 FEWEST_WITH_VALIDATION = 3
 
 

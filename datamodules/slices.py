@@ -41,7 +41,9 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
     is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was.
     """
 
-    def __init__(self, indices: Int[np.ndarray, " s"], *, batch_size: int, samples_per_epoch: int | None, seed: int) -> None:
+    def __init__(
+        self, indices: Int[np.ndarray, " s"], *, batch_size: int, samples_per_epoch: int | None, seed: int
+    ) -> None:
         self.indices = indices
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch or len(self.indices)
@@ -158,7 +160,9 @@ class SliceDataModule(lightning.LightningDataModule):
         self.device = device
         self.seed = seed
         self._next_epoch = 0
-        grid = SliceGrid(size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1])))
+        grid = SliceGrid(
+            size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1]))
+        )
         self.store = build_store(cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
         self.split = split(self.store.table)
         self.indices = {

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +100,7 @@ class RunFolder:
             return
         partial = path.with_suffix(".partial")
         OmegaConf.save(self.config, partial)
-        os.replace(partial, path)
+        partial.replace(path)
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

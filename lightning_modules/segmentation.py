@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -28,7 +29,7 @@ class SegmentationModule(lightning.LightningModule):
         channels_last: Memory format of network and images; faster on most processors.
         compile_network: Whether `torch.compile` is used.
         network_text: What the checkpoints say of the network they hold; see `lightning_modules.tasks`.
-        seed: What random layers draw from, anew at every step, so that a resumed run draws what an undisturbed one does.
+        seed: What random layers draw from, anew at every step, so that a resumed run draws as an undisturbed one.
     """
 
     def __init__(
@@ -80,15 +81,15 @@ class SegmentationModule(lightning.LightningModule):
             self.log(f"loss/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return total
 
-    def validation_step(self, batch: SpineBatch, batch_idx: int) -> list[EvaluatedSlice]:
-        """Returns the slices on their native grid."""
-        return evaluate(self(batch), batch, self._data.store)
+    def validation_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
+        """Returns the "slices" on their native grid."""
+        return {"slices": evaluate(self(batch), batch, self._data.store)}
 
-    def test_step(self, batch: SpineBatch, batch_idx: int) -> list[EvaluatedSlice]:
-        """Returns the slices on their native grid."""
-        return evaluate(self(batch), batch, self._data.store)
+    def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
+        """Returns the "slices" on their native grid."""
+        return self.validation_step(batch, batch_idx)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""
         groups = [{"params": list(part.parameters()), "name": name} for name, part in self.network.named_children()]
         optimizer = self._build_optimizer([group for group in groups if group["params"]])

@@ -81,7 +81,9 @@ def build(config: DictConfig) -> tuple[SliceDataModule, lightning.LightningModul
 
 def network_text(config: DictConfig) -> str:
     """What a checkpoint's weights belong to, as YAML: the network's settings and the structures it segments."""
-    model, structures = (OmegaConf.to_container(node, resolve=True) for node in (config.model, config.anatomy.structures))
+    model, structures = (
+        OmegaConf.to_container(node, resolve=True) for node in (config.model, config.anatomy.structures)
+    )
     return OmegaConf.to_yaml({"model": model, "structures": structures})
 
 

@@ -1,6 +1,7 @@
 """U-Net (Ronneberger et al. 2015) in separate encoder and decoder, so that other systems can work on every stage."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -68,7 +69,7 @@ class Decoder(nn.Module):
     def __init__(self, channels: Sequence[int], num_steps: int | None = None) -> None:
         super().__init__()
         coarse_to_fine = list(channels)[::-1]
-        pairs = list(zip(coarse_to_fine, coarse_to_fine[1:], strict=False))[:num_steps]
+        pairs = list(pairwise(coarse_to_fine))[:num_steps]
         self.channels = tuple(fine for _, fine in pairs)
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, kernel_size=2, stride=2) for coarse, fine in pairs

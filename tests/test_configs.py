@@ -71,7 +71,9 @@ def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(comp
         assert config.objective.class_weighting == "none"
 
 
-@pytest.mark.parametrize("typo", ["optimiser.lr=1", "model.sag.cascde=union", "trainer.max_epoch=1", "experiment=unett"])
+@pytest.mark.parametrize(
+    "typo", ["optimiser.lr=1", "model.sag.cascde=union", "trainer.max_epoch=1", "experiment=unett"]
+)
 def test_an_unknown_key_is_refused(composed, typo):
     with pytest.raises(HydraException, match=r"unett|[Cc]ould not override"):
         composed(typo)

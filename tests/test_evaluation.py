@@ -71,7 +71,9 @@ def test_a_perfect_network_scores_nearly_perfectly_on_the_native_grid(composed):
     """The whole way, phantom to table: right sides, right millimetres, only the resolution of the grid is lost."""
     from callbacks.case_table import slice_rows
 
-    data, _, _ = build(composed(*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "data.spacing_mm=1.5", "data.size=[128,128]"))
+    data, _, _ = build(
+        composed(*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "data.spacing_mm=1.5", "data.size=[128,128]")
+    )
     rows = []
     for batch in data.test_dataloader():
         prediction = perfect_prediction(batch.mask, data.anatomy.num_classes)

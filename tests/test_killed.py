@@ -13,7 +13,14 @@ import torch
 
 from tests.conftest import ROOT, TINY_PHANTOM
 
-LINE = (*TINY_PHANTOM, "experiment=unet", "trainer=smoke", "scale.epochs=6", "scale.samples_per_epoch=24", "model.width=8")
+LINE = (
+    *TINY_PHANTOM,
+    "experiment=unet",
+    "trainer=smoke",
+    "scale.epochs=6",
+    "scale.samples_per_epoch=24",
+    "model.width=8",
+)
 
 
 def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:

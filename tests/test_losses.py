@@ -59,9 +59,13 @@ def test_a_case_without_mask_changes_nothing():
         logits=LOGITS, deep=(torch.randn(2, 4, 8, 8),), boxes=torch.rand(2, 3, 4), key=torch.randn(2, 4, 2, 2)
     )
     for term in (CrossEntropy(), CrossEntropy("key"), DeepSupervision(), BoxRegression()):
-        first = Prediction(*(tuple(s[:1] for s in f) if isinstance(f, tuple) else f if f is None else f[:1] for f in prediction))
+        first = Prediction(
+            *(tuple(s[:1] for s in f) if isinstance(f, tuple) else f if f is None else f[:1] for f in prediction)
+        )
         torch.testing.assert_close(
-            term(prediction, without_mask(batch, 1), ONES), term(first, first_slice(batch), ONES), msg=type(term).__name__
+            term(prediction, without_mask(batch, 1), ONES),
+            term(first, first_slice(batch), ONES),
+            msg=type(term).__name__,
         )
 
 
@@ -107,7 +111,7 @@ def test_a_partially_labelled_case_does_not_teach_that_unlabelled_structures_are
 
 
 def test_box_terms_are_not_proportional():
-    """At beta = 1 smooth L1 would be half the squared error on coordinates in 0..1, and the sum no combination at all."""
+    """At beta = 1 smooth L1 would be half the squared error on coordinates in 0..1, and the sum no combination."""
     batch = random_batch()
     totals = {}
     for beta in (0.05, 1.0):

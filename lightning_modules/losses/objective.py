@@ -53,7 +53,9 @@ class Objective(nn.Module):
     def active_terms(self) -> tuple[str, ...]:
         """Names of the terms that count at present."""
         parts = self.active_parts
-        return tuple(name for name, term in self.terms.items() if parts is None or term.part is None or term.part in parts)
+        return tuple(
+            name for name, term in self.terms.items() if parts is None or term.part is None or term.part in parts
+        )
 
     def forward(self, prediction: Prediction, batch: SpineBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the weighted total of the active terms, and each of them unweighted, by name."""

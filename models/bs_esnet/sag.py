@@ -64,6 +64,7 @@ class SpatialAttentionGate(nn.Module):
         self.compress = nn.Conv2d(num_maps, 1, kernel_size=1)
         # An organ in its box opens the gate from the first step on; an even 0.5 everywhere would only dim features.
         nn.init.ones_(self.compress.weight)
+        assert self.compress.bias is not None
         nn.init.constant_(self.compress.bias, -1.0)
 
     def forward(self, features: tuple[Tensor, ...], boxes: Float[Tensor, "b n 4"]) -> Gated:
