@@ -40,6 +40,7 @@ DEFAULTS = (
     "data.spacing_mm=0.75",
     "scale.samples_per_epoch=null",
 )
+CALLBACKS = ("progress_bar", "asynchronous_training")
 WARM_UP_STEPS = 2
 
 
@@ -60,10 +61,11 @@ class Stopwatch(lightning.Callback):
         self._fixed: SpineBatch | None = None
         self._mark = 0.0
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx) -> None:
         """Ends a turn of the pipeline and takes one of the bare step."""
         synchronise()
         now = time.perf_counter()
+        assert isinstance(pl_module, SegmentationModule)
         if self._fixed is None:
             self.first_step_s = now - STARTED
             self._fixed = batch
@@ -112,12 +114,9 @@ def measure(overrides: list[str], *, steps: int, turns: int) -> dict[str, Any]:
     """Runs the benchmark in a temporary folder and returns its figures, keyed as the table names them."""
     with tempfile.TemporaryDirectory() as folder:
         config = composed(overrides, Path(folder))
-        data, module, trainer = build(config)
-        assert isinstance(module, SegmentationModule)
         stopwatch = Stopwatch(steps=steps, turns=turns)
-        kept = ("AsynchronousTraining", "TQDMProgressBar")
-        trainer.callbacks = [c for c in trainer.callbacks if type(c).__name__ in kept] + [stopwatch]
-        trainer.limit_val_batches = 0
+        data, module, trainer = build(config, stopwatch)
+        assert isinstance(module, SegmentationModule)
         trainer.fit(module, data)
     batch_size = config.data.batch_size
     pipeline, bare = batch_size / median(stopwatch.pipeline_s), batch_size / median(stopwatch.bare_s)
@@ -144,11 +143,13 @@ def composed(overrides: list[str], folder: Path) -> DictConfig:
     """The configuration of a run, long enough for the benchmark to stop it."""
     conf = Path(__file__).parents[1] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
-        # Joint throughout: every part of every network is trained in the steps that are timed.
-        base = [*DEFAULTS, f"output={folder}", "trainer.max_epochs=1000"]
+        base = [*DEFAULTS, f"output={folder}", "trainer.max_epochs=1000", "trainer.limit_val_batches=0"]
         config = compose("config", overrides=[*base, *overrides])
-    if "asynchronous_training" in config.callbacks:
-        config.callbacks.asynchronous_training.joint_epochs = 1000 - config.scale.tail_epochs
+    # Nothing is saved, scored or drawn. Joint throughout: all parts of a network learn in the steps that are timed.
+    callbacks = {name: config.callbacks[name] for name in config.callbacks if name in CALLBACKS}
+    if "asynchronous_training" in callbacks:
+        callbacks["asynchronous_training"].joint_epochs = 1000 - config.scale.tail_epochs
+    config.callbacks = callbacks
     return config
 
 

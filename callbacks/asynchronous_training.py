@@ -67,8 +67,8 @@ class AsynchronousTraining(lightning.Callback):
         if trainer.max_epochs is None or self.joint_epochs + len(self.tail) > trainer.max_epochs:
             raise ValueError(
                 f"asynchronous_training: {self.joint_epochs} joint epochs and a tail of {len(self.tail)} do not fit "
-                f"into trainer.max_epochs={trainer.max_epochs}: lower callbacks.asynchronous_training.joint_epochs or tail, "
-                "or train longer"
+                f"into trainer.max_epochs={trainer.max_epochs}: lower "
+                "callbacks.asynchronous_training.joint_epochs or tail, or train longer"
             )
         named = [module for modules in self.parts.values() for module in modules]
         present = [name for name, child in pl_module.network.named_children() if any(True for _ in child.parameters())]

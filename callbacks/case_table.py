@@ -18,8 +18,8 @@ from metrics.cases import CASE_COLUMNS, score_slice
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
 
-    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes `cases.csv`
-    (a row per slice and structure) and `summary.json` into `folder` and prints the table per structure.
+    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes
+    `cases.csv` (a row per slice and structure) and `summary.json` into `folder` and prints the table per structure.
     """
 
     def __init__(self, folder: str) -> None:
@@ -32,9 +32,10 @@ class CaseTable(lightning.Callback):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_validation_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx, dataloader_idx=0) -> None:
         """Scores the slices of a batch."""
-        structures = trainer.datamodule.anatomy.structures
+        assert isinstance(pl_module, SegmentationModule)
+        structures = pl_module.data.anatomy.structures
         for item in outputs["slices"]:
             self._rows += slice_rows(item, structures)
 
@@ -58,7 +59,7 @@ class CaseTable(lightning.Callback):
             "model": {"parameters": sum(parameter.numel() for parameter in pl_module.network.parameters())},
         }
         replace_text(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        print_summary(summary, trainer.datamodule.anatomy.structures, self.folder)  # pyright: ignore[reportAttributeAccessIssue]
+        print_summary(summary, pl_module.data.anatomy.structures, self.folder)
 
 
 def slice_rows(item: EvaluatedSlice, structures: Sequence[str]) -> list[dict[str, Any]]:
@@ -82,8 +83,13 @@ def training_summary(path: Path) -> dict[str, float | int] | None:
     if not path.exists():
         return None
     epochs = pd.read_csv(path)
-    seconds, images = float(epochs["training_s"].sum()), int(epochs["num_images"].sum())
-    return {"epochs": len(epochs), "seconds": seconds, "num_images": images, "images_per_s": images / seconds}
+    seconds, images = (epochs[name].to_numpy().sum() for name in ("training_s", "num_images"))
+    return {
+        "epochs": len(epochs),
+        "seconds": float(seconds),
+        "num_images": int(images),
+        "images_per_s": float(images / seconds),
+    }
 
 
 def replace_text(path: Path, text: str) -> None:

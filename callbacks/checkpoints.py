@@ -9,7 +9,7 @@ import lightning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules.slices import SliceDataModule
+from lightning_modules.segmentation import SegmentationModule
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ class BestCheckpoint(RunCheckpoint):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Gives up the monitor where the cohort is too small for a validation part."""
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if stage == "fit" and isinstance(data, SliceDataModule) and not len(data.indices["validation"]):
+        assert isinstance(pl_module, SegmentationModule)
+        if stage == "fit" and not len(pl_module.data.indices["validation"]):
             logger.info("Fewer than three training patients, so none validates: best.ckpt is the last epoch.")
             self.monitor = None
         super().setup(trainer, pl_module, stage)

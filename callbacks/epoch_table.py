@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pandas as pd
@@ -17,7 +18,7 @@ class EpochTable(lightning.Callback):
 
     def __init__(self, folder: str) -> None:
         self.path = Path(folder) / "metrics.csv"
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[dict[Any, Any]] = []
         self._started = 0.0
         self._training_s = 0.0
         self._num_images = 0
@@ -26,14 +27,14 @@ class EpochTable(lightning.Callback):
         """Keeps the rows of earlier epochs."""
         if self.path.exists():
             table = pd.read_csv(self.path)
-            self._rows = table[table["epoch"] < trainer.current_epoch].to_dict("records")
+            self._rows = [row for row in table.to_dict("records") if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock."""
         self._started = time.perf_counter()
         self._training_s, self._num_images = 0.0, 0
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx) -> None:
         """Counts images; the clock is read here, so that validation is not counted as training."""
         self._num_images += len(batch)
         self._training_s = time.perf_counter() - self._started

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from callbacks.loggers import log_image
 from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.segmentation import SegmentationModule
 from metrics.overlap import count_overlap
 
 
@@ -33,7 +35,7 @@ class Overlays(lightning.Callback):
         """Starts a new sheet."""
         self._slices = []
 
-    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_test_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx, dataloader_idx=0) -> None:
         """Keeps the slices that have something to show."""
         self._slices += [(dice, item) for item in outputs["slices"] if not np.isnan(dice := mean_dice(item))]
 
@@ -43,7 +45,8 @@ class Overlays(lightning.Callback):
             return
         ranked = sorted(self._slices, key=lambda pair: pair[0])
         chosen = np.unique(np.linspace(0, len(ranked) - 1, self.num_slices).round().astype(int))
-        figure = draw_sheet([ranked[rank] for rank in chosen], trainer.datamodule.anatomy)  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(pl_module, SegmentationModule)
+        figure = draw_sheet([ranked[rank] for rank in chosen], pl_module.data.anatomy)
         save(figure, self.path)
         log_image(trainer, "test/overlays", self.path)
 

@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 
 from callbacks.case_table import replace_text
-from datamodules.slices import SliceDataModule
+from lightning_modules.segmentation import SegmentationModule
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "monai", "albumentations", "SimpleITK", "numpy", "scipy")
 
@@ -25,9 +25,10 @@ class RunCard(lightning.Callback):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Writes both files."""
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if not trainer.is_global_zero or not isinstance(data, SliceDataModule):
+        assert isinstance(pl_module, SegmentationModule)
+        if not trainer.is_global_zero:
             return
+        data = pl_module.data
         card = {
             "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
             **_commit(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 
 from datamodules.nifti import NiftiFile, is_orthonormal, read_nifti_file

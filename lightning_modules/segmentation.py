@@ -62,12 +62,12 @@ class SegmentationModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Takes the class frequencies from the training slices; a checkpoint overwrites them with its own."""
         if stage == "fit":
-            self.objective.count_classes(self._data.class_pixel_counts())
+            self.objective.count_classes(self.data.class_pixel_counts())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Says what the weights belong to, in plain strings: they load with `weights_only=True`."""
         checkpoint["network"] = self._network_text
-        checkpoint["data"] = self._data.identity
+        checkpoint["data"] = self.data.identity
 
     def on_train_batch_start(self, batch: SpineBatch, batch_idx: int) -> None:
         """Seeds random layers by the step."""
@@ -83,7 +83,7 @@ class SegmentationModule(lightning.LightningModule):
 
     def validation_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
         """Returns the "slices" on their native grid."""
-        return {"slices": evaluate(self(batch), batch, self._data.store)}
+        return {"slices": evaluate(self(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
         """Returns the "slices" on their native grid."""
@@ -98,7 +98,8 @@ class SegmentationModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
     @property
-    def _data(self) -> SliceDataModule:
+    def data(self) -> SliceDataModule:
+        """The slices of the running fit or test."""
         data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         assert isinstance(data, SliceDataModule), "SegmentationModule reads native slices from a SliceDataModule"
         return data

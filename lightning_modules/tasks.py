@@ -63,8 +63,10 @@ def test(config: DictConfig) -> None:
         trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
 
 
-def build(config: DictConfig) -> tuple[SliceDataModule, lightning.LightningModule, lightning.Trainer]:
-    """Instantiates data, module and trainer of a configuration."""
+def build(
+    config: DictConfig, *more_callbacks: lightning.Callback
+) -> tuple[SliceDataModule, lightning.LightningModule, lightning.Trainer]:
+    """Instantiates data, module and trainer of a configuration; `more_callbacks` come after its own."""
     lightning.seed_everything(config.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     data: SliceDataModule = instantiate(config.data)
@@ -72,7 +74,7 @@ def build(config: DictConfig) -> tuple[SliceDataModule, lightning.LightningModul
     network = instantiate(config.model)(in_channels=data.num_channels, num_classes=num_classes)
     objective = instantiate(config.objective)(num_classes=num_classes)
     module = instantiate(config.module)(network=network, objective=objective, network_text=network_text(config))
-    callbacks = [instantiate(node) for node in config.callbacks.values()]
+    callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks]
     run_logger = instantiate(config.logger) or False
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
     trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation)

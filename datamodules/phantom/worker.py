@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from datamodules.phantom.block import Examination, block_geometry, render
 from datamodules.phantom.canvas import LABELS

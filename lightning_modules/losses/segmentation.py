@@ -100,7 +100,7 @@ def class_shares(mask: Tensor, num_classes: int, size: torch.Size, *, nearest: b
     if nearest:
         mask = F.interpolate(mask[:, None].float(), size, mode="nearest-exact")[:, 0].long()
     one_hot = F.one_hot(mask, num_classes).movedim(-1, 1).float()
-    return one_hot if nearest else F.adaptive_avg_pool2d(one_hot, size)
+    return one_hot if nearest else F.adaptive_avg_pool2d(one_hot, (size[0], size[1]))
 
 
 def inverse_root_frequency(pixel_counts: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
