@@ -38,7 +38,7 @@ DEFAULTS = (
     "logger=csv",
     "data.size=[256,256]",
     "data.spacing_mm=0.75",
-    "scale.samples_per_epoch=null",
+    "data.samples_per_epoch=null",
 )
 CALLBACKS = ("progress_bar", "asynchronous_training")
 WARM_UP_STEPS = 2

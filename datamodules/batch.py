@@ -6,7 +6,7 @@ Axis letters, everywhere in the project:
     d  slices of a volume
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -56,15 +56,15 @@ class SpineBatch:
         return len(self.case)
 
     def to(self, *args: Any, **kwargs: Any) -> "SpineBatch":
-        """Moves every tensor, as `Tensor.to`; Lightning calls this."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+        """Moves tensors, as `Tensor.to`; Lightning calls this. `index` and `seed` stay: the CPU is who reads them."""
+        return self._map(lambda tensor: tensor.to(*args, **kwargs), but=("index", "seed"))
 
     def pin_memory(self) -> "SpineBatch":
         """Pins every tensor; the DataLoader calls this."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, function) -> "SpineBatch":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+    def _map(self, function: Callable[[Tensor], Tensor], but: tuple[str, ...] = ()) -> "SpineBatch":
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in but}
         return replace(self, **{name: function(value) for name, value in values.items() if isinstance(value, Tensor)})
 
 

@@ -1,117 +1,23 @@
 """The LightningDataModule: a store of slices, a split of its patients, an augmentation, and loaders over them."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from datamodules.anatomy import Anatomy
-from datamodules.batch import SpineBatch, boxes_of_masks, collate
+from datamodules.batch import SpineBatch
 from datamodules.cohort import Cohort
 from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
-from datamodules.store import SliceStore, build_store
-
-
-@runtime_checkable
-class Augmentation(Protocol):
-    """Changes training slices; every random number follows from `SpineBatch.seed`.
-
-    Attributes:
-        whole_batch: Whether it takes whole batches where they are computed on, or slices one by one as they are loaded.
-    """
-
-    @property
-    def whole_batch(self) -> bool: ...  # noqa: D102
-
-    def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
-
-
-class TrainingBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (store row, seed) in an order that follows from seed and epoch alone.
-
-    The slices are one endless stream of shuffled passes; an epoch is the next `samples_per_epoch` of it. So every slice
-    is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was.
-    """
-
-    def __init__(
-        self, indices: Int[np.ndarray, " s"], *, batch_size: int, samples_per_epoch: int | None, seed: int
-    ) -> None:
-        self.indices = indices
-        self.batch_size = batch_size
-        self.samples_per_epoch = samples_per_epoch or len(self.indices)
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.samples_per_epoch // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        start = self.epoch * self.samples_per_epoch
-        stream = np.arange(start, start + self.samples_per_epoch)
-        passes = {
-            number: np.random.default_rng([self.seed, int(number)]).permutation(self.indices)
-            for number in np.unique(stream // len(self.indices))
-        }
-        rows = [int(passes[position // len(self.indices)][position % len(self.indices)]) for position in stream]
-        seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=len(rows))
-        samples = list(zip(rows, seeds.tolist(), strict=True))
-        return (samples[at : at + self.batch_size] for at in range(0, len(samples), self.batch_size))
-
-
-class SliceBatches(Dataset[SpineBatch]):
-    """Assembles a whole batch at a time from the arrays of a store.
-
-    Args:
-        store: The slices.
-        augmentation: Applied to slices one by one, or None.
-        device: Where the arrays lie: memory-mapped on the CPU, or as a whole in an accelerator's memory.
-    """
-
-    def __init__(self, store: SliceStore, augmentation: Augmentation | None = None, device: str = "cpu") -> None:
-        self.augmentation = augmentation
-        table = store.table
-        self.image = torch.from_numpy(store.image).to(device)
-        self.mask = torch.from_numpy(store.mask).to(device)
-        self.labelled = torch.from_numpy(store.labelled).to(device)
-        self.keypoints = torch.from_numpy(store.keypoints).to(device)
-        self.has_mask = torch.tensor(table["has_mask"].to_numpy(dtype=bool), device=device)
-        self.has_keypoints = torch.tensor(table["has_keypoints"].to_numpy(dtype=bool), device=device)
-        self.spacing_mm = torch.tensor([store.grid.spacing_mm] * 2, device=device)
-        self.names = {column: table[column].to_numpy(dtype=object) for column in ("case", "patient", "level")}
-
-    def __getitem__(self, samples: list[tuple[int, int]]) -> SpineBatch:
-        if self.augmentation is None:
-            return self._read(samples)
-        return collate([self.augmentation(self._read([sample])) for sample in samples])
-
-    def _read(self, samples: list[tuple[int, int]]) -> SpineBatch:
-        rows = torch.tensor([row for row, _ in samples])
-        mask = self.mask[rows].long()
-        return SpineBatch(
-            image=self.image[rows],
-            mask=mask,
-            labelled=self.labelled[rows],
-            boxes=boxes_of_masks(mask, self.labelled.shape[1] - 1),
-            keypoints=self.keypoints[rows],
-            has_mask=self.has_mask[rows],
-            has_keypoints=self.has_keypoints[rows],
-            spacing_mm=self.spacing_mm.expand(len(rows), 2),
-            index=rows,
-            seed=torch.tensor([seed for _, seed in samples]),
-            **{name: tuple(values[rows.numpy()]) for name, values in self.names.items()},
-        )
+from datamodules.loading import Augmentation, SliceBatches, TrainingBatches
+from datamodules.store import build_store
 
 
 class SliceDataModule(lightning.LightningDataModule):

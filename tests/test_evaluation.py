@@ -121,7 +121,7 @@ def test_image_left_is_the_patients_right(composed):
 
 
 def test_the_order_of_training_slices_follows_from_seed_and_epoch():
-    from datamodules.slices import TrainingBatches
+    from datamodules.loading import TrainingBatches
 
     batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
     batches.set_epoch(2)

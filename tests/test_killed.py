@@ -18,7 +18,7 @@ LINE = (
     "experiment=unet",
     "trainer=smoke",
     "scale.epochs=6",
-    "scale.samples_per_epoch=24",
+    "data.samples_per_epoch=24",
     "model.width=8",
 )
 
@@ -63,7 +63,7 @@ def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated,
 
 def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
     """The default logger, from a folder that is not the checkout; nothing is written beside the run folder."""
-    process = start(tmp_path / "run", generated, "scale.epochs=3", "scale.samples_per_epoch=8", "experiment=bs_esnet")
+    process = start(tmp_path / "run", generated, "scale.epochs=3", "data.samples_per_epoch=8", "experiment=bs_esnet")
     output, _ = process.communicate()
     assert process.returncode == 0, output
     (kept,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
