@@ -14,6 +14,8 @@ from lightning_modules.segmentation import SegmentationModule
 from metrics.aggregate import patient_means, summarise
 from metrics.cases import CASE_COLUMNS, score_slice
 
+SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
+
 
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
@@ -59,6 +61,9 @@ class CaseTable(lightning.Callback):
             "model": {"parameters": sum(parameter.numel() for parameter in pl_module.network.parameters())},
         }
         replace_text(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        means = {f"test/{metric}/{name}": value for metric in SHOWN for name, value in summary["test"][metric].items()}
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in means.items() if value is not None})
         print_summary(summary, pl_module.data.anatomy.structures, self.folder)
 
 

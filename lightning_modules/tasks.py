@@ -78,6 +78,8 @@ def build(
     run_logger = instantiate(config.logger) or False
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
     trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation)
+    for kept in trainer.loggers:
+        kept.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return data, module, trainer
 
 

@@ -1,0 +1,62 @@
+"""The shared real scans, where they are there: the documented commands run, with all their options."""
+
+import pandas as pd
+import pytest
+
+from lightning_modules import tasks
+from tests.conftest import SHARED
+
+DATA = SHARED / "data"
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the shared real scans are not beside the checkout")
+
+AXIAL = ("cohort=axial_muscle", f"cohort.root={DATA / 'axial_muscle'}", "trainer=smoke")
+
+
+def cases_of(composed, tmp_path, *overrides: str) -> pd.DataFrame:
+    tasks.train(composed(*overrides))
+    return pd.read_csv(tmp_path / "run" / "cases.csv")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("cohort.channels=[water,fat]",)],
+    ids=["a case each", "two channels"],
+)
+def test_one_volunteer_trains_and_the_other_tests(composed, tmp_path, overrides):
+    cases = cases_of(composed, tmp_path, "experiment=bs_esnet", *AXIAL, *overrides)
+    assert cases["patient"].nunique() == 1
+    assert cases["structure"].nunique() == 4
+    split = pd.read_csv(tmp_path / "run" / "split.csv", comment="#").query("fold == 0")
+    assert split["part"].tolist() == ["test", "train"] or split["part"].tolist() == ["train", "test"]
+    assert split["patient"].nunique() == 2
+
+
+def test_a_nine_organ_network_learns_from_cases_that_show_four(composed, tmp_path):
+    """Partially labelled: what the annotators did not draw is neither trained on nor scored."""
+    cases = cases_of(composed, tmp_path, "experiment=bs_esnet", *AXIAL, "anatomy=axial9")
+    unlabelled = cases[cases["status"] == "unlabelled"]
+    assert set(unlabelled["structure"]) == {"disc", "canal", "lamina", "psoas_left", "psoas_right"}
+    assert unlabelled[["dice", "box_iou", "tp", "area_pred_mm2"]].isna().all(axis=None)
+    assert not cases[cases["structure"] == "multifidus_left"]["dice"].isna().any()
+
+
+def test_copies_of_a_volunteer_stay_in_one_part(composed, tmp_path):
+    """The set holds three pairs of the same images under two names; they are one patient."""
+    line = (
+        "experiment=unet",
+        "cohort=sagittal_vertebrae",
+        f"cohort.root={DATA / 'sagittal_vertebrae'}",
+        "trainer=smoke",
+    )
+    cases_of(composed, tmp_path, *line)
+    split = pd.read_csv(tmp_path / "run" / "split.csv", comment="#", dtype=str)
+    assert not {"tum19", "tum33", "tum53"} & set(split["patient"])
+    assert not split.duplicated(["fold", "patient"]).any()
+
+
+def test_the_copies_are_refused_where_nobody_named_them(composed):
+    from hydra.errors import InstantiationException
+
+    root = f"cohort.root={DATA / 'sagittal_vertebrae'}"
+    with pytest.raises((ValueError, InstantiationException), match=r"same image.*same_patient"):
+        tasks.train(composed("experiment=unet", "cohort=sagittal_vertebrae", root, "cohort.same_patient=[]"))
