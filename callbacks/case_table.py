@@ -20,13 +20,30 @@ SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
 
-    Validation logs `val/dice`, `val/box_iou` and the mean of the two, all means over patients. A test writes
-    `cases.csv` (a row per slice and structure) and `summary.json` into `folder` and prints the table per structure.
+    Validation logs `val/dice` and `val/box_iou`, means over patients, and `val/score`, which the best checkpoint is
+    chosen by: the mean of the metrics in `score`, smoothed over the epochs. Smoothed, because two or three validation
+    patients jump by several points from one epoch to the next, and the luckiest jump of a run is not its best network.
+    A test writes `cases.csv` (a row per slice and structure) and `summary.json` into `folder` and prints a table.
+
+    Args:
+        folder: The run folder.
+        score: Metrics that `val/score` averages, of "dice" and "box_iou".
+        smoothing: Share of the last epoch's `val/score` in the next; 0 for none.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, score: Sequence[str] = ("dice",), smoothing: float = 0.7) -> None:
         self.folder = Path(folder)
+        self.score, self.smoothing = tuple(score), smoothing
+        self._smoothed: float | None = None
         self._rows: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, float | None]:
+        """The smoothed score, for a run that goes on."""
+        return {"smoothed": self._smoothed}
+
+    def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
+        """Takes up the smoothed score."""
+        self._smoothed = state_dict["smoothed"]
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Forgets the rows of the last epoch."""
@@ -46,8 +63,11 @@ class CaseTable(lightning.Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs the patient means that the best checkpoint is chosen by."""
         cases = pd.DataFrame(self._rows)
-        dice, box_iou = (float(patient_means(cases, metric).mean(axis=1).mean()) for metric in ("dice", "box_iou"))
-        for name, value in (("dice", dice), ("box_iou", box_iou), ("dice_and_box_iou", (dice + box_iou) / 2)):
+        means = {metric: float(patient_means(cases, metric).mean(axis=1).mean()) for metric in ("dice", "box_iou")}
+        score = sum(means[metric] for metric in self.score) / len(self.score)
+        before = score if self._smoothed is None else self._smoothed
+        self._smoothed = self.smoothing * before + (1 - self.smoothing) * score
+        for name, value in (*means.items(), ("score", self._smoothed)):
             pl_module.log(f"val/{name}", value)
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

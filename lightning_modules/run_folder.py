@@ -14,12 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 # These say where and how fast a run is made, not what comes out of it.
 NOT_IN_NAME = ("hydra", "logger", "retrain")
 WITHOUT_VALUE = ("machine", "paths", "output")
+IDENTITY = ".identity.json"  # what config.yaml says once the machine is taken out of it
+WRITTEN = (
+    *(IDENTITY, "config.yaml", "run_card.json", "split.csv", "metrics.csv", "cases.csv", "summary.json"),
+    *("checkpoints", "figures", "wandb"),
+)
 
 
 def cell_name(*, _root_: DictConfig) -> str:
     """Twelve characters that name a configuration without its machine; resolves `cell` in Hydra's folder names."""
-    text = json.dumps(identity(_root_), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_text(identity(_root_)).encode()).hexdigest()[:12]
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -77,29 +81,29 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Deletes what an earlier run left, but for the lock that is held."""
-        for entry in self.path.iterdir():
-            if entry.name != ".lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        """Deletes what an earlier run left here, and nothing that a run does not write."""
+        for name in WRITTEN:
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def claim(self) -> None:
-        """Writes config.yaml, or checks that the one there describes the same run.
+        """Writes config.yaml, resolved, or checks that the run here is the same one.
 
         Raises:
             ValueError: If the folder holds a run of another configuration; names what differs.
         """
-        path = self.path / "config.yaml"
+        path, ours = self.path / IDENTITY, identity(self.config)
         if path.exists():
-            before = identity(_read(path))
-            different = sorted(differences(before, identity(self.config)))
+            different = sorted(differences(json.loads(path.read_text()), json.loads(_text(ours))))
             if different:
                 raise ValueError(
                     f"{self.path} holds a run with other settings: {'; '.join(different)}. Choose another folder "
                     "(hydra.run.dir=DIR), or start anew in this one (retrain=true)"
                 )
             return
+        OmegaConf.save(self.config, self.path / "config.yaml", resolve=True)
         partial = path.with_suffix(".partial")
-        OmegaConf.save(self.config, partial)
+        partial.write_text(_text(ours))
         partial.replace(path)
 
 
@@ -115,7 +119,5 @@ def differences(before: Any, after: Any, path: str = "") -> list[str]:
     return [] if before == after else [f"{path}: {before} -> {after}"]
 
 
-def _read(path: Path) -> DictConfig:
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
-    return config
+def _text(tree: dict[str, Any]) -> str:
+    return json.dumps(tree, sort_keys=True, default=str)

@@ -56,7 +56,6 @@ def test(config: DictConfig) -> None:
         raise ValueError(f"task=test needs checkpoint=FILE, an existing checkpoint; given: {config.checkpoint}")
     folder = RunFolder(config.output, config)
     with folder.locked():
-        folder.clear()
         folder.claim()
         check_same_network(config)
         data, module, trainer = build(config)

@@ -55,7 +55,7 @@ def test_what_a_run_leaves(finished):
     assert epochs["schedule/bsn"].tolist() == [1, 0, 1, 1]
     assert epochs["loss/boxes"].isna().tolist() == [False, True, False, False]
     assert epochs["loss/segmentation"].isna().tolist() == [False, False, True, True]
-    assert {"val/dice", "val/box_iou", "loss/total"} <= set(epochs.columns)
+    assert {"val/dice", "val/box_iou", "val/score", "loss/total"} <= set(epochs.columns)
     summary = json.loads((finished / "summary.json").read_text())
     structures = OmegaConf.load(finished / "config.yaml").anatomy.structures
     assert set(structures) | {"mean"} == set(summary["test"]["dice"])
@@ -77,6 +77,17 @@ def test_test_patients_were_never_trained_on(finished):
     tested = set(pd.read_csv(finished / "cases.csv", dtype=str)["patient"])
     assert tested == set(split.query("part == 'test'")["patient"])
     assert not tested & set(split.query("part != 'test'")["patient"])
+
+
+def test_the_best_checkpoint_is_chosen_by_the_smoothed_score(finished):
+    epochs = pd.read_csv(finished / "metrics.csv")
+    raw = (epochs["val/dice"] + epochs["val/box_iou"]) / 2
+    expected = [raw[0]]
+    for value in raw[1:]:
+        expected.append(0.7 * expected[-1] + 0.3 * value)
+    np.testing.assert_allclose(epochs["val/score"], expected, rtol=1e-5)
+    best = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == int(np.argmax(epochs["val/score"]))
 
 
 class StopAt(lightning.Callback):
@@ -130,10 +141,13 @@ def test_a_finished_run_is_not_trained_again_unless_asked(finished, generated):
 def test_retrain_starts_anew_and_ends_at_the_same_numbers(finished, composed, tmp_path):
     config = composed(*SMOKE, *ASYNCHRONOUS)
     tasks.train(config)
-    (tmp_path / "run" / "stale.txt").write_text("from an earlier run")
+    stale, foreign = tmp_path / "run" / "figures" / "stale.png", tmp_path / "run" / "notes.txt"
+    for path in (stale, foreign):
+        path.write_text("here before")
     config.retrain = True
     tasks.train(config)
-    assert not (tmp_path / "run" / "stale.txt").exists()
+    assert not stale.exists()
+    assert foreign.exists(), "what no run writes is not ours to delete"
     assert_same_run(finished, tmp_path / "run")
 
 
@@ -182,6 +196,13 @@ def test_a_checkpoint_of_another_network_is_refused(finished, composed, override
     best = finished / "checkpoints" / "best.ckpt"
     with pytest.raises(ValueError, match=message):
         tasks.test(composed(*SMOKE, *overrides, "task=test", f"checkpoint={best}"))
+
+
+def test_testing_never_touches_the_folder_of_the_training(finished, generated):
+    best = finished / "checkpoints" / "best.ckpt"
+    with pytest.raises(ValueError, match=r"other settings: .*task: train -> test"):
+        tasks.test(compose_line(finished, generated, *SMOKE, *ASYNCHRONOUS, "task=test", f"checkpoint={best}"))
+    assert best.exists()
 
 
 def test_task_test_needs_a_checkpoint(composed):
