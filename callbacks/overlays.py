@@ -17,6 +17,8 @@ from lightning_modules.evaluation import EvaluatedSlice
 from lightning_modules.segmentation import SegmentationModule
 from metrics.overlap import count_overlap
 
+MARGIN_MM = 15.0  # of image around the structures
+
 
 class Overlays(lightning.Callback):
     """Draws test slices spread evenly from the worst to the best Dice into `folder`/overlays.png.
@@ -67,18 +69,16 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
         panels.append("boxes: network's, true dashed")
     if any(item.saliency is not None for _, item in slices):
         panels.append("saliency")
-    height_mm, width_mm = (
-        side * size for side, size in zip(slices[0][1].true_mask.shape, slices[0][1].spacing_mm, strict=True)
-    )
-    panel_width = 2.6 * min(1.0, width_mm / height_mm)
-    figure = Figure(
-        figsize=(panel_width * len(panels) + 0.3, 2.6 * min(1.0, height_mm / width_mm) * len(slices) + 0.9), dpi=130
-    )
+    half_mm = np.max([_extent_mm(item) for _, item in slices], axis=0) / 2 + MARGIN_MM
+    panel_height = 2.6 * min(1.0, half_mm[0] / half_mm[1])
+    panel_width = panel_height * half_mm[1] / half_mm[0]
+    figure = Figure(figsize=(panel_width * len(panels) + 0.3, panel_height * len(slices) + 0.9), dpi=130)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(slices), len(panels), squeeze=False)
     for row, (dice, item) in zip(axes, slices, strict=True):
         for axis, panel in zip(row, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy)
+            _zoom(axis, item, half_mm)
         where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
         row[0].set_ylabel(f"{where}\nDice {dice:.3f}", fontsize=6)
     for axis, panel in zip(axes[0], panels, strict=True):
@@ -113,6 +113,30 @@ def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy) -> Non
             if item.labelled[index + 1]:
                 _draw_box(axis, item.true_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=True)
                 _draw_box(axis, item.network_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=False)
+
+
+def _rows_and_columns(item: EvaluatedSlice) -> tuple[np.ndarray, np.ndarray]:
+    """Where something is annotated or predicted; the whole image where nothing is."""
+    present = (item.true_mask > 0) | (item.predicted_mask > 0)
+    rows, columns = np.nonzero(present if present.any() else np.ones_like(present))
+    return rows, columns
+
+
+def _extent_mm(item: EvaluatedSlice) -> list[float]:
+    """Height and width of what there is to see."""
+    return [float(np.ptp(index) * size) for index, size in zip(_rows_and_columns(item), item.spacing_mm, strict=True)]
+
+
+def _zoom(axis, item: EvaluatedSlice, half_mm: np.ndarray) -> None:
+    """Shows the same millimetres of every slice, around its structures and inside the image."""
+    limits = []
+    for index, half, size, side in zip(
+        _rows_and_columns(item), half_mm, item.spacing_mm, item.true_mask.shape, strict=True
+    ):
+        middle, reach = (index.min() + index.max()) / 2, half / size
+        middle = np.clip(middle, min(reach, side / 2), max(side - reach, side / 2)) - 0.5
+        limits.append((middle - reach, middle + reach))
+    axis.set(xlim=limits[1], ylim=limits[0][::-1])
 
 
 def _coloured(mask: np.ndarray, anatomy: Anatomy) -> np.ndarray:

@@ -141,6 +141,7 @@ class ExplicitFolds:
             raise ValueError(f"{self.path}: {', '.join(names)}: {reason}")
 
 
+@dataclass(frozen=True)
 class AllTest:
     """Every slice with a mask is tested, in fold 0: evaluation of a trained network on another cohort."""
 

@@ -34,7 +34,8 @@ def rectangle(rows, columns, shape=(20, 30)):
 
 
 def boxes(mask, num_structures):
-    return boxes_of_masks(torch.from_numpy(mask.astype(np.int64))[None], num_structures)[0].numpy()
+    num_present = max(num_structures, int(mask.max()))
+    return boxes_of_masks(torch.from_numpy(mask.astype(np.int64))[None], num_present)[0, :num_structures].numpy()
 
 
 def score(true, predicted, *, labelled=None, network_boxes=None, spacing_mm=(1.0, 1.0), num_structures=3):
