@@ -28,6 +28,7 @@ def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *words],
+        cwd=folder.parent,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -70,6 +71,16 @@ def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
     pictures = sorted(path.name for path in kept.rglob("*.png"))
     assert any("overlays" in name for name in pictures)
     assert any("curves" in name for name in pictures)
+
+
+def test_a_multirun_gives_every_fold_a_folder_of_its_own(tmp_path, generated):
+    process = start(tmp_path / "run", generated, "logger=csv", "scale.epochs=2", "fold=0,1", "split=as_published", "-m")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "test patients are in training or validation, too" in output, (
+        "the image-level split says how many patients are in training and test"
+    )
+    assert len(list((tmp_path / "grids").glob("unet-*/summary.json"))) == 2
 
 
 def test_a_mistake_ends_in_one_line_and_a_non_zero_exit_code(tmp_path, generated):
