@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.phantom.acquisition import acquire
+from datamodules.phantom.anatomy import section as section_of
 from datamodules.phantom.block import Examination, plan, render, slice_plane
 from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.muscles import _match_mean
@@ -199,7 +200,7 @@ def test_order_of_brightness_is_that_of_t2(patient):
 def test_noise_is_rician_with_the_stated_snr():
     examination = Examination.of(0, 0)
     plane = slice_plane(examination.body, plan(examination.patient, 1), 1, 0.0, 160, 1.2)
-    section = examination.body.section(plane)
+    section = section_of(examination.body, plane)
     nothing = np.zeros(section.fat.shape, np.float32)
     scanner = replace(examination.scanner, snr=10.0, scale=1e5)
     image = acquire(

@@ -1,22 +1,18 @@
 """Everything around the spine: skin, subcutaneous fat, abdominal organs, iliac wings and great vessels."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from jaxtyping import Float
 
 from datamodules.phantom import templates
+from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import Canvas
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.surface import capsule_mm
 
-if TYPE_CHECKING:
-    from datamodules.phantom.anatomy import Body
-
 Array = np.ndarray
 
 
-def paint_wall(canvas: Canvas, body: "Body") -> Float[Array, "h w"]:
+def paint_wall(canvas: Canvas, body: Body) -> Float[Array, "h w"]:
     """Fat everywhere, then subcutaneous fat, skin and air; returns the depth below the skin in mm."""
     everywhere, x = canvas.everywhere, np.abs(canvas.x)
     nothing = np.full(canvas.plane.shape, -9.0, np.float32)
@@ -33,7 +29,7 @@ def paint_wall(canvas: Canvas, body: "Body") -> Float[Array, "h w"]:
     return (skin - canvas.y).astype(np.float32)
 
 
-def paint_organs(canvas: Canvas, body: "Body") -> None:
+def paint_organs(canvas: Canvas, body: Body) -> None:
     """Bowel in front, kidneys at the upper discs, the abdominal wall at the sides, iliac wings below."""
     everywhere, level = canvas.everywhere, canvas.middle_level
     body_mass = body.patient.body_mass_index
@@ -64,7 +60,7 @@ def paint_organs(canvas: Canvas, body: "Body") -> None:
     _paint_ilium(canvas, body)
 
 
-def _paint_ilium(canvas: Canvas, body: "Body") -> None:
+def _paint_ilium(canvas: Canvas, body: Body) -> None:
     """Iliac wings with iliacus inside and the gluteal muscles outside, from the crest downward."""
     below = canvas.middle_level - body.patient.crest_level
     if below < 0:
@@ -87,7 +83,7 @@ def _paint_ilium(canvas: Canvas, body: "Body") -> None:
     canvas.paint("marrow", wing + 1.6, everywhere, fat=0.5)
 
 
-def paint_vessels(canvas: Canvas, body: "Body") -> None:
+def paint_vessels(canvas: Canvas, body: Body) -> None:
     """Aorta left and vena cava right in front of the spine, divided from L4/5 downward; flowing blood is dark."""
     level, bone = canvas.middle_level, body.patient.bone_scale
     front = body.at_level(body.disc_front_mm, level)

@@ -6,8 +6,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
+from datamodules.phantom import anatomy
 from datamodules.phantom.acquisition import Scanner, acquire, draw_scanner
-from datamodules.phantom.anatomy import Body
+from datamodules.phantom.body import Body
 from datamodules.phantom.noise import Plane
 from datamodules.phantom.patient import Patient, draw_patient
 from datamodules.phantom.signal import Sequence, draw_sequence, excite
@@ -127,7 +128,7 @@ def render(
     """Image, labels and fat map of slice `index` of a block, lowest slice first."""
     body, patient = examination.body, examination.patient
     plane = slice_plane(body, plan(patient, level), level, _shift_mm(index, num_slices), size, spacing_mm)
-    section = body.section(plane)
+    section = anatomy.section(body, plane)
     lean, fat = excite(section, examination.sequence, body.grain.on(plane))
     image = acquire(
         lean,

@@ -1,16 +1,12 @@
 """Psoas, quadratus lumborum, erector spinae and multifidus with their fat."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from jaxtyping import Bool, Float
 
+from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import Canvas, Window
 from datamodules.phantom.patient import SIDES
-
-if TYPE_CHECKING:
-    from datamodules.phantom.anatomy import Body
-    from datamodules.phantom.surface import RadialSurface
+from datamodules.phantom.surface import RadialSurface
 
 Array = np.ndarray
 _SOFTNESS = 0.75  # of the edge of a streak, in standard deviations of the field: 15 % fat is rarely a pixel above 50 %
@@ -18,7 +14,7 @@ _PURE = 0.92  # fat fraction of the fattest pixel
 _TENDON_MM = 6.0  # a muscle that ends is not drawn below this mean radius
 
 
-def paint_anterior(canvas: Canvas, body: "Body") -> None:
+def paint_anterior(canvas: Canvas, body: Body) -> None:
     """Psoas and quadratus lumborum of both sides."""
     level = canvas.middle_level
     for side in SIDES:
@@ -35,7 +31,7 @@ def paint_anterior(canvas: Canvas, body: "Body") -> None:
                 canvas.paint("connective", np.abs(distance) - 0.35, window, fat=0.3, strength=0.4)
 
 
-def paint_paraspinal(canvas: Canvas, body: "Body") -> None:
+def paint_paraspinal(canvas: Canvas, body: Body) -> None:
     """The compartment behind the laminae: fat below the fascia, erector spinae in it, multifidus over both."""
     level = canvas.middle_level
     for side, sign in SIDES.items():
@@ -61,7 +57,7 @@ def paint_paraspinal(canvas: Canvas, body: "Body") -> None:
 
 def _paint_fascia(
     canvas: Canvas,
-    body: "Body",
+    body: Body,
     window: Window,
     outside: Float[Array, "h w"],
     multifidus: Float[Array, "h w"],
@@ -76,14 +72,14 @@ def _paint_fascia(
 
 
 def _distance(
-    canvas: Canvas, surface: "RadialSurface", window: Window | None = None
+    canvas: Canvas, surface: RadialSurface, window: Window | None = None
 ) -> tuple[Window, Float[Array, "h w"]]:
     if window is None:
         window = canvas.window(surface.centre_at(canvas.middle_level), surface.reach_mm)
     return window, surface.distance_mm(canvas.x[window], canvas.y[window], canvas.level[window])
 
 
-def _infiltration(canvas: Canvas, body: "Body", window: Window) -> Float[Array, "h w"]:
+def _infiltration(canvas: Canvas, body: Body, window: Window) -> Float[Array, "h w"]:
     """Where fat goes first: along thin septa and into patches; about zero mean and unit variance."""
     septa = 1.2 * np.exp(-((canvas.field(body.streak)[window] / 0.4) ** 2))
     return 2.0 * septa + 0.7 * canvas.field(body.patch)[window] + 0.9 * canvas.field(body.region)[window]

@@ -1,21 +1,17 @@
 """Vertebra, disc, canal with its content, ligamentum flavum, laminae and facet joints."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from datamodules.phantom import templates
+from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import Canvas
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.surface import capsule_mm
 
-if TYPE_CHECKING:
-    from datamodules.phantom.anatomy import Body
-
 _CORTEX_MM = 1.5
 
 
-def paint_arch(canvas: Canvas, body: "Body") -> None:
+def paint_arch(canvas: Canvas, body: Body) -> None:
     """Laminae with the spinous process, superior articular processes, facet joints and the midline ligament."""
     level, bone = canvas.middle_level, body.patient.bone_scale
     window = canvas.window((0.0, 25.0), 48.0)
@@ -41,7 +37,7 @@ def paint_arch(canvas: Canvas, body: "Body") -> None:
     canvas.paint("marrow", distance + _CORTEX_MM, window, fat=0.5)
 
 
-def paint_canal(canvas: Canvas, body: "Body") -> None:
+def paint_canal(canvas: Canvas, body: Body) -> None:
     """Ligamentum flavum behind, epidural fat, dural sac with nerve roots, nerves in the foramina."""
     level = canvas.middle_level
     window = canvas.window((0.0, 6.0), 26.0)
@@ -63,7 +59,7 @@ def paint_canal(canvas: Canvas, body: "Body") -> None:
     canvas.paint("nerve", np.maximum(distance, sac + 0.7), window, edge_mm=0.5, strength=0.85)
 
 
-def paint_column(canvas: Canvas, body: "Body") -> None:
+def paint_column(canvas: Canvas, body: Body) -> None:
     """Disc between vertebral bodies, by height above the nearest disc: annulus outside, nucleus inside."""
     level = canvas.middle_level
     window = canvas.window(body.disc.centre_at(level), body.disc.reach_mm)
@@ -85,7 +81,7 @@ def paint_column(canvas: Canvas, body: "Body") -> None:
     canvas.paint("dry_nucleus", nucleus, window, edge_mm=6.0, strength=0.5 * (1 - wet))
 
 
-def _roots_mm(canvas: Canvas, body: "Body") -> np.ndarray:
+def _roots_mm(canvas: Canvas, body: Body) -> np.ndarray:
     """Centres (x, y) of the nerve roots: they sink to the back of the sac in a patient who lies on it."""
     level = canvas.middle_level
     across, back = body.dural_sac.centre_at(level)

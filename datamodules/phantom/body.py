@@ -1,0 +1,90 @@
+"""The body of a patient: surfaces and random fields in three dimensions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy.random import Generator
+
+from datamodules.phantom import templates
+from datamodules.phantom.noise import SpectralNoise
+from datamodules.phantom.patient import SIDES, Patient
+from datamodules.phantom.surface import RadialSurface, bump, through_contours, wobble
+
+Array = np.ndarray
+_STREAM = 2
+_BACK, _FRONT = np.pi / 2, -np.pi / 2  # angles from +x (patient's left) toward +y (posterior)
+
+
+class Body:
+    """Surfaces and random fields of one patient; everything is drawn on construction.
+
+    Lengths in front of and behind the disc scale with the patient's bones; areas are those of the patient.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        rng = patient.rng(_STREAM)
+        self.patient = patient
+        self.warp = [SpectralNoise.draw(rng, wavelength_mm=(40.0, 140.0), num_waves=48) for _ in "xy"]
+        self.ripple = [SpectralNoise.draw(rng, wavelength_mm=(7.0, 22.0), num_waves=48) for _ in "xy"]
+        self.streak = SpectralNoise.draw(rng, wavelength_mm=(2.8, 10.0), num_waves=160, stretch=(2.5, 1.0, 4.0))
+        self.patch = SpectralNoise.draw(rng, wavelength_mm=(8.0, 30.0), stretch=(1, 1, 2))
+        self.region = SpectralNoise.draw(rng, wavelength_mm=(20.0, 70.0), num_waves=48, stretch=(1, 1, 2))
+        self.blob = SpectralNoise.draw(rng, wavelength_mm=(18.0, 45.0), num_waves=64)
+        self.grain = SpectralNoise.draw(rng, wavelength_mm=(1.6, 6.0), num_waves=160, stretch=(1, 1, 2))
+        self.disc_z_mm = -np.concatenate([[0.0], np.cumsum(patient.disc_distance_mm)])
+        self.roots = rng.normal(0, 1, (14, 2))
+        self.kidney_mm = rng.normal((58, -20, 20), (4, 4, 2))
+        self._surfaces(rng)
+
+    def _surfaces(self, rng: Generator) -> None:
+        area = self.patient.area_mm2
+        bulge = self.patient.bulge_mm[:, None] / 17 * bump(_BACK, 0.75)
+        self.disc = self._surface("disc", area["disc"], wobble=wobble(rng, 4, 0.025) + bulge)
+        self.canal = self._surface("canal", area["canal"], wobble=wobble(rng, 4, 0.05))
+        self.dural_sac = self._surface("dural_sac", area["dural_sac"], wobble=wobble(rng, 4, 0.05))
+        self.psoas, self.quadratus, self.multifidus, self.erector, self.paraspinal = {}, {}, {}, {}, {}
+        for side in SIDES:
+            self.psoas[side] = self._muscle(rng, "psoas", side, area[f"psoas_{side}"])
+            quadratus = area[f"quadratus_lumborum_{side}"]
+            self.quadratus[side] = self._muscle(rng, "quadratus_lumborum", side, quadratus)
+            # Laminae and fascia cover a rim of both muscles.
+            multifidus = area[f"multifidus_{side}"] + 25
+            self.multifidus[side] = self._muscle(rng, "multifidus", side, multifidus)
+            gap = self.patient.wedge[:, None] * bump(_BACK - 0.35 * SIDES[side], 0.8) + 0.015
+            both = area[f"erector_spinae_{side}"] + 0.97 * multifidus + 6
+            self.erector[side] = self._muscle(rng, "paraspinal", side, both, shape=np.log(1 - gap))
+            self.paraspinal[side] = self.erector[side].widened(1 / (1 - gap))
+
+    def _muscle(
+        self, rng: Generator, name: str, side: str, area_mm2: Float[Array, "4"], shape: Array | float = 0.0
+    ) -> RadialSurface:
+        return self._surface(name, area_mm2, wobble=wobble(rng, 4, 0.09) + shape, side=SIDES[side])
+
+    def _surface(self, name: str, area_mm2: Float[Array, "4"], **options) -> RadialSurface:
+        bone = self.patient.bone_scale
+        anchor = np.tile(templates.ANCHOR_MM[name], (4, 1))
+        return through_contours(templates.contour_mm(name) * bone, area_mm2, anchor_mm=anchor * bone, **options)
+
+    def at_level(self, values: Sequence[float] | Float[Array, "4"], level: float) -> float:
+        """A quantity given at the discs, at any level coordinate."""
+        return float(np.interp(level, np.arange(4), values))
+
+    def along(self, values: Float[Array, "4"], level: Float[Array, "h w"]) -> Float[Array, "h w"]:
+        """A quantity given at the discs, at the level coordinate of every pixel."""
+        return np.asarray(np.interp(level, np.arange(4), values))
+
+    @property
+    def canal_back_mm(self) -> Float[Array, "4"]:
+        """How far the canal reaches behind the disc, at the discs."""
+        return np.array([self.canal.edge_mm(level, _BACK) for level in range(4)])
+
+    @property
+    def disc_front_mm(self) -> Float[Array, "4"]:
+        """How far the disc reaches forward (negative), at the discs."""
+        return np.array([self.disc.edge_mm(level, _FRONT) for level in range(4)])
+
+    @property
+    def fascia_mm(self) -> Float[Array, "4"]:
+        """How far the thoracolumbar fascia reaches backward, at the discs."""
+        return np.mean([surface.back_mm for surface in self.paraspinal.values()], axis=0)
