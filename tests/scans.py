@@ -91,3 +91,14 @@ def write_dicom(path: Path, pixels: np.ndarray, *, position, axes, number: int, 
         setattr(data, name, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     pydicom.dcmwrite(str(path), data, enforce_file_format=True)
+
+
+def read_all(root, **changes):
+    cohort = small_cohort(root, **changes)
+    return [cohort.read(case) for case in cohort.cases]
+
+
+def replace_line(root, old, new):
+    table = root / "cohort.csv"
+    assert old in table.read_text()
+    table.write_text(table.read_text().replace(old, new))

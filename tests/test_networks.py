@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
@@ -144,10 +145,10 @@ def test_teacher_forcing_is_for_training_alone(composed):
         network(batch.image)
 
 
-@pytest.mark.parametrize("override", ["model.sag.cascade=x", "model.sag.action=x", "model.sag.location=x"])
-@pytest.mark.parametrize("other", ["model.bsn.mask_mode=soft"])
-def test_unknown_readings_are_refused_by_name(composed, override, other):
-    from hydra.errors import InstantiationException
-
+@pytest.mark.parametrize(
+    "override",
+    [f"model.{key}=x" for key in ("sag.cascade", "sag.action", "sag.location", "bsn.mask_mode", "bsn.generator")],
+)
+def test_unknown_readings_are_refused_by_name(composed, override):
     with pytest.raises((ValueError, InstantiationException), match=override.split("=")[0].replace(".", r"\.")):
-        build(composed("experiment=bs_esnet", override, other), num_classes=4)
+        build(composed("experiment=bs_esnet", override), num_classes=4)
