@@ -22,7 +22,8 @@ class PatientFolds:
     """Cross-validation by patient, stratified by the levels and sites of a patient.
 
     Patients are shuffled within their stratum and dealt to the folds in turn, stratum after stratum, so that fold sizes
-    and the counts of each stratum differ by one at most. Patients without a mask train in every fold.
+    and the counts of each stratum differ by one at most. Patients without a mask are in the training part of
+    every fold; whether their slices are used is for the data module to say.
 
     Attributes:
         num_folds: Test parts that together hold every patient with masks once.
@@ -56,7 +57,7 @@ class PatientFolds:
             )
         split = _deal(order, _weak(table, PATIENT, order), PATIENT, self)
         logger.info(
-            "%d folds over %d patients with masks; %d without masks train in every fold",
+            "%d folds over %d patients with masks; %d without masks are in every training part",
             *(self.num_folds, len(order), len(split.test_fold) - len(order)),
         )
         return split

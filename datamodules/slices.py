@@ -1,5 +1,6 @@
 """The LightningDataModule: a store of slices, a split of its patients, an augmentation, and loaders over them."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
 from datamodules.loading import Augmentation, SliceBatches, TrainingBatches
 from datamodules.store import build_store
+
+logger = logging.getLogger(__name__)
 
 
 class SliceDataModule(lightning.LightningDataModule):
@@ -75,8 +78,10 @@ class SliceDataModule(lightning.LightningDataModule):
             part: self.split.indices(fold, part, self.store.table) for part in ("train", "validation", "test")
         }
         # Full supervision: a slice without a mask would take a place in a batch and teach nothing.
-        has_mask = self.store.table["has_mask"].to_numpy(dtype=bool)
-        self.indices["train"] = self.indices["train"][has_mask[self.indices["train"]]]
+        has_mask = self.store.table["has_mask"].to_numpy(dtype=bool)[self.indices["train"]]
+        self.indices["train"] = self.indices["train"][has_mask]
+        if not has_mask.all():
+            logger.info("%d training slices without a mask are left out", (~has_mask).sum())
 
     @property
     def anatomy(self) -> Anatomy:
