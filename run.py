@@ -6,23 +6,27 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask t
 
 import hydra
 from hydra.errors import InstantiationException
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_modules.run_folder import cell_name
 
+# Found when they are run: training imports torch, seconds that --help, --cfg and task=phantom need not wait for.
+TASKS = {
+    "train": "lightning_modules.tasks.train",
+    "test": "lightning_modules.tasks.test",
+    "phantom": "lightning_modules.phantom_task.write",
+}
 OmegaConf.register_new_resolver("cell", cell_name, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Runs `task`; a mistake of the user ends in one clean line and exit code 1."""
-    from lightning_modules import tasks  # imports torch: seconds that --help and --cfg need not wait for
-
-    known = {"train": tasks.train, "test": tasks.test}
-    if config.task not in known:
-        raise SystemExit(f"paraspine: task is {config.task!r}, expected one of {', '.join(known)}")
+    if config.task not in TASKS:
+        raise SystemExit(f"paraspine: task is {config.task!r}, expected one of {', '.join(TASKS)}")
     try:
-        known[config.task](config)
+        get_method(TASKS[config.task])(config)
     except ValueError as error:
         raise SystemExit(f"paraspine: {error}") from None
     except InstantiationException as error:

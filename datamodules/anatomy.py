@@ -20,9 +20,12 @@ class Anatomy:
             left to right. A structure in no pair is its own mirror image.
         regions: Named unions of structures, such as overall muscle = muscle tissue + fat.
         keypoints: Names in order.
+        parts: For structures that a cohort with finer labels draws in parts, those parts: canal: dural_sac and
+            epidural_space.
 
     Raises:
-        ValueError: If a name is used twice, a colour is missing, or a pair or region names an unknown structure.
+        ValueError: If a name is used twice, a colour is missing, a pair or region names an unknown structure, or a part
+            belongs to two structures.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Anatomy:
     mirror: Sequence[Sequence[str]] = ()
     regions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keypoints: Sequence[str] = ()
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.view not in ("axial", "sagittal"):
@@ -52,6 +56,25 @@ class Anatomy:
         paired = [name for pair in self.mirror for name in pair]
         if any(len(pair) != 2 for pair in self.mirror) or len(paired) != len(set(paired)):
             raise ValueError(f"anatomy {self.name}: mirror must be pairs, each name in one pair at most: {self.mirror}")
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        unknown = [name for name in self.parts if name not in self.structures]
+        if unknown:
+            raise ValueError(
+                f"anatomy {self.name}: parts are given of unknown {', '.join(unknown)}; structures are "
+                f"{', '.join(self.structures)}"
+            )
+        empty = [name for name, parts in self.parts.items() if isinstance(parts, str) or not parts]
+        if empty:
+            raise ValueError(f"anatomy {self.name}: parts of {', '.join(empty)} are no list of names")
+        drawn = [part for name in self.structures for part in self.parts.get(name, [name])]
+        twice = sorted({part for part in drawn if drawn.count(part) > 1})
+        if twice:
+            raise ValueError(
+                f"anatomy {self.name}: {', '.join(twice)} belongs to two structures; a part belongs to one (a structure"
+                " without parts is its own)"
+            )
 
     @property
     def num_structures(self) -> int:
@@ -72,6 +95,24 @@ class Anatomy:
         if structure not in self.structures:
             raise ValueError(f"anatomy {self.name} has no structure {structure!r}; it has {', '.join(self.structures)}")
         return list(self.structures).index(structure) + 1
+
+    def labels_from(self, superset: Mapping[str, int]) -> dict[int, str | None]:
+        """Which structure each label id of a cohort with finer labels belongs to; None for background.
+
+        Args:
+            superset: Label id of every name that the cohort draws.
+
+        Raises:
+            ValueError: If the cohort does not draw a structure or one of its parts.
+        """
+        owner = {part: name for name in self.structures for part in self.parts.get(name, [name])}
+        missing = [part for part in owner if part not in superset]
+        if missing:
+            raise ValueError(
+                f"anatomy {self.name}: the cohort does not draw {', '.join(missing)}; it draws {', '.join(superset)};"
+                " say in the anatomy's parts what such a structure comprises"
+            )
+        return {index: owner.get(name) for name, index in superset.items()}
 
     @property
     def mirrored_classes(self) -> tuple[int, ...]:

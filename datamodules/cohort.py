@@ -29,6 +29,7 @@ class Cohort:
         contrasts: Keep only rows of these contrasts.
         slices: "all", "labelled" (with a drawn structure or a key point), or the number of central slices of each
             volume.
+        other_keypoints: Structures in keypoints.csv that this anatomy has no key point for.
         same_patient: Groups of patient names that are one person; they become the first name.
         licence: Licence of the data.
         citation: What to cite.
@@ -49,6 +50,7 @@ class Cohort:
         channels: Sequence[str] | None = None,
         contrasts: Sequence[str] | None = None,
         slices: str | int = "all",
+        other_keypoints: Sequence[str] = (),
         same_patient: Sequence[Sequence[str]] = (),
         licence: str = "",
         citation: str = "",
@@ -58,6 +60,7 @@ class Cohort:
         self.anatomy = anatomy
         self.channels = tuple(channels or ())
         self.contrasts = tuple(contrasts or ())
+        self.other_keypoints = tuple(other_keypoints)
         self.same_patient = tuple(tuple(str(patient) for patient in group) for group in same_patient or ())
         self.licence = licence
         self.citation = citation
@@ -106,7 +109,7 @@ class Cohort:
     def _read_cases(self) -> tuple[Case, ...]:
         cases = read_cases(self.root, self.anatomy.view)
         cases = self._merge_patients(cases)
-        cases = with_keypoints(self.root, cases, self.anatomy.keypoints)
+        cases = with_keypoints(self.root, cases, self.anatomy.keypoints, self.other_keypoints)
         if self.contrasts:
             found = sorted({case.contrast for case in cases})
             unknown = [contrast for contrast in self.contrasts if contrast not in found]

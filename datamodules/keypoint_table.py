@@ -10,8 +10,14 @@ from datamodules.case_list import Case, KeyPoint, read_table
 log = logging.getLogger(__name__)
 
 
-def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
+def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str], others: Sequence[str] = ()) -> list[Case]:
     """Adds the rows of keypoints.csv to their cases.
+
+    Args:
+        root: Folder of the cohort.
+        cases: Cases of its cohort.csv.
+        names: Key points of the anatomy.
+        others: Key points that this anatomy does not use; their rows are left out.
 
     Raises:
         ValueError: If a row names an unknown case or structure, holds no numbers, or is listed twice.
@@ -28,6 +34,8 @@ def with_keypoints(root: Path, cases: Sequence[Case], names: Sequence[str]) -> l
         where = f"{path}, case {row['case']!r}, {row['structure']}"
         if row["case"] not in found:
             raise ValueError(f"{where}: cohort.csv has no such case; correct the name or remove the row")
+        if row["structure"] in others:
+            continue
         if row["structure"] not in names:
             raise ValueError(
                 f"{where}: the anatomy has no such key point; it has {', '.join(names)}; correct or remove the row"

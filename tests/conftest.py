@@ -15,7 +15,7 @@ import run  # noqa: F401  registers the resolver of cell names
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-TINY_PHANTOM = ("cohort.num_patients=8", "cohort.size=64", "cohort.spacing_mm=3.0", "cohort.num_workers=1")
+TINY_PHANTOM = ("phantom.num_patients=8", "phantom.size=64", "phantom.spacing_mm=3.0", "cohort.num_workers=1")
 
 torch.set_num_threads(1)  # the tests run in two processes on two cores
 

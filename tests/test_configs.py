@@ -1,5 +1,6 @@
 """Every file in conf/ composes, and what is promised of options and their order holds."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+
+from datamodules.phantom import PhantomSettings
+from datamodules.phantom.canvas import LABELS
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.parent != CONF)
@@ -36,6 +40,20 @@ def test_every_anatomy_is_valid(composed, path):
     anatomy = instantiate(composed(choice(path), *ROOTLESS).anatomy)
     assert anatomy.name == path.stem
     assert anatomy.num_classes == len(anatomy.structures) + 1
+    labels = anatomy.labels_from(LABELS)
+    assert {name for name in labels.values() if name} == set(anatomy.structures)
+    assert len(set(anatomy.colours.values())) == len(anatomy.structures)
+
+
+PRESETS = [path for path in GROUPS if path.parent.name == "phantom"]
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=choice)
+def test_every_phantom_preset_is_possible_and_fits_the_anatomy(composed, path):
+    config = composed(choice(path))
+    settings = PhantomSettings.from_mapping(config.phantom)
+    assert settings.anatomy_view == config.anatomy.view
+    assert {item.name for item in dataclasses.fields(settings)} == {*config.phantom, "seed"}
 
 
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "callbacks"], ids=choice)

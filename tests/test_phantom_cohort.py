@@ -1,23 +1,35 @@
+"""The cohort on disk: what is in it, that it is the same each time, and that nothing else is ever overwritten."""
+
 import hashlib
-from dataclasses import replace
-from pathlib import Path
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-import yaml
 
 from datamodules.anatomy import Anatomy
-from datamodules.phantom import PhantomSettings, phantom_cohort, write_cohort
-from datamodules.phantom.block import Examination, block_geometry
+from datamodules.phantom import PhantomSettings, phantom_cohort, write_cohort, write_into
 from datamodules.phantom.canvas import LABELS
-from datamodules.phantom.patient import draw_patient
-from datamodules.phantom.templates import AREA_MM2, LEVELS
+from tests.conftest import ROOT
 
-CONF = Path(__file__).parents[1] / "conf"
 COARSE = {"size": 96, "spacing_mm": 2.0}
 SMALL = PhantomSettings(num_patients=2, levels=("L2/3", "L5/S1"), slices_per_level=3, **COARSE)
+MIXED = PhantomSettings(
+    num_patients=3,
+    view="sagittal",
+    masked_patients=1,
+    weak_contrast="T1",
+    weak_spacing_mm=3.0,
+    size=112,
+    spacing_mm=2.5,
+)
+FILES = {"README.md", "cohort.csv", "labels.csv", "measurements.csv", "phantom.json"}
+VOLUMES = ("image", "label", "second_rater", "fat_map")
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +38,8 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def anatomy():
-    facts = yaml.safe_load((CONF / "anatomy/axial9.yaml").read_text())
-    facts.pop("_target_")
-    return Anatomy(**facts)
+def mixed(tmp_path_factory):
+    return write_into(MIXED, tmp_path_factory.mktemp("phantom") / "new" / "mixed", num_workers=2)
 
 
 def hashes(folder):
@@ -43,23 +53,36 @@ def test_cohort_file_describes_every_block(written):
     table = pd.read_csv(written / "cohort.csv")
     assert list(table.case) == ["p000_L2-3", "p000_L5-S1", "p001_L2-3", "p001_L5-S1"]
     assert list(table.columns) == [
-        *("case", "patient", "image", "label", "level", "view", "contrast", "spacing", "age", "sex", "height_m"),
-        *("weight_kg", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr"),
+        *("case", "patient", *VOLUMES, "level", "view", "contrast", "site", "spacing", "age", "sex", "height_m"),
+        *("weight_kg", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr", "rater_noise", "variant"),
+        "scoliosis_deg",
     ]
     assert table.spacing.isna().all()
     assert set(table.level) == {"L2/3", "L5/S1"}
     assert table.fat_fraction.between(0.02, 0.8).all()
     assert table.fascia_contrast.between(0, 1).all()
-    assert not table.quadratus_lumborum[table.level == "L5/S1"].any()
     for row in table.itertuples():
-        image, label = sitk.ReadImage(str(written / row.image)), sitk.ReadImage(str(written / row.label))
-        assert image.GetSize() == label.GetSize() == (96, 96, 3)
-        assert image.GetPixelID() == sitk.sitkUInt16
-        assert label.GetPixelID() == sitk.sitkUInt8
-        assert image.GetDirection() == label.GetDirection()
+        files = [sitk.ReadImage(str(written / getattr(row, column))) for column in VOLUMES]
+        assert {file.GetSize() for file in files} == {(96, 96, 3)}
+        assert {file.GetDirection() for file in files} == {files[0].GetDirection()}
+        assert [file.GetPixelID() for file in files] == [
+            sitk.sitkUInt16,
+            sitk.sitkUInt8,
+            sitk.sitkUInt8,
+            sitk.sitkFloat32,
+        ]
 
 
-def test_header_places_left_on_the_patients_left_and_tilts_the_block(written):
+def test_every_file_is_accounted_for(written):
+    table = pd.read_csv(written / "cohort.csv")
+    listed = {path for column in VOLUMES for path in table[column]}
+    assert set(hashes(written)) == FILES | listed
+    labels = pd.read_csv(written / "labels.csv")
+    assert dict(zip(labels.structure, labels.id, strict=True)) == LABELS
+    assert "CC0" in (written / "README.md").read_text()
+
+
+def test_header_places_left_on_the_patients_left(written):
     label = sitk.ReadImage(str(written / "labels/p000_L5-S1.nii.gz"))
     direction = np.array(label.GetDirection()).reshape(3, 3)
     np.testing.assert_allclose(direction @ direction.T, np.eye(3), atol=1e-6)
@@ -71,41 +94,60 @@ def test_header_places_left_on_the_patients_left_and_tilts_the_block(written):
         return np.array(label.TransformContinuousIndexToPhysicalPoint(index.tolist()))
 
     assert position("psoas_left")[0] > position("dural_sac")[0] > position("psoas_right")[0]
-    assert position("multifidus_left")[1] > position("disc")[1]
-    tilt = np.degrees(np.arctan2(direction[2, 1], direction[1, 1]))
-    assert tilt == pytest.approx(draw_patient(0, 0).disc_tilt_deg[3], abs=6)
-    assert 15 < tilt < 40
+    assert position("multifidus_left")[1] > position("L5/S1")[1]
 
 
-def test_blocks_of_a_patient_lie_on_one_spine():
-    examination = Examination.of(0, 0)
-    centres = []
-    for level in range(4):
-        geometry = block_geometry(examination, level, 1, 96, 2.0)
-        axes = np.array(geometry.direction).reshape(3, 3)
-        centres.append(np.array(geometry.origin_mm) + axes @ np.array([95, 95, 0.0]))  # 47.5 pixels of 2 mm
-    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
-    np.testing.assert_allclose(steps, examination.patient.disc_distance_mm, atol=8)
-    assert (np.diff(np.array(centres)[:, 2]) < -20).all()
+def test_measurements_are_those_of_the_label_files(written):
+    table = pd.read_csv(written / "measurements.csv").set_index(["case", "structure", "quantity"])
+    assert table.index.is_unique
+    label = sitk.ReadImage(str(written / "labels/p001_L2-3.nii.gz"))
+    middle = sitk.GetArrayFromImage(label)[1]
+    ids = [LABELS["multifidus_left"], LABELS["multifidus_fat_left"]]
+    row = table.loc[("p001_L2-3", "multifidus_left", "area")]
+    assert row["value"] == pytest.approx(np.isin(middle, ids).sum() * 4.0)
+    assert (row["unit"], row["level"], row["patient"]) == ("mm2", "L2/3", "p001")
 
 
-def test_same_seed_same_bytes_for_any_number_of_workers(written, tmp_path):
-    again = write_cohort(SMALL, tmp_path, num_workers=1)
-    assert again.name == written.name
-    assert hashes(again) == hashes(written)
-    assert len(hashes(again)) == 1 + 2 * 4
+def test_patients_without_masks_have_key_points_only(mixed):
+    table = pd.read_csv(mixed / "cohort.csv").set_index("case")
+    assert table.label.notna().tolist() == table.second_rater.notna().tolist() == [True, False, False]
+    assert table.contrast.tolist() == ["T2", "T1", "T1"]
+    assert table.site.tolist() == ["scanner_1", "scanner_2", "scanner_2"]
+    assert len(list((mixed / "labels").iterdir())) == len(list((mixed / "second_rater").iterdir())) == 1
+    assert sitk.ReadImage(str(mixed / table.image.iloc[1])).GetSpacing()[:2] == pytest.approx((3.0, 3.0))
+    points = pd.read_csv(mixed / "keypoints.csv")
+    assert points.groupby("case").supervision.unique().map(list).tolist() == [["mask"], ["keypoint"], ["keypoint"]]
+    assert {"L1", "L5", "L1/2", "L5/S1"} <= set(points.structure)
+    first = points.query("case == 'p000_sagittal' and structure == 'L3'").iloc[0]
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(mixed / "labels/p000_sagittal.nii.gz")))
+    assert label[int(first.slice), round(first.row), round(first.col)] == LABELS["L3"]
+
+
+def test_dixon_writes_water_and_fat_of_a_case(tmp_path):
+    settings = PhantomSettings(num_patients=1, levels=("L4/5",), contrast="dixon", **COARSE)
+    folder = write_into(settings, tmp_path / "dixon", num_workers=1)
+    images = pd.read_csv(folder / "cohort.csv").image.iloc[0].split(";")
+    assert images == ["images/p000_L4-5_water.nii.gz", "images/p000_L4-5_fat.nii.gz"]
+    assert all((folder / image).is_file() for image in images)
+
+
+# --- the same each time ---
+
+
+@pytest.mark.parametrize("name", ["written", "mixed"])
+def test_same_seed_same_bytes_for_any_number_of_workers(name, request, tmp_path):
+    folder = request.getfixturevalue(name)
+    again = write_into({"written": SMALL, "mixed": MIXED}[name], tmp_path / "again", num_workers=1)
+    assert hashes(again) == hashes(folder)
 
 
 def test_written_cohort_is_left_alone(written):
     before = {file: file.stat().st_mtime_ns for file in written.rglob("*")}
-    assert write_cohort(SMALL, written.parent) == written
+    assert write_cohort(SMALL, written.parent) == write_into(SMALL, written) == written
     assert {file: file.stat().st_mtime_ns for file in written.rglob("*")} == before
     assert [folder.name for folder in written.parent.iterdir()] == [written.name]
-
-
-def test_settings_name_the_folder():
-    digests = {replace(SMALL, **change).digest for change in ({}, {"seed": 1}, {"size": 100}, {"num_patients": 3})}
-    assert len(digests) == 4
+    card = json.loads((written / "phantom.json").read_text())
+    assert PhantomSettings.from_mapping(card["settings"]) == SMALL
 
 
 def test_failing_worker_leaves_nothing(tmp_path, monkeypatch):
@@ -115,57 +157,106 @@ def test_failing_worker_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_patients": 0}, "num_patients is 0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"slices_per_level": 0}, "slices_per_level is 0"),
-        ({"size": -3}, "size is -3"),
-        ({"spacing_mm": 0.0}, "spacing_mm is 0.0"),
-        ({"spacing_mm": float("nan")}, "spacing_mm is nan"),
-        ({"spacing_mm": 12.0}, "spacing_mm is 12.0"),
-        ({"levels": ("L2/3", "L6/S1")}, "levels are .*L6/S1.*expected some of L2/3"),
-        ({"levels": ()}, "levels are"),
-        ({"levels": ("L2/3", "L2/3")}, "each once"),
-        ({"size": 64, "spacing_mm": 0.6}, "size 64 at spacing_mm 0.6 .*raise size"),
-    ],
-)
-def test_impossible_settings_are_refused_by_name(change, message):
-    with pytest.raises(ValueError, match=message):
-        replace(SMALL, **change)
-
-
-def test_no_workers_are_refused(tmp_path):
+def test_other_folders_are_refused(written, tmp_path):
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(ValueError, match=r"is not empty and no phantom cohort; choose a new folder"):
+        write_into(SMALL, tmp_path)
+    with pytest.raises(ValueError, match=r"other settings \(seed: 0 -> 4; population.sex: any -> F\)"):
+        write_into(replace(SMALL, seed=4, population=replace(SMALL.population, sex="F")), written)
     with pytest.raises(ValueError, match="num_workers is 0"):
-        write_cohort(SMALL, tmp_path, num_workers=0)
+        write_into(SMALL, tmp_path, num_workers=0)
+    assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+# --- by the command ---
+
+
+def run(folder, *words):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "task=phantom", *words],
+        cwd=folder,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_writes_into_the_named_folder_and_nowhere_else(written, tmp_path):
+    (tmp_path / "out").mkdir()
+    words = ("phantom.num_patients=2", "phantom.levels=[L2/3,L5/S1]", "phantom.slices_per_level=3")
+    done = run(tmp_path, "output=out", *words, "phantom.size=96", "phantom.spacing_mm=2", "seed=0")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"{tmp_path / 'out'}: 2 synthetic patients, T2 axial_blocks, seed 0")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert hashes(tmp_path / "out") == hashes(written)
+
+
+def test_the_command_needs_a_folder(tmp_path):
+    refused = run(tmp_path)
+    assert refused.returncode == 1
+    assert "paraspine: task=phantom needs output=DIR" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # --- as the default cohort ---
 
 
-def test_config_maps_every_label_to_the_nine_organs(anatomy):
-    labels = yaml.safe_load((CONF / "cohort/phantom.yaml").read_text())["cohort"]["labels"]
-    assert set(labels) == set(LABELS.values())
-    assert {name for name in labels.values() if name} == set(anatomy.structures)
-    for name, label in LABELS.items():
-        assert labels[label] in (name, None) or name in ("dural_sac", "epidural_space")
+def anatomy(view, structures, **options):
+    colours = dict.fromkeys(structures, "#000000")
+    return Anatomy(name="mine", view=view, structures=structures, colours=colours, **options)
 
 
-def test_entry_opens_the_written_cohort(anatomy, tmp_path):
-    labels = yaml.safe_load((CONF / "cohort/phantom.yaml").read_text())["cohort"]["labels"]
-    cohort = phantom_cohort(
-        anatomy=anatomy, root=tmp_path, labels=labels, num_patients=1, levels=["L3/4"], num_workers=1, **COARSE
+def test_entry_opens_the_written_cohort(written):
+    nerves = anatomy("axial", ["canal", "lamina"], parts={"canal": ["dural_sac", "epidural_space"]})
+    settings = {name: value for name, value in asdict(SMALL).items() if name != "seed"}
+    cohort = phantom_cohort(anatomy=nerves, root=written.parent, settings=settings)
+    assert cohort.root == written
+    assert [case.level for case in cohort.cases] == ["L2/3", "L5/S1", "L2/3", "L5/S1"]
+    ids = sitk.GetArrayFromImage(sitk.ReadImage(str(written / "labels/p000_L2-3.nii.gz")))
+    counts = np.bincount(cohort.read(cohort.cases[0])[0].mask.ravel(), minlength=3)
+    canal = np.isin(ids, [LABELS["dural_sac"], LABELS["epidural_space"]]).sum()
+    assert counts[1:].tolist() == [canal, (ids == LABELS["lamina"]).sum()]
+
+
+def test_key_points_that_an_anatomy_does_not_use_are_left_out(tmp_path):
+    bodies = anatomy("sagittal", ["L3"], keypoints=["L3"])
+    cohort = phantom_cohort(anatomy=bodies, root=tmp_path, settings=asdict(MIXED), num_workers=1)
+    assert [[point.structure for point in case.keypoints] for case in cohort.cases] == [["L3"]] * 3
+    records = [cohort.read(case)[0] for case in cohort.cases]
+    assert [record.has_mask for record in records] == [True, False, False]
+
+
+def test_an_anatomy_of_the_other_view_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="anatomy mine has sagittal slices, the phantom's view is axial_blocks"):
+        phantom_cohort(anatomy=anatomy("sagittal", ["L1"]), root=tmp_path, settings={})
+    assert not list(tmp_path.iterdir())
+
+
+# --- parts of structures ---
+
+
+def test_labels_follow_the_parts():
+    muscles = anatomy(
+        "axial", ["disc", "lean", "aorta"], parts={"disc": ["L3/4", "L4/5"], "lean": ["m_left", "m_right"]}
     )
-    assert [case.case for case in cohort.cases] == ["p000_L3-4"]
-    assert cohort.cases[0].level == "L3/4"
+    drawn = {"L3/4": 1, "L4/5": 2, "m_left": 3, "m_right": 4, "aorta": 5, "skin": 6}
+    assert muscles.labels_from(drawn) == {1: "disc", 2: "disc", 3: "lean", 4: "lean", 5: "aorta", 6: None}
+    with pytest.raises(ValueError, match="the cohort does not draw m_right, aorta; it draws"):
+        muscles.labels_from({"L3/4": 1, "L4/5": 2, "m_left": 3})
 
 
-def test_sagittal_anatomy_is_refused(tmp_path):
-    sagittal = Anatomy(name="vertebrae", view="sagittal", structures=["L1"], colours={"L1": "#000000"})
-    with pytest.raises(ValueError, match="anatomy vertebrae has sagittal"):
-        phantom_cohort(anatomy=sagittal, root=tmp_path, labels={1: "L1"})
-
-
-def test_levels_are_those_of_the_templates():
-    assert all(len(areas) == len(LEVELS) for areas in AREA_MM2.values())
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"heart": ["left", "right"]}, "parts are given of unknown heart; structures are a, b"),
+        ({"a": []}, "parts of a are no list"),
+        ({"a": "left"}, "parts of a are no list"),
+        ({"a": ["x"], "b": ["x", "y"]}, "x belongs to two structures"),
+        ({"a": ["a", "b"]}, "b belongs to two structures"),
+    ],
+)
+def test_impossible_parts_are_refused(parts, message):
+    with pytest.raises(ValueError, match=message):
+        anatomy("axial", ["a", "b"], parts=parts)

@@ -72,8 +72,9 @@ def acquire(
     scanner: Scanner,
     muscle_signal: float,
     rng: Generator,
-) -> UInt16[Array, "h w"]:
-    """The image that the scanner stores.
+    dixon: bool = False,
+) -> dict[str, UInt16[Array, "h w"]]:
+    """What the scanner stores: one "image", or "water" and "fat" apart.
 
     Args:
         lean: Signal of the lean part of every pixel.
@@ -83,17 +84,21 @@ def acquire(
         scanner: The examination.
         muscle_signal: Signal of lean muscle, which the signal-to-noise ratio refers to.
         rng: Source of the noise of this slice.
+        dixon: Whether water and fat are told apart; then fat is not displaced either.
     """
     moved = np.array(scanner.chemical_shift_mm) / plane.pixel_mm
-    image = lean + shift(fat, moved, order=1, mode="nearest")
+    parts = {"water": lean, "fat": fat} if dixon else {"image": lean + shift(fat, moved, order=1, mode="nearest")}
     gain = _gain(section, plane, scanner)
-    image = gaussian_filter(image * gain, scanner.blur_mm / plane.pixel_mm, truncate=3)
     inside = (section.depth_mm > 35) & (section.depth_mm < 60)
     reference = float(gain[inside].mean()) if inside.any() else 1.0
     sigma = muscle_signal * reference / scanner.snr
-    noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(sigma)
-    magnitude = np.hypot(image + noise[0], noise[1]) / reference * scanner.scale
-    return np.clip(np.rint(magnitude), 0, 65535).astype(np.uint16)
+    stored = {}
+    for name, signal in parts.items():
+        image = gaussian_filter(signal * gain, scanner.blur_mm / plane.pixel_mm, truncate=3)
+        noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(sigma)
+        magnitude = np.hypot(image + noise[0], noise[1]) / reference * scanner.scale
+        stored[name] = np.clip(np.rint(magnitude), 0, 65535).astype(np.uint16)
+    return stored
 
 
 def _gain(section: Section, plane: Plane, scanner: Scanner) -> Float[Array, "h w"]:

@@ -2,26 +2,39 @@
 
 import numpy as np
 
-from datamodules.phantom import abdomen, muscles, posterior_elements
+from datamodules.phantom import abdomen, column, muscles, posterior_elements
 from datamodules.phantom.body import Body
-from datamodules.phantom.canvas import Canvas, Section
+from datamodules.phantom.canvas import LABELS, Canvas, Section
 from datamodules.phantom.noise import Plane
+from datamodules.phantom.patient import PARASPINAL
+
+_FATTY = 0.5  # a pixel of a back muscle with more fat than this is labelled as its fat
 
 
 def section(body: Body, plane: Plane) -> Section:
-    """The truth of a body on a plane of the straightened spine."""
-    x, y, z = plane.coordinates()
-    shift = [1.5 * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(body.warp, body.ripple, strict=True)]
-    # Bones bend less than soft tissue, the back is flattened by the table.
-    free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1) * np.clip((90 - y) / 32, 0.1, 1)
-    level = np.interp(-z, -body.disc_z_mm, np.arange(4)).astype(np.float32)
-    canvas = Canvas(plane=plane, x=x + free * shift[0], y=y + free * shift[1], z=z, level=level)
+    """The truth of a body on a plane; the labels do not part fat from lean muscle yet, see `with_fat_labels`."""
+    canvas = Canvas.on(body, plane)
     depth = abdomen.paint_wall(canvas, body)
     abdomen.paint_organs(canvas, body)
     muscles.paint_anterior(canvas, body)
     muscles.paint_paraspinal(canvas, body)
-    posterior_elements.paint_arch(canvas, body)
-    posterior_elements.paint_canal(canvas, body)
-    posterior_elements.paint_column(canvas, body)
+    posterior_elements.paint_arches(canvas, body)
+    column.paint_canal(canvas, body)
+    column.paint_column(canvas, body)
     abdomen.paint_vessels(canvas, body)
-    return Section(canvas.labels, np.clip(canvas.fat, 0, 1), tuple(canvas.layers), depth)
+    return Section(
+        labels=canvas.labels,
+        fat=np.clip(canvas.fat, 0, 1),
+        layers=tuple(canvas.layers),
+        depth_mm=depth,
+        doubt=canvas.doubt,
+    )
+
+
+def with_fat_labels(labels: np.ndarray, fat: np.ndarray) -> np.ndarray:
+    """Labels in which the fatty pixels of the back muscles have an id of their own."""
+    parted = labels.copy()
+    for name in PARASPINAL:
+        muscle, side = name.rsplit("_", 1)
+        parted[(labels == LABELS[name]) & (fat > _FATTY)] = LABELS[f"{muscle}_fat_{side}"]
+    return parted

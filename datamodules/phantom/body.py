@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.random import Generator
 
 from datamodules.phantom import templates
 from datamodules.phantom.noise import SpectralNoise
 from datamodules.phantom.patient import SIDES, Patient
+from datamodules.phantom.spine import Spine
 from datamodules.phantom.surface import RadialSurface, bump, through_contours, wobble
+from datamodules.phantom.templates import NUM_LEVELS
 
 Array = np.ndarray
 _STREAM = 2
@@ -32,17 +34,20 @@ class Body:
         self.region = SpectralNoise.draw(rng, wavelength_mm=(20.0, 70.0), num_waves=48, stretch=(1, 1, 2))
         self.blob = SpectralNoise.draw(rng, wavelength_mm=(18.0, 45.0), num_waves=64)
         self.grain = SpectralNoise.draw(rng, wavelength_mm=(1.6, 6.0), num_waves=160, stretch=(1, 1, 2))
-        self.disc_z_mm = -np.concatenate([[0.0], np.cumsum(patient.disc_distance_mm)])
+        skeleton = patient.skeleton
+        self.spine = Spine.through(skeleton.gap_mm, skeleton.disc_tilt_deg, skeleton.bend_mm, skeleton.turn_deg)
         self.roots = rng.normal(0, 1, (14, 2))
         self.kidney_mm = rng.normal((58, -20, 20), (4, 4, 2))
+        self.raters = [SpectralNoise.draw(rng, wavelength_mm=(12.0, 45.0), num_waves=64) for _ in "xy"]
+        self.fat_thresholds: dict[int, dict[str, float]] = {}  # filled by `muscles`, disc by disc
         self._surfaces(rng)
 
     def _surfaces(self, rng: Generator) -> None:
         area = self.patient.area_mm2
-        bulge = self.patient.bulge_mm[:, None] / 17 * bump(_BACK, 0.75)
-        self.disc = self._surface("disc", area["disc"], wobble=wobble(rng, 4, 0.025) + bulge)
-        self.canal = self._surface("canal", area["canal"], wobble=wobble(rng, 4, 0.05))
-        self.dural_sac = self._surface("dural_sac", area["dural_sac"], wobble=wobble(rng, 4, 0.05))
+        bulge = self.patient.skeleton.bulge_mm[:, None] / 17 * bump(_BACK, 0.75)
+        self.disc = self._surface("disc", area["disc"], wobble=wobble(rng, NUM_LEVELS, 0.025) + bulge)
+        self.canal = self._surface("canal", area["canal"], wobble=wobble(rng, NUM_LEVELS, 0.05))
+        self.dural_sac = self._surface("dural_sac", area["dural_sac"], wobble=wobble(rng, NUM_LEVELS, 0.05))
         self.psoas, self.quadratus, self.multifidus, self.erector, self.paraspinal = {}, {}, {}, {}, {}
         for side in SIDES:
             self.psoas[side] = self._muscle(rng, "psoas", side, area[f"psoas_{side}"])
@@ -57,34 +62,46 @@ class Body:
             self.paraspinal[side] = self.erector[side].widened(1 / (1 - gap))
 
     def _muscle(
-        self, rng: Generator, name: str, side: str, area_mm2: Float[Array, "4"], shape: Array | float = 0.0
+        self, rng: Generator, name: str, side: str, area_mm2: Float[Array, " levels"], shape: Array | float = 0.0
     ) -> RadialSurface:
-        return self._surface(name, area_mm2, wobble=wobble(rng, 4, 0.09) + shape, side=SIDES[side])
+        return self._surface(name, area_mm2, wobble=wobble(rng, NUM_LEVELS, 0.09) + shape, side=SIDES[side])
 
-    def _surface(self, name: str, area_mm2: Float[Array, "4"], **options) -> RadialSurface:
-        bone = self.patient.bone_scale
-        anchor = np.tile(templates.ANCHOR_MM[name], (4, 1))
+    def _surface(self, name: str, area_mm2: Float[Array, " levels"], **options) -> RadialSurface:
+        bone = self.patient.skeleton.scale
+        anchor = np.tile(templates.ANCHOR_MM[name], (NUM_LEVELS, 1))
         return through_contours(templates.contour_mm(name) * bone, area_mm2, anchor_mm=anchor * bone, **options)
 
-    def at_level(self, values: Sequence[float] | Float[Array, "4"], level: float) -> float:
-        """A quantity given at the discs, at any level coordinate."""
-        return float(np.interp(level, np.arange(4), values))
-
-    def along(self, values: Float[Array, "4"], level: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    @staticmethod
+    def along(values: Sequence[float] | Float[Array, " levels"], level: Float[Array, "h w"]) -> Float[Array, "h w"]:
         """A quantity given at the discs, at the level coordinate of every pixel."""
-        return np.asarray(np.interp(level, np.arange(4), values))
+        return np.interp(level, np.arange(NUM_LEVELS), values).astype(np.float32)
 
     @property
-    def canal_back_mm(self) -> Float[Array, "4"]:
+    def canal_back_mm(self) -> Float[Array, " levels"]:
         """How far the canal reaches behind the disc, at the discs."""
-        return np.array([self.canal.edge_mm(level, _BACK) for level in range(4)])
+        return np.array([self.canal.edge_mm(level, _BACK) for level in range(NUM_LEVELS)])
 
     @property
-    def disc_front_mm(self) -> Float[Array, "4"]:
+    def disc_front_mm(self) -> Float[Array, " levels"]:
         """How far the disc reaches forward (negative), at the discs."""
-        return np.array([self.disc.edge_mm(level, _FRONT) for level in range(4)])
+        return np.array([self.disc.edge_mm(level, _FRONT) for level in range(NUM_LEVELS)])
 
     @property
-    def fascia_mm(self) -> Float[Array, "4"]:
+    def fascia_mm(self) -> Float[Array, " levels"]:
         """How far the thoracolumbar fascia reaches backward, at the discs."""
         return np.mean([surface.back_mm for surface in self.paraspinal.values()], axis=0)
+
+    def disc_half_mm(self, disc: Int[Array, "*any"] | int, ahead: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """Half the height of a disc, from its back (ahead = 0) to its front (1).
+
+        Taller in front, as lordosis wants it, and in the middle, between hollow endplates.
+        """
+        profile = (0.8 + 0.4 * ahead) * (0.86 + 0.56 * ahead * (1 - ahead))
+        return self.patient.skeleton.disc_height_mm[disc] / 2 * profile
+
+    def endplate_tilt_deg(self, disc: int) -> float:
+        """Tilt of the upper endplate of the vertebra below a disc; positive: its front is lower."""
+        back, front = self.disc_half_mm(disc, np.array([0.0, 1.0]))
+        level = disc + (back + front) / 2 / self.patient.skeleton.gap_mm[disc]
+        wedge = np.arctan2(front - back, -self.disc_front_mm[disc])
+        return float(np.degrees(self.spine.tilt_at(level) + wedge))

@@ -4,40 +4,27 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
+from datamodules.phantom import templates
+from datamodules.phantom.body import Body
 from datamodules.phantom.noise import Plane, SpectralNoise
 
 Array = np.ndarray
 Window = tuple[slice, slice]
 
-# Ids of the label files. Every structure that an anatomy may ask for has its own; several may map to one name.
-LABELS = {
-    "disc": 1,
-    "vertebral_body": 2,
-    "dural_sac": 3,
-    "epidural_space": 4,
-    "ligamentum_flavum": 5,
-    "lamina": 6,
-    "articular_process": 7,
-    "psoas_left": 8,
-    "psoas_right": 9,
-    "multifidus_left": 10,
-    "multifidus_right": 11,
-    "erector_spinae_left": 12,
-    "erector_spinae_right": 13,
-    "quadratus_lumborum_left": 14,
-    "quadratus_lumborum_right": 15,
-    "aorta": 16,
-    "vena_cava": 17,
-    "subcutaneous_fat": 18,
-    "skin": 19,
-    "paraspinal_fat": 20,
-    "iliac_bone": 21,
-    "other_muscle": 22,
-    "kidney": 23,
-    "bowel": 24,
-}
+_NAMES = (
+    *templates.VERTEBRAE,
+    *templates.LEVELS,
+    *("dural_sac", "epidural_space", "ligamentum_flavum", "lamina", "articular_process", "psoas_left", "psoas_right"),
+    *("multifidus_left", "multifidus_right", "erector_spinae_left", "erector_spinae_right"),
+    *("multifidus_fat_left", "multifidus_fat_right", "erector_spinae_fat_left", "erector_spinae_fat_right"),
+    *("quadratus_lumborum_left", "quadratus_lumborum_right", "aorta", "vena_cava", "subcutaneous_fat", "skin"),
+    *("paraspinal_fat", "iliac_bone", "other_muscle", "kidney", "bowel"),
+)
+# Ids of the label files. Every structure that an anatomy may ask for has its own; several may map to one name. Fat of
+# a back muscle: its pixels that are more than half fat.
+LABELS = {name: index for index, name in enumerate(_NAMES, start=1)}
 
 
 @dataclass(frozen=True)
@@ -61,36 +48,56 @@ class Section:
         fat: Fat fraction of every pixel, 0..1, continuous.
         layers: Painted tissues, in order.
         depth_mm: Distance in front of the skin of the back; negative outside the body.
+        doubt: 1 where two raters would hardly agree on a border, 0 where it is plain.
     """
 
     labels: UInt8[Array, "h w"]
     fat: Float[Array, "h w"]
     layers: tuple[Layer, ...]
     depth_mm: Float[Array, "h w"]
+    doubt: Float[Array, "h w"]
 
 
 @dataclass(kw_only=True)
 class Canvas:
-    """A plane under paint. Coordinates are millimetres of the warped spine frame, `level` counts discs downward."""
+    """A plane under paint.
+
+    Attributes:
+        plane: Where it lies.
+        x: Millimetres to the left of the spine, on the plane of the pixel's level.
+        y: Millimetres behind the back of the discs.
+        level: Level coordinate, counting discs downward.
+        points: Whether random fields are taken at the centres of pixels; by default they are averaged over pixels.
+    """
 
     plane: Plane
     x: Float[Array, "h w"]
     y: Float[Array, "h w"]
-    z: Float[Array, "h w"]
     level: Float[Array, "h w"]
+    points: bool = False
     labels: UInt8[Array, "h w"] = dataclasses.field(init=False)
     fat: Float[Array, "h w"] = dataclasses.field(init=False)
+    doubt: Float[Array, "h w"] = dataclasses.field(init=False)
     layers: list[Layer] = dataclasses.field(default_factory=list)
     _fields: dict[int, Float[Array, "h w"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.labels = np.zeros(self.plane.shape, np.uint8)
-        self.fat = np.zeros(self.plane.shape, np.float32)
+        self.fat, self.doubt = np.zeros((2, *self.plane.shape), np.float32)
+
+    @classmethod
+    def on(cls, body: Body, plane: Plane, *, points: bool = False) -> "Canvas":
+        """An empty canvas on a plane through a body, which bends a little everywhere."""
+        x, y, level = (values.astype(np.float32) for values in body.spine.locate(*plane.coordinates()))
+        shift = [1.5 * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(body.warp, body.ripple, strict=True)]
+        # Bones bend less than soft tissue, the back is flattened by the table.
+        free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1) * np.clip((90 - y) / 32, 0.1, 1)
+        return cls(plane=plane, x=x + free * shift[0], y=y + free * shift[1], level=level, points=points)
 
     def field(self, noise: SpectralNoise) -> Float[Array, "h w"]:
         """A random field on this plane, computed once."""
         if id(noise) not in self._fields:
-            self._fields[id(noise)] = noise.on(self.plane)
+            self._fields[id(noise)] = noise.on(self.plane, points=self.points)
         return self._fields[id(noise)]
 
     @property
@@ -98,18 +105,18 @@ class Canvas:
         """The window of the whole plane."""
         return slice(0, self.plane.shape[0]), slice(0, self.plane.shape[1])
 
-    @property
-    def middle_level(self) -> float:
-        """Level coordinate in the middle of the plane."""
-        return float(self.level[self.plane.shape[0] // 2, self.plane.shape[1] // 2])
-
-    def window(self, centre: tuple[float, float], reach_mm: float) -> Window:
-        """The smallest window that holds everything within a reach of (x, y); empty when it lies off the plane."""
-        near = (np.abs(self.x - centre[0]) < reach_mm + 2) & (np.abs(self.y - centre[1]) < reach_mm + 2)
+    def window(self, near: Bool[Array, "h w"]) -> Window:
+        """The smallest window that holds all of these pixels; empty when there is none."""
         rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
         if not len(rows):
             return slice(0, 0), slice(0, 0)
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+    def around(
+        self, x: Float[Array, "h w"] | float, y: Float[Array, "h w"] | float, reach_mm: Float[Array, "h w"] | float
+    ) -> Window:
+        """The smallest window that holds everything within reach of (x, y)."""
+        return self.window((np.abs(self.x - x) < reach_mm + 2) & (np.abs(self.y - y) < reach_mm + 2))
 
     def paint(
         self,
@@ -117,7 +124,7 @@ class Canvas:
         distance_mm: Float[Array, "h w"],
         window: Window,
         *,
-        label: str | None = None,
+        label: str | UInt8[Array, "h w"] | None = None,
         fat: Float[Array, "h w"] | float = 0.0,
         edge_mm: float = 0.8,
         strength: Float[Array, "h w"] | float = 1.0,
@@ -128,7 +135,7 @@ class Canvas:
             tissue: Name in `signal.TISSUES`.
             distance_mm: Distance from the surface, on the window.
             window: Where to paint.
-            label: Name in `LABELS`; without one the label beneath stays.
+            label: Name in `LABELS`, or an id for every pixel of the window; without one the label beneath stays.
             fat: Fat fraction inside.
             edge_mm: Width over which the edge blurs in a thick slice, beside the width of a pixel.
             strength: Largest coverage; below 1 the tissue beneath shines through.
@@ -136,7 +143,8 @@ class Canvas:
         width = np.float32(np.hypot(self.plane.pixel_mm, edge_mm))
         coverage = np.clip(0.5 - distance_mm / width, 0, 1).astype(np.float32)
         if label is not None:
-            self.labels[window][coverage >= 0.5] = LABELS[label]
+            ids = LABELS[label] if isinstance(label, str) else label
+            self.labels[window] = np.where(coverage >= 0.5, ids, self.labels[window])
         coverage *= np.float32(strength)
         self.fat[window] += coverage * (np.float32(fat) - self.fat[window])
         self.layers.append(Layer(tissue, window, coverage))

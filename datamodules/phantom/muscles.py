@@ -1,31 +1,33 @@
 """Psoas, quadratus lumborum, erector spinae and multifidus with their fat."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import Canvas, Window
+from datamodules.phantom.noise import Plane
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.surface import RadialSurface
+from datamodules.phantom.templates import NUM_LEVELS
 
 Array = np.ndarray
 _SOFTNESS = 0.75  # of the edge of a streak, in standard deviations of the field: 15 % fat is rarely a pixel above 50 %
 _PURE = 0.92  # fat fraction of the fattest pixel
 _TENDON_MM = 6.0  # a muscle that ends is not drawn below this mean radius
+_PROBE_MM, _PROBE_SHAPE = 2.0, (72, 84)
+_PROBE_CENTRE_MM = 18.0  # behind the disc
 
 
 def paint_anterior(canvas: Canvas, body: Body) -> None:
     """Psoas and quadratus lumborum of both sides."""
-    level = canvas.middle_level
     for side in SIDES:
         for muscle, surface in (("quadratus_lumborum", body.quadratus[side]), ("psoas", body.psoas[side])):
-            if surface.size_mm(level) < _TENDON_MM:
+            window, distance = _muscle(canvas, surface)
+            if not distance.size:
                 continue
-            fat = body.at_level(body.patient.fat[f"{muscle}_{side}"], level)
-            window, distance = _distance(canvas, surface)
             field = _infiltration(canvas, body, window)
-            pattern = _match_mean(field, distance < 0, fat)
-            canvas.paint("muscle", distance, window, label=f"{muscle}_{side}", fat=pattern)
+            fat = _fat(canvas, body, window, f"{muscle}_{side}", field)
+            canvas.paint("muscle", distance, window, label=f"{muscle}_{side}", fat=fat)
             # The intermuscular septum that leads nerves through the psoas.
             if muscle == "psoas":
                 canvas.paint("connective", np.abs(distance) - 0.35, window, fat=0.3, strength=0.4)
@@ -33,26 +35,28 @@ def paint_anterior(canvas: Canvas, body: Body) -> None:
 
 def paint_paraspinal(canvas: Canvas, body: Body) -> None:
     """The compartment behind the laminae: fat below the fascia, erector spinae in it, multifidus over both."""
-    level = canvas.middle_level
-    for side, sign in SIDES.items():
-        window, outside = _distance(canvas, body.paraspinal[side])
+    for side in SIDES:
+        window, outside, erector, multifidus = _compartment(canvas, body, side)
+        if not outside.size:
+            continue
         canvas.paint("connective", outside, window, label="paraspinal_fat", fat=0.9)
-        _, erector = _distance(canvas, body.erector[side], window)
-        _, multifidus = _distance(canvas, body.multifidus[side], window)
-        multifidus = np.maximum(multifidus, outside + 0.4)
-        inward, backward = canvas.x[window] * sign - 4, canvas.y[window] - 20
-        deep = np.exp(-np.hypot(inward, 0.8 * backward) / 13)
-        medial = np.exp(-np.maximum(multifidus, 0) / 7)
-        for muscle, distance, rest in (
-            ("erector_spinae", erector, (erector < 0) & (multifidus > 0)),
-            ("multifidus", multifidus, multifidus < 0),
-        ):
-            fat = body.at_level(body.patient.fat[f"{muscle}_{side}"], level)
-            focus = 4.0 * deep if muscle == "multifidus" else 1.8 * medial
-            pattern = _match_mean(_infiltration(canvas, body, window) + focus, rest, fat)
-            canvas.paint("muscle", distance, window, label=f"{muscle}_{side}", fat=pattern)
+        for muscle, distance in (("erector_spinae", erector), ("multifidus", multifidus)):
+            field = _infiltration(canvas, body, window) + _focus(canvas, window, muscle, side, multifidus)
+            fat = _fat(canvas, body, window, f"{muscle}_{side}", field)
+            canvas.paint("muscle", distance, window, label=f"{muscle}_{side}", fat=fat)
+        inward = canvas.x[window] * SIDES[side] - 4
         lateral = np.clip((inward - 5) / 4, 0, 1) * (outside < -1.5)
         _paint_fascia(canvas, body, window, outside, multifidus, lateral)
+
+
+def _compartment(
+    canvas: Canvas, body: Body, side: str
+) -> tuple[Window, Float[Array, "h w"], Float[Array, "h w"], Float[Array, "h w"]]:
+    """Distances from the fascia, from erector spinae and from multifidus of one side."""
+    window, outside = _muscle(canvas, body.paraspinal[side])
+    where = canvas.x[window], canvas.y[window], canvas.level[window]
+    multifidus = np.maximum(body.multifidus[side].distance_mm(*where), outside + 0.4)
+    return window, outside, body.erector[side].distance_mm(*where), multifidus
 
 
 def _paint_fascia(
@@ -64,19 +68,21 @@ def _paint_fascia(
     lateral: Float[Array, "h w"],
 ) -> None:
     """The bright cleft lateral of multifidus, unless it has faded, and the dark fascia around the compartment."""
-    contrast = body.at_level(body.patient.fascia_contrast, canvas.middle_level)
+    contrast = body.along(body.patient.fascia_contrast, canvas.level[window])
     unbroken = np.clip(1.5 * contrast - 0.3 + 0.5 * canvas.field(body.patch)[window], 0, 1)
     cleft = np.abs(multifidus) - 0.1 - 0.7 * contrast
     canvas.paint("connective", cleft, window, fat=0.85, strength=lateral * unbroken)
     canvas.paint("ligament", np.abs(outside) - 0.45, window, strength=0.75)
+    near = np.exp(-((multifidus / 4) ** 2)) * lateral * (1 - contrast)
+    canvas.doubt[window] = np.maximum(canvas.doubt[window], near)
 
 
-def _distance(
-    canvas: Canvas, surface: RadialSurface, window: Window | None = None
-) -> tuple[Window, Float[Array, "h w"]]:
-    if window is None:
-        window = canvas.window(surface.centre_at(canvas.middle_level), surface.reach_mm)
-    return window, surface.distance_mm(canvas.x[window], canvas.y[window], canvas.level[window])
+def _muscle(canvas: Canvas, surface: RadialSurface) -> tuple[Window, Float[Array, "h w"]]:
+    """Window and distance of a muscle; it is not drawn where it has thinned to a tendon."""
+    window = canvas.around(*surface.centre_at(canvas.level), surface.reach_mm)
+    level = canvas.level[window]
+    distance = surface.distance_mm(canvas.x[window], canvas.y[window], level)
+    return window, np.where(surface.size_mm(level) < _TENDON_MM, 9, distance).astype(np.float32)
 
 
 def _infiltration(canvas: Canvas, body: Body, window: Window) -> Float[Array, "h w"]:
@@ -85,20 +91,68 @@ def _infiltration(canvas: Canvas, body: Body, window: Window) -> Float[Array, "h
     return 2.0 * septa + 0.7 * canvas.field(body.patch)[window] + 0.9 * canvas.field(body.region)[window]
 
 
-def _match_mean(field: Float[Array, "h w"], inside: Bool[Array, "h w"], mean: float) -> Float[Array, "h w"]:
-    """Fat fraction that rises with the field and has a given mean inside.
+def _focus(
+    canvas: Canvas, window: Window, muscle: str, side: str, multifidus: Float[Array, "h w"]
+) -> Float[Array, "h w"]:
+    """Fat gathers in the deep medial part of multifidus, and in erector spinae beside it."""
+    if muscle == "erector_spinae":
+        return 1.8 * np.exp(-np.maximum(multifidus, 0) / 7)
+    inward, backward = canvas.x[window] * SIDES[side] - 4, canvas.y[window] - 20
+    return 4.0 * np.exp(-np.hypot(inward, 0.8 * backward) / 13)
 
-    The threshold is found by bisection, on every third pixel.
+
+def _fat(canvas: Canvas, body: Body, window: Window, name: str, field: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """Fat fraction that rises with the field and has the patient's mean in the muscle, at every level."""
+    level = np.clip(canvas.level[window], 0, NUM_LEVELS - 1)
+    first, last = int(np.floor(level.min())), int(np.ceil(level.max()))
+    threshold = [_thresholds(body, disc)[name] for disc in range(first, last + 1)]
+    return _PURE * _rise(field, np.interp(level, np.arange(first, last + 1), threshold))
+
+
+def _thresholds(body: Body, disc: int) -> dict[str, float]:
+    """Where the fat of each muscle begins in its field at the height of a disc; found once for every body.
+
+    A function of the level alone, so that slices of any direction agree.
     """
-    sample = field[inside][::3]
-    if not len(sample):
-        return np.full_like(field, mean)
+    if disc not in body.fat_thresholds:
+        canvas = Canvas.on(body, _probe(body, disc), points=True)
+        everywhere, found = canvas.everywhere, {}
+        field = _infiltration(canvas, body, everywhere)
+        for side in SIDES:
+            inside = {"psoas": body.psoas[side], "quadratus_lumborum": body.quadratus[side]}
+            fields = {
+                f"{muscle}_{side}": field[surface.distance_mm(canvas.x, canvas.y, canvas.level) < 0]
+                for muscle, surface in inside.items()
+            }
+            window, _, erector, multifidus = _compartment(canvas, body, side)
+            for muscle, rest in (
+                ("erector_spinae", (erector < 0) & (multifidus > 0)),
+                ("multifidus", multifidus < 0),
+            ):
+                fields[f"{muscle}_{side}"] = (field[window] + _focus(canvas, window, muscle, side, multifidus))[rest]
+            found |= {name: _threshold(values, body.patient.fat[name][disc]) for name, values in fields.items()}
+        body.fat_thresholds[disc] = found
+    return body.fat_thresholds[disc]
+
+
+def _probe(body: Body, disc: int) -> Plane:
+    """A coarse plane through a disc."""
+    tilt = body.spine.tilt_at(disc)
+    down, across = np.array([0, np.cos(tilt), np.sin(tilt)]) * _PROBE_MM, np.array([_PROBE_MM, 0, 0])
+    middle = body.spine.point(disc, 0.0, _PROBE_CENTRE_MM)
+    rows, columns = _PROBE_SHAPE
+    origin = middle - (rows - 1) / 2 * down - (columns - 1) / 2 * across
+    return Plane(origin=origin, row_step=down, column_step=across, shape=_PROBE_SHAPE)
+
+
+def _threshold(field: Float[Array, " n"], mean: float) -> float:
+    """The threshold, found by bisection, at which a rising field has this mean; of a muscle that is absent: any."""
     low, high = -12.0, 12.0
-    for _ in range(18):
+    for _ in range(18 if len(field) else 0):
         middle = (low + high) / 2
-        low, high = (middle, high) if _PURE * _rise(sample, middle).mean() > mean else (low, middle)
-    return _PURE * _rise(field, (low + high) / 2)
+        low, high = (middle, high) if _PURE * _rise(field, middle).mean() > mean else (low, middle)
+    return (low + high) / 2
 
 
-def _rise(field: Float[Array, "*any"], threshold: float) -> Float[Array, "*any"]:
+def _rise(field: Float[Array, "*any"], threshold: Float[Array, "*any"] | float) -> Float[Array, "*any"]:
     return 1 / (1 + np.exp(np.clip((threshold - field) / _SOFTNESS, -30, 30)))

@@ -11,9 +11,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """A slice through the patient's straightened spine: pixel (i, j) lies at `origin + i * row_step + j * column_step`.
+    """A slice through the patient: pixel (i, j) lies at `origin + i * row_step + j * column_step`.
 
-    Axes are (x, y, z): millimetres toward the patient's left, posterior and up.
+    Axes are (x, y, z): millimetres toward the patient's left, posterior and up, as in image headers (LPS).
     """
 
     origin: Float[Array, "3"]
@@ -65,10 +65,17 @@ class SpectralNoise:
         waves = 2 * np.pi / length[:, None] * direction / np.asarray(stretch)
         return cls(waves, rng.uniform(0, 2 * np.pi, size=num_waves))
 
-    def on(self, plane: Plane) -> Float[Array, "h w"]:
-        """The field on a plane; waves that its pixels cannot show are damped, as averaging over a pixel does."""
+    def on(self, plane: Plane, *, points: bool = False) -> Float[Array, "h w"]:
+        """The field on a plane; waves that its pixels cannot show are damped, as averaging over a pixel does.
+
+        Args:
+            plane: Where.
+            points: Whether to give the values at the centres of the pixels instead of averages.
+        """
         down, across = self.waves @ plane.row_step, self.waves @ plane.column_step
-        amplitude = np.sqrt(2 / len(self.phase)) * np.sinc(down / (2 * np.pi)) * np.sinc(across / (2 * np.pi))
+        amplitude = np.full(len(self.phase), np.sqrt(2 / len(self.phase)))
+        if not points:
+            amplitude *= np.sinc(down / (2 * np.pi)) * np.sinc(across / (2 * np.pi))
         rows = np.arange(plane.shape[0])[:, None] * down + self.waves @ plane.origin + self.phase
         columns = np.arange(plane.shape[1])[:, None] * across
         left = np.concatenate([amplitude * np.cos(rows), -amplitude * np.sin(rows)], axis=1)

@@ -1,91 +1,93 @@
-"""Vertebra, disc, canal with its content, ligamentum flavum, laminae and facet joints."""
+"""The vertebral arches: pedicles, laminae with the spinous process, articular and transverse processes."""
 
 import numpy as np
+from jaxtyping import Float
 
 from datamodules.phantom import templates
 from datamodules.phantom.body import Body
-from datamodules.phantom.canvas import Canvas
+from datamodules.phantom.canvas import Canvas, Window
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.surface import capsule_mm
 
-_CORTEX_MM = 1.5
+Array = np.ndarray
+_CORTEX_MM, _ROUND_MM = 1.5, 2.5
+_SEGMENT_MM = 36.0  # turns level coordinates into millimetres of height
+# How far parts of an arch reach, as level coordinate below the disc above their vertebra.
+_PEDICLE, _TRANSVERSE, _LAMINA, _SPINOUS, _SUPERIOR = (0.16, 0.5), (0.26, 0.46), (0.45, 1.2), (0.52, 1.12), (-0.2, 0.3)
+_FACET_TURN = (0.0, 0.1, 0.25, 0.45, 0.75, 1.0, 1.0)  # joints turn from sagittal to coronal
 
 
-def paint_arch(canvas: Canvas, body: Body) -> None:
-    """Laminae with the spinous process, superior articular processes, facet joints and the midline ligament."""
-    level, bone = canvas.middle_level, body.patient.bone_scale
-    window = canvas.window((0.0, 25.0), 48.0)
-    x, y = canvas.x[window], canvas.y[window]
-    apex = body.at_level(body.canal_back_mm, level) + body.at_level(templates.FLAVUM_MM, level) * 0.7 + 3.2
-    tip = apex + body.at_level(templates.SPINOUS_MM, level) * bone
-    fascia = body.at_level(body.fascia_mm, level)
+def paint_arches(canvas: Canvas, body: Body) -> None:
+    """The midline ligament, then the arch of every vertebra that the plane meets."""
+    window = canvas.around(0.0, 25.0, 48.0)
+    x, y, level = canvas.x[window], canvas.y[window], canvas.level[window]
+    if not x.size:
+        return
+    apex = _apex(body, level)
+    fascia = body.along(body.fascia_mm, level)
     canvas.paint("ligament", capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)), window, fat=0.35, edge_mm=2.0)
-    distance = capsule_mm(x, y, (0, apex), (0, tip), (2.9 * bone, 3.3 * bone))
-    facet = body.at_level(np.array([0.25, 0.45, 0.75, 1.0]), level)  # joints turn from sagittal to coronal
+    # Vertebra v lies between discs v - 1 and v, the thoracic one above the first disc.
+    for vertebra in range(int(np.floor(level.min())), int(np.ceil(level.max())) + 1):
+        part = canvas.window(
+            (np.abs(canvas.x) < 50)
+            & (canvas.y > -25)
+            & (canvas.y < 75)
+            & (np.abs(canvas.level - vertebra - 0.5) < 0.85)
+        )
+        if part[0].stop > part[0].start:
+            _paint_arch(canvas, body, part, vertebra)
+
+
+def _apex(body: Body, level: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """How far behind the disc the laminae meet."""
+    return body.along(body.canal_back_mm, level) + body.along(templates.FLAVUM_MM, level) * 0.7 + 3.2
+
+
+def _paint_arch(canvas: Canvas, body: Body, window: Window, above: int) -> None:
+    """The arch of the vertebra below disc `above`; at the next disc its laminae meet the processes of the next one."""
+    x, y, level = canvas.x[window], canvas.y[window], canvas.level[window]
+    bone, descent = body.patient.skeleton.scale, level - above
+    apex, facet = _apex(body, level), body.along(_FACET_TURN, level)
+    small = np.clip(1 - 0.4 * (level - 5.4), 0.5, 1)  # the median sacral crest is low
+    tip = apex + body.along(templates.SPINOUS_MM, level) * bone * small
+    spinous = capsule_mm(x, y, (0, apex), (0, tip), (2.9 * bone, 3.3 * bone))
+    # It slopes downward and is lower at its root than at its tip.
+    out = np.clip((y - apex) / np.maximum(tip - apex, 5), 0, 1)
+    arch = _rounded(spinous, _beyond(descent - 0.12 * (out - 0.5), _SPINOUS) + 2.5 * (1 - out))
     for side in SIDES.values():
         foot = (side * (14.0 + 2.0 * facet) * bone, apex - 7.5 * bone)
-        distance = np.minimum(distance, capsule_mm(x, y, (0, apex - 0.5), foot, (3.0 * bone, 4.2 * bone)))
-        process = (side * (17.5 + 4.0 * facet) * bone, (5.0 - 1.5 * facet) * bone)
-        end = (process[0] + side * 3.0 * facet, process[1] + 7 - 3 * facet)
-        superior = capsule_mm(x, y, process, end, (4.2 * bone, 3.6 * bone))
-        canvas.paint("cortex", superior, window, label="articular_process")
-        canvas.paint("marrow", superior + _CORTEX_MM, window, fat=0.45)
-        inner = (foot[0] - side * (2.0 - 1.0 * facet), foot[1] - 4.6)
-        outer = (foot[0] + side * (3.2 + 1.4 * facet), foot[1] + 2.8 - 3.0 * facet)
-        canvas.paint("cartilage", capsule_mm(x, y, inner, outer, (0.9, 0.9)), window)
-    canvas.paint("cortex", distance, window, label="lamina")
-    canvas.paint("marrow", distance + _CORTEX_MM, window, fat=0.5)
+        lamina = capsule_mm(x, y, (0, apex - 0.5), foot, (3.0 * bone, 4.2 * bone))
+        arch = np.minimum(arch, _rounded(lamina, _beyond(descent, _LAMINA)))
+        pedicle = capsule_mm(x, y, (side * 14.5 * bone, -8.0), (side * 16.5 * bone, 12.0), (4.0 * bone, 4.0 * bone))
+        arch = np.minimum(arch, _rounded(pedicle, _beyond(descent, _PEDICLE)))
+        transverse = capsule_mm(x, y, (side * 16 * bone, 7.0), (side * 36 * bone, 11.0), (4.0 * bone, 2.6 * bone))
+        arch = np.minimum(arch, _rounded(transverse, _beyond(descent, _TRANSVERSE)))
+        _paint_joint(canvas, window, side, bone, facet, foot, _beyond(descent, _SUPERIOR))
+    canvas.paint("cortex", arch, window, label="lamina")
+    canvas.paint("marrow", arch + _CORTEX_MM, window, fat=0.5)
 
 
-def paint_canal(canvas: Canvas, body: Body) -> None:
-    """Ligamentum flavum behind, epidural fat, dural sac with nerve roots, nerves in the foramina."""
-    level = canvas.middle_level
-    window = canvas.window((0.0, 6.0), 26.0)
-    x, y, at = canvas.x[window], canvas.y[window], canvas.level[window]
-    canal, sac = body.canal.distance_mm(x, y, at), body.dural_sac.distance_mm(x, y, at)
-    flavum = body.at_level(templates.FLAVUM_MM, level)
-    canvas.paint("ligament", np.maximum(canal - flavum, 7 - y), window, label="ligamentum_flavum", fat=0.08)
-    for side in SIDES.values():
-        nerve = capsule_mm(x, y, (side * 16.5, 0.0), (side * 21.5, -1.0), (2.6, 3.0))
-        canvas.paint("nerve", nerve, window)
-        if level > 2.3:  # the first sacral root has left the sac and lies in the fat beside it
-            canvas.paint("nerve", np.hypot(x - side * 8.6, y - 4.0) - 2.2, window)
-    canvas.paint("connective", canal, window, label="epidural_space", fat=0.85)
-    sac = np.maximum(sac, canal + 0.3)
-    canvas.paint("ligament", sac, window, label="dural_sac")
-    canvas.paint("csf", sac + 0.5, window)
-    roots = _roots_mm(canvas, body)
-    distance = np.hypot(x[..., None] - roots[:, 0], y[..., None] - roots[:, 1]).min(axis=-1) - 0.75
-    canvas.paint("nerve", np.maximum(distance, sac + 0.7), window, edge_mm=0.5, strength=0.85)
+def _paint_joint(
+    canvas: Canvas, window: Window, side: int, bone: float, facet: Array, foot: tuple, beyond: Float[Array, "h w"]
+) -> None:
+    """The superior articular process of one side and the cartilage between it and the lamina above."""
+    x, y = canvas.x[window], canvas.y[window]
+    process = (side * (17.5 + 4.0 * facet) * bone, (5.0 - 1.5 * facet) * bone)
+    end = (process[0] + side * 3.0 * facet, process[1] + 7 - 3 * facet)
+    superior = _rounded(capsule_mm(x, y, process, end, (4.2 * bone, 3.6 * bone)), beyond)
+    canvas.paint("cortex", superior, window, label="articular_process")
+    canvas.paint("marrow", superior + _CORTEX_MM, window, fat=0.45)
+    inner = (foot[0] - side * (2.0 - 1.0 * facet), foot[1] - 4.6)
+    outer = (foot[0] + side * (3.2 + 1.4 * facet), foot[1] + 2.8 - 3.0 * facet)
+    canvas.paint("cartilage", np.maximum(capsule_mm(x, y, inner, outer, (0.9, 0.9)), beyond), window)
 
 
-def paint_column(canvas: Canvas, body: Body) -> None:
-    """Disc between vertebral bodies, by height above the nearest disc: annulus outside, nucleus inside."""
-    level = canvas.middle_level
-    window = canvas.window(body.disc.centre_at(level), body.disc.reach_mm)
-    x, y, at = canvas.x[window], canvas.y[window], canvas.level[window]
-    column = body.disc.distance_mm(x, y, at)
-    nearest = np.clip(np.rint(at), 0, 3).astype(int)
-    above = canvas.z[window] - body.disc_z_mm[nearest]
-    # Taller in front and in the middle, as a lordotic disc between hollow endplates is.
-    half = body.patient.disc_height_mm[nearest] / 2 * (1 - 0.012 * (y + 17)) * np.clip(1.1 + column / 120, 0.8, 1.1)
-    disc = np.maximum(column, np.abs(above) - half)
-    canvas.paint("cortex", column, window, label="vertebral_body")
-    canvas.paint("marrow", np.maximum(column + 1.2, 1.0 + half - np.abs(above)), window, fat=0.4)
-    wet = body.at_level(body.patient.hydration, level)
-    canvas.paint("annulus", disc, window, label="disc")
-    canvas.paint("inner_annulus", np.maximum(column + 3.5, disc + 1.0), window, edge_mm=4.0, strength=0.8)
-    spread = canvas.field(body.patch)[window]
-    nucleus = np.maximum(column + 8.5 - 1.5 * wet + 1.2 * spread, disc + 1.0)
-    canvas.paint("wet_nucleus", nucleus, window, edge_mm=6.0, strength=np.clip(wet + 0.1 * spread, 0, 1))
-    canvas.paint("dry_nucleus", nucleus, window, edge_mm=6.0, strength=0.5 * (1 - wet))
+def _rounded(across: Float[Array, "h w"], along: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """What two distances have in common, its edges rounded."""
+    a, b = across + _ROUND_MM, along + _ROUND_MM
+    return np.hypot(np.maximum(a, 0), np.maximum(b, 0)) + np.minimum(np.maximum(a, b), 0) - _ROUND_MM
 
 
-def _roots_mm(canvas: Canvas, body: Body) -> np.ndarray:
-    """Centres (x, y) of the nerve roots: they sink to the back of the sac in a patient who lies on it."""
-    level = canvas.middle_level
-    across, back = body.dural_sac.centre_at(level)
-    radius = np.sqrt(body.at_level(body.patient.area_mm2["dural_sac"], level) / np.pi)
-    spread = radius * np.array([0.42, 0.26])
-    kept = body.roots[: round(14 - 2 * level)]
-    return np.array([across, back + 0.32 * radius]) + kept * spread
+def _beyond(descent: Float[Array, "h w"], reach: tuple[float, float]) -> Float[Array, "h w"]:
+    """Distance in mm above or below a part of the arch; negative at its height."""
+    return (np.abs(descent - sum(reach) / 2) - (reach[1] - reach[0]) / 2) * np.float32(_SEGMENT_MM)

@@ -28,6 +28,10 @@ TISSUES = {
     "cartilage": (0.85, 1200.0, 75.0),
     "csf": (1.08, 4273.0, 1578.0),
     "nerve": (0.70, 900.0, 80.0),
+    "cord": (0.59, 780.0, 102.0),
+    "flow_void": (0.1, 4273.0, 200.0),
+    "oedema": (0.9, 1100.0, 95.0),
+    "sclerosis": (0.4, 600.0, 30.0),
     "skin": (0.7, 700.0, 40.0),
     "kidney": (0.95, 1300.0, 85.0),
     "bowel_wall": (0.9, 1100.0, 55.0),
@@ -58,11 +62,16 @@ class Sequence:
         return density * (1 - float(np.exp(-self.repetition_ms / t1))) * float(np.exp(-self.echo_ms / t2))
 
 
-def draw_sequence(patient: Patient) -> Sequence:
+# Ranges of TR and TE in ms. T1 and Dixon: ours; the pair is weighted by density, so that fat over both is the fat map.
+_TIMING_MS = {"T2": ((2500, 5000), (80, 115)), "T1": ((450, 700), (8, 14)), "dixon": ((2500, 3500), (2, 6))}
+
+
+def draw_sequence(patient: Patient, contrast: str) -> Sequence:
     """Draws TR, TE and the tissue values of a patient (7 % on T2, 5 % on T1 and density)."""
     rng = patient.rng(_STREAM)
     values = {name: tuple(np.array(mean) * np.exp(rng.normal(0, (0.04, 0.05, 0.07)))) for name, mean in TISSUES.items()}
-    return Sequence(repetition_ms=rng.uniform(2500, 5000), echo_ms=rng.uniform(80, 115), values=values)
+    repetition, echo = _TIMING_MS[contrast]
+    return Sequence(repetition_ms=rng.uniform(*repetition), echo_ms=rng.uniform(*echo), values=values)
 
 
 def excite(

@@ -43,19 +43,18 @@ class RadialSurface:
         wrap = ((0, 0), (0, 1))
         return cls(centre, np.pad(radius, wrap, "wrap"), np.pad(obliquity, wrap, "wrap"))
 
-    def centre_at(self, level: float) -> tuple[float, float]:
-        """Centre (x, y) in mm at one level coordinate."""
-        knot = np.clip(level, 0, None) * _KNOTS_PER_LEVEL
-        index = np.arange(len(self.centre_mm))
-        return float(np.interp(knot, index, self.centre_mm[:, 0])), float(np.interp(knot, index, self.centre_mm[:, 1]))
+    def centre_at(self, level: Float[Array, "h w"]) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
+        """Centre (x, y) in mm at level coordinates."""
+        knot, index = level * _KNOTS_PER_LEVEL, np.arange(len(self.centre_mm))
+        return np.interp(knot, index, self.centre_mm[:, 0]), np.interp(knot, index, self.centre_mm[:, 1])
 
-    def size_mm(self, level: float) -> float:
-        """Mean radius at one level coordinate."""
-        return float(np.interp(level * _KNOTS_PER_LEVEL, np.arange(len(self.radius_mm)), self.radius_mm.mean(axis=1)))
+    def size_mm(self, level: Float[Array, "h w"]) -> Float[Array, "h w"]:
+        """Mean radius at level coordinates."""
+        return np.interp(level * _KNOTS_PER_LEVEL, np.arange(len(self.radius_mm)), self.radius_mm.mean(axis=1))
 
-    def edge_mm(self, level: int, angle: float) -> float:
-        """How far the surface reaches along y in the direction of +y or -y, at a disc."""
-        knot, column = level * _KNOTS_PER_LEVEL, round(angle / _ANGLES[1]) % _NUM_ANGLES
+    def edge_mm(self, level: float | int, angle: float) -> float:
+        """How far the surface reaches along y in the direction of +y or -y, at a level coordinate (to an eighth)."""
+        knot, column = round(level * _KNOTS_PER_LEVEL), round(angle / _ANGLES[1]) % _NUM_ANGLES
         return float(self.centre_mm[knot, 1] + self.radius_mm[knot, column] * np.sin(angle))
 
     @property
@@ -79,9 +78,8 @@ class RadialSurface:
     ) -> Float[Array, "h w"]:
         """Distance from the surface, in mm, negative inside."""
         knot = np.clip(level * _KNOTS_PER_LEVEL, 0, len(self.centre_mm) - 1)
-        index = np.arange(len(self.centre_mm))
-        dx = x - np.interp(knot, index, self.centre_mm[:, 0])
-        dy = y - np.interp(knot, index, self.centre_mm[:, 1])
+        centre_x, centre_y = self.centre_at(level)
+        dx, dy = x - centre_x, y - centre_y
         angle = np.arctan2(dy, dx) / _ANGLES[1]
         where = np.stack([knot, np.where(angle < 0, angle + _NUM_ANGLES, angle)])
         radius = map_coordinates(self.radius_mm, where, order=1, mode="nearest")
@@ -129,11 +127,14 @@ def bump(angle: float, width: float) -> Float[Array, " angles"]:
 
 
 def capsule_mm(
-    x: Float[Array, "h w"], y: Float[Array, "h w"], start: tuple, end: tuple, radius: tuple[float, float]
+    x: Float[Array, "h w"], y: Float[Array, "h w"], start: tuple, end: tuple, radius: tuple
 ) -> Float[Array, "h w"]:
-    """Distance from a thick line whose radius changes from one end to the other, in mm, negative inside."""
+    """Distance from a thick line whose radius changes from one end to the other, in mm, negative inside.
+
+    Ends and radii may differ from pixel to pixel.
+    """
     (x0, y0), (x1, y1) = start, end
-    length2 = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-6)
+    length2 = np.maximum((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-6)
     along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length2, 0, 1)
     away = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
     return away - (radius[0] + along * (radius[1] - radius[0]))

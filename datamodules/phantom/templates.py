@@ -1,4 +1,4 @@
-"""Average shapes and sizes at the four lower lumbar discs, drawn for the patient's left side.
+"""Average shapes and sizes down the lumbar spine, drawn for the patient's left side.
 
 Millimetres from the middle of the posterior margin of the disc: x toward the patient's left, y posterior. Sizes are
 those of `LEVELS`, upper to lower. Sources are given where a number was read; the contours themselves are ours, drawn
@@ -7,18 +7,23 @@ after axial T1 and T2 slices.
 
 import numpy as np
 
-LEVELS = ("L2/3", "L3/4", "L4/5", "L5/S1")
+LEVELS = ("T12/L1", "L1/2", "L2/3", "L3/4", "L4/5", "L5/S1", "S1/2")
+NUM_LEVELS = len(LEVELS)
+VERTEBRAE = ("T12", "L1", "L2", "L3", "L4", "L5", "sacrum")  # the one above each disc
+# Contours were drawn at the four lower discs; above and below them the nearest one serves, at its own area.
+_DRAWN = [0, 0, 0, 1, 2, 3, 3]
 
 # Areas in mm2 per side. Psoas, erector spinae, quadratus lumborum: Ivanac 2026, mean of healthy and back pain.
 # Multifidus: between Niemeläinen 2011 and the two public volunteers. Canal and sac: Lim 2017, plus what a disc covers.
+# First and last column, and quadratus lumborum at L1/2: ours, continued from their neighbours.
 AREA_MM2 = {
-    "psoas": (880.0, 1310.0, 1610.0, 1450.0),
-    "multifidus": (370.0, 600.0, 890.0, 1000.0),
-    "erector_spinae": (2150.0, 1960.0, 1560.0, 760.0),
-    "quadratus_lumborum": (480.0, 640.0, 430.0, 0.0),
-    "disc": (1250.0, 1350.0, 1420.0, 1310.0),
-    "canal": (240.0, 240.0, 265.0, 330.0),
-    "dural_sac": (182.0, 176.0, 176.0, 170.0),
+    "psoas": (130.0, 385.0, 880.0, 1310.0, 1610.0, 1450.0, 1150.0),
+    "multifidus": (210.0, 260.0, 370.0, 600.0, 890.0, 1000.0, 820.0),
+    "erector_spinae": (2050.0, 2200.0, 2150.0, 1960.0, 1560.0, 760.0, 280.0),
+    "quadratus_lumborum": (150.0, 337.0, 480.0, 640.0, 430.0, 0.0, 0.0),
+    "disc": (1080.0, 1170.0, 1250.0, 1350.0, 1420.0, 1310.0, 900.0),
+    "canal": (250.0, 245.0, 240.0, 240.0, 265.0, 330.0, 250.0),
+    "dural_sac": (196.0, 188.0, 182.0, 176.0, 176.0, 170.0, 95.0),
 }
 
 CONTOUR_MM = {
@@ -133,24 +138,25 @@ ANCHOR_MM = {
 
 # Centre (x, y) in mm from the front of the disc and radius; at the upper discs both arteries are the aorta and both
 # veins the vena cava, which divide above L4/5.
-VESSEL_MM = {
+_VESSEL_MM = {
     "left_artery": [(10, -11, 8.5), (9, -10, 8.2), (16, -8, 5.8), (34, -6, 5.2)],
     "right_artery": [(10, -11, 8.5), (9, -10, 8.2), (-2, -10, 5.8), (-32, -6, 5.2)],
     "left_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-9, -7, 7.0), (25, -2, 6.0)],
     "right_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-18, -7, 7.5), (-28, -2, 6.2)],
 }
+VESSEL_MM = {name: np.array(path, dtype=float)[_DRAWN] for name, path in _VESSEL_MM.items()}
 
-DISC_HEIGHT_MM = (9.6, 10.7, 11.4, 10.6)  # Shukri 2013
-DISC_DISTANCE_MM = (37.0, 37.0, 34.0)  # centre to centre, after the public volunteers
-DISC_TILT_DEG = (-4.0, 2.0, 11.0, 27.0)  # of the block planned on the disc; positive: its front is lower
-FLAVUM_MM = (3.2, 3.4, 3.7, 3.6)  # Khasawneh 2023, L2/3 to L5/S1
-SPINOUS_MM = (21.0, 19.0, 16.0, 9.0)  # ours: length behind the laminae at the height of the disc
-SUBCUTANEOUS_MM = (11.0, 14.0, 19.0, 24.0)  # ours: midline, at a body-mass index of 26
+DISC_HEIGHT_MM = (7.0, 8.4, 9.6, 10.7, 11.4, 10.6, 3.2)  # Shukri 2013; first and last: ours
+VERTEBRA_HEIGHT_MM = (24.6, 25.4, 26.4, 26.8, 26.0, 26.0, 27.0)  # L1-L5: the public volunteers; T12, S1: ours
+DISC_TILT_DEG = (-11.0, -9.0, -4.0, 2.0, 12.0, 30.0, 41.0)  # positive: the front is lower; lordosis L1-S1 about 45
+FLAVUM_MM = (2.8, 3.0, 3.2, 3.4, 3.7, 3.6, 2.0)  # Khasawneh 2023, L2/3 to L5/S1
+SPINOUS_MM = (20.0, 21.0, 21.0, 19.0, 16.0, 9.0, 5.0)  # ours: length behind the laminae at the height of the disc
+SUBCUTANEOUS_MM = (9.0, 9.0, 11.0, 14.0, 19.0, 24.0, 24.0)  # ours: midline, at a body-mass index of 26
 
 
 def contour_mm(name: str) -> np.ndarray:
     """Contours of a structure, shape (levels, points, 2), closed over the midline where it has no sides."""
-    half = np.array(CONTOUR_MM[name], dtype=float)
+    half = np.array(CONTOUR_MM[name], dtype=float)[_DRAWN]
     if name not in SYMMETRIC:
         return half
     other = half[:, -2:0:-1] * (-1, 1)  # the first and last points lie on the midline

@@ -4,68 +4,78 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from datamodules.phantom.block import Examination, block_geometry, render
-from datamodules.phantom.canvas import LABELS
-from datamodules.phantom.patient import SIDES
-from datamodules.phantom.templates import LEVELS
+from datamodules.phantom.series import Series, patient_series
+from datamodules.phantom.settings import PhantomSettings
+
+_DECIMALS = 4
 
 
-def write_block(
-    folder: Path, examination: Examination, level: int, *, slices_per_level: int, size: int, spacing_mm: float
-) -> dict:
-    """Writes image and labels of one block and returns its row of cohort.csv."""
-    patient = examination.patient
-    rendered = [
-        render(examination, level, index, num_slices=slices_per_level, size=size, spacing_mm=spacing_mm)
-        for index in range(slices_per_level)
-    ]
-    images, labels, fat = (np.stack(arrays) for arrays in zip(*rendered, strict=True))
-    case = f"{patient.name}_{LEVELS[level].replace('/', '-')}"
-    geometry = block_geometry(examination, level, slices_per_level, size, spacing_mm)
-    for part, array in (("images", images), ("labels", labels)):
-        volume = sitk.GetImageFromArray(array)
-        volume.SetSpacing(geometry.spacing_mm)
-        volume.SetOrigin(geometry.origin_mm)
-        volume.SetDirection(geometry.direction)
-        sitk.WriteImage(volume, str(folder / part / f"{case}.nii.gz"), useCompression=True, compressionLevel=1)
-    back = np.isin(
-        labels, [LABELS[f"{muscle}_{side}"] for muscle in ("multifidus", "erector_spinae") for side in SIDES]
-    )
-    quadratus = np.isin(labels, [LABELS[f"quadratus_lumborum_{side}"] for side in SIDES])
-    return {
-        "case": case,
-        "patient": patient.name,
-        "image": f"images/{case}.nii.gz",
-        "label": f"labels/{case}.nii.gz",
-        "level": LEVELS[level],
-        "view": "axial",
-        "contrast": "T2",
-        "spacing": "",
-        "age": patient.age,
-        "sex": patient.sex,
-        "height_m": patient.height_m,
-        "weight_kg": patient.weight_kg,
-        "fat_fraction": round(float(fat[back].mean()), 4),
-        "fascia_contrast": round(float(patient.fascia_contrast[level]), 4),
-        "quadratus_lumborum": int(quadratus.any()),
-        "snr": examination.scanner.snr,
+def write_series(folder: Path, settings: PhantomSettings, index: int, series: Series) -> dict[str, list[dict]]:
+    """Writes the volumes of one series and returns its rows of every table."""
+    case, patient, masked = series.name, f"p{index:03d}", settings.has_masks(index)
+    volumes = {
+        f"images/{case}{f'_{name}' if len(series.images) > 1 else ''}.nii.gz": voxels
+        for name, voxels in series.images.items()
     }
+    image = ";".join(volumes)
+    volumes[f"fat/{case}.nii.gz"] = series.fat
+    if masked:
+        volumes[f"labels/{case}.nii.gz"] = series.labels
+        volumes[f"second_rater/{case}.nii.gz"] = series.second_rater
+    for name, voxels in volumes.items():
+        _write_volume(folder / name, voxels, series)
+    row = {
+        "case": case,
+        "patient": patient,
+        "image": image,
+        "label": f"labels/{case}.nii.gz" if masked else "",
+        "second_rater": f"second_rater/{case}.nii.gz" if masked else "",
+        "fat_map": f"fat/{case}.nii.gz",
+        "level": series.level,
+        "view": series.view,
+        "contrast": series.contrast,
+        "site": settings.site_of(index),
+        "spacing": "",
+        **series.factors,
+    }
+    supervision = "mask" if masked else "keypoint"
+    points = [
+        dict(zip(("case", "supervision", "structure", "slice", "col", "row"), (case, supervision, *point), strict=True))
+        for point in (series.keypoints if series.view == "sagittal" else ())
+    ]
+    measured = [{"case": case, "patient": patient, **row} for row in series.measurements]
+    return {"cohort": [row], "keypoints": points, "measurements": measured}
 
 
 def write_patients(task: Mapping) -> None:
-    """Writes every block of the patients of a task and prints one JSON line of rows per patient."""
-    settings = task["settings"]
-    block = {name: settings[name] for name in ("slices_per_level", "size", "spacing_mm")}
+    """Writes every series of the patients of a task and prints one JSON line of rows per patient."""
+    settings = PhantomSettings.from_mapping(task["settings"])
     for index in task["patients"]:
-        examination = Examination.of(settings["seed"], index)
-        rows = [
-            write_block(Path(task["folder"]), examination, LEVELS.index(level), **block) for level in settings["levels"]
-        ]
-        print(json.dumps(rows), flush=True)
+        tables: dict[str, list[dict]] = {"cohort": [], "keypoints": [], "measurements": []}
+        for series in patient_series(settings, index):
+            for name, rows in write_series(Path(task["folder"]), settings, index, series).items():
+                tables[name] += [{key: _cell(value) for key, value in row.items()} for row in rows]
+        print(json.dumps({"patient": index, "tables": tables}), flush=True)
+
+
+def _write_volume(path: Path, voxels: np.ndarray, series: Series) -> None:
+    volume = sitk.GetImageFromArray(voxels)
+    volume.SetSpacing(series.spacing_mm)
+    volume.SetOrigin(series.origin_mm)
+    volume.SetDirection(series.direction)
+    sitk.WriteImage(volume, str(path), useCompression=True, compressionLevel=1)
+
+
+def _cell(value: Any) -> Any:
+    """A value as JSON takes it, not longer than anyone reads."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return round(value, _DECIMALS) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

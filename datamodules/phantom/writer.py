@@ -1,6 +1,5 @@
 """Writes synthetic patients as an ordinary cohort on disk, once, by parallel workers."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -8,105 +7,100 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from datamodules.phantom.templates import LEVELS
+from datamodules.phantom.canvas import LABELS
+from datamodules.phantom.settings import GENERATOR_VERSION, PhantomSettings
 
-# Part of the folder's name: raise it whenever the same settings would give other pixels.
-GENERATOR_VERSION = 2
-_SMALLEST_FIELD_MM, _LARGEST_PIXEL_MM = 150.0, 5.0
+FOLDERS = ("images", "labels", "second_rater", "fat")
+_CARD = "phantom.json"
+_README = """\
+# Synthetic lumbar patients
 
+Written by paraspine; no person was scanned. Licence: CC0-1.0 (no rights reserved).
 
-@dataclass(frozen=True, kw_only=True)
-class PhantomSettings:
-    """Everything that decides the bytes of a phantom cohort.
-
-    Attributes:
-        num_patients: Number of patients.
-        seed: Seed; patient i is the same in a cohort of any size.
-        levels: Discs with a block of slices each.
-        slices_per_level: Slices of a block, 4 mm apart.
-        size: Rows and columns of a slice.
-        spacing_mm: Size of a pixel.
-
-    Raises:
-        ValueError: If a value is impossible.
-    """
-
-    num_patients: int = 45
-    seed: int = 0
-    levels: tuple[str, ...] = LEVELS
-    slices_per_level: int = 1
-    size: int = 320
-    spacing_mm: float = 0.6
-
-    def __post_init__(self) -> None:
-        for name, smallest in (("num_patients", 1), ("seed", 0), ("slices_per_level", 1), ("size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise ValueError(f"phantom cohort: {name} is {value!r}, expected a whole number of at least {smallest}")
-        unknown = [level for level in self.levels if level not in LEVELS]
-        if unknown or not self.levels or len(set(self.levels)) < len(self.levels):
-            raise ValueError(
-                f"phantom cohort: levels are {list(self.levels)}, expected some of {', '.join(LEVELS)}, each once"
-            )
-        if not 0 < self.spacing_mm <= _LARGEST_PIXEL_MM:
-            raise ValueError(
-                f"phantom cohort: spacing_mm is {self.spacing_mm}, expected more than 0 and at most {_LARGEST_PIXEL_MM}"
-            )
-        field_mm = self.size * self.spacing_mm
-        if field_mm < _SMALLEST_FIELD_MM:
-            raise ValueError(
-                f"phantom cohort: size {self.size} at spacing_mm {self.spacing_mm} shows {field_mm:.0f} mm,"
-                f" the muscles need {_SMALLEST_FIELD_MM:.0f} mm; raise size or spacing_mm"
-            )
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that name these settings and the version of the generator."""
-        text = json.dumps([GENERATOR_VERSION, asdict(self)], sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+* `cohort.csv`: a row per image, with what is hidden in it (fat, fascia contrast, SNR, rater noise, ...)
+* `labels/`: ids as in `labels.csv`, drawn exactly; `second_rater/`: the same by another hand
+* `fat/`: fat fraction of every pixel, 0..1
+* `measurements.csv`: exact areas, lengths, angles and fat fractions
+* `keypoints.csv` (sagittal): indices slice, col, row along the axes of the file
+* `phantom.json`: settings and version of the generator; the same settings give the same bytes
+"""
 
 
 def write_cohort(
     settings: PhantomSettings, root: Path, *, name: str = "phantom", num_workers: int | None = None
 ) -> Path:
-    """Writes the cohort unless it is there, and returns its folder.
-
-    The folder appears complete or not at all: it is filled under another name and moved. Two processes that write the
-    same cohort at once both succeed, with the same bytes.
+    """Writes the cohort into a folder named by its settings, unless it is there, and returns that folder.
 
     Raises:
         ValueError: If the number of workers is not positive.
         RuntimeError: If a worker fails.
     """
+    return write_into(settings, root / f"{name}-{settings.digest}", num_workers=num_workers)
+
+
+def write_into(settings: PhantomSettings, folder: Path, *, num_workers: int | None = None) -> Path:
+    """Writes the cohort into exactly this folder, unless it is there, and returns it.
+
+    The folder appears complete or not at all: it is filled under another name and moved. Two processes that write the
+    same cohort at once both succeed, with the same bytes.
+
+    Raises:
+        ValueError: If the folder holds anything else, or the number of workers is not positive.
+        RuntimeError: If a worker fails.
+    """
     num_workers = (os.cpu_count() or 1) if num_workers is None else num_workers
     if num_workers < 1:
-        raise ValueError(f"phantom cohort: num_workers is {num_workers}, expected at least 1")
-    folder = root / f"{name}-{settings.digest}"
-    if (folder / "cohort.csv").is_file():
+        raise ValueError(f"phantom: num_workers is {num_workers}, expected at least 1")
+    folder = folder.absolute()
+    if is_written(settings, folder):
         return folder
-    unfinished = root / f".{folder.name}-{os.getpid()}"
+    unfinished = folder.parent / f".{folder.name}-{os.getpid()}"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        for part in ("images", "labels"):
+        for part in FOLDERS:
             (unfinished / part).mkdir(parents=True)
-        rows = _write_patients(settings, unfinished, min(num_workers, settings.num_patients))
-        pd.DataFrame(rows).sort_values("case", key=lambda cases: cases.map(_natural)).to_csv(
-            unfinished / "cohort.csv", index=False
-        )
-        _publish(unfinished, folder)
+        tables = _write_patients(settings, unfinished, min(num_workers, settings.num_patients))
+        _write_tables(settings, unfinished, tables)
+        _publish(settings, unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -> list[dict]:
-    """Runs the workers and returns the rows of cohort.csv.
+def is_written(settings: PhantomSettings, folder: Path) -> bool:
+    """Whether the folder holds the cohort of these settings; False where it is missing or empty.
+
+    Raises:
+        ValueError: If it holds anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    card = folder / _CARD
+    if not card.is_file():
+        raise ValueError(f"{folder} is not empty and no phantom cohort; choose a new folder for the synthetic patients")
+    try:
+        found = _flat(json.loads(card.read_text()))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{card} is damaged; choose another folder, or delete this one") from None
+    ours = _flat(_card(settings))
+    different = [f"{name}: {found.get(name)} -> {ours.get(name)}" for name in ours if found.get(name) != ours[name]]
+    if different:
+        raise ValueError(
+            f"{folder} holds the phantom cohort of other settings ({'; '.join(different)}); choose another folder, or"
+            " delete this one"
+        )
+    return True
+
+
+def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -> dict[str, list[dict]]:
+    """Runs the workers and returns the rows of every table, patient after patient.
 
     Workers are fresh interpreters that load only this package. A forked copy of a process with threads can hang, and
     `multiprocessing` would make each spawned one import the whole main program again.
@@ -125,36 +119,58 @@ def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -
                 command = [sys.executable, "-m", "datamodules.phantom.worker", task]
                 worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
                 workers.append(running.enter_context(worker))
-            return [row for rows in readers.map(lambda worker: _collect(worker, progress), workers) for row in rows]
+            lines = [
+                line for found in readers.map(lambda worker: _collect(worker, progress), workers) for line in found
+            ]
         finally:
             for worker in workers:  # after an error or Ctrl-C they are still running
                 worker.kill()
+    lines.sort(key=lambda line: line["patient"])
+    return {name: [row for line in lines for row in line["tables"][name]] for name in lines[0]["tables"]}
 
 
 def _collect(worker: subprocess.Popen, progress: tqdm) -> list[dict]:
-    """Reads the rows that a worker prints, one line per patient, until it ends."""
+    """Reads what a worker prints, one line per patient, until it ends."""
     assert worker.stdout is not None
-    rows = []
+    found = []
     for line in worker.stdout:
-        rows += json.loads(line)
+        found.append(json.loads(line))
         progress.update()
     if worker.wait():
         raise RuntimeError(
             f"a worker that writes the phantom cohort ended with exit code {worker.returncode}; see above"
         )
-    return rows
+    return found
 
 
-def _publish(unfinished: Path, folder: Path) -> None:
+def _write_tables(settings: PhantomSettings, folder: Path, tables: dict[str, list[dict]]) -> None:
+    """Writes everything beside the volumes."""
+    tables = {**tables, "labels": [{"id": index, "structure": name} for name, index in LABELS.items()]}
+    for name, rows in tables.items():
+        if rows:
+            pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+    (folder / "README.md").write_text(_README)
+    (folder / _CARD).write_text(json.dumps(_card(settings), indent=2) + "\n")
+
+
+def _publish(settings: PhantomSettings, unfinished: Path, folder: Path) -> None:
     """Moves a finished folder to its place; another process may have been faster."""
     try:
         unfinished.replace(folder)
     except OSError:
-        if not (folder / "cohort.csv").is_file():
+        if not is_written(settings, folder):
             raise
 
 
-def _natural(case: str) -> tuple[int, int]:
-    """Patient number and level of a case, to sort by."""
-    patient, level = case.split("_", 1)
-    return int(patient[1:]), LEVELS.index(level.replace("-", "/"))
+def _card(settings: PhantomSettings) -> dict[str, Any]:
+    values = json.loads(json.dumps(asdict(settings)))
+    return {"generator_version": GENERATOR_VERSION, "settings": values}
+
+
+def _flat(card: dict[str, Any]) -> dict[str, Any]:
+    settings = card.get("settings", {})
+    return {
+        "generator_version": card.get("generator_version"),
+        **{name: value for name, value in settings.items() if name != "population"},
+        **{f"population.{name}": value for name, value in settings.get("population", {}).items()},
+    }
