@@ -12,6 +12,7 @@ another seed.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -35,6 +37,7 @@ from benchmarks.phantom_unet import (
     fattest_third_gap,
     group_dice,
     level_correlation,
+    level_correlations,
     order_margin,
     test_on_others,
     train_and_test,
@@ -89,6 +92,7 @@ def measure_unet(overrides: Sequence[str], folder: Path) -> Figures:
         "unet_order_margin": order_margin(dice),
         "fattest_third_gap": fattest_third_gap(others, fat),
         "level_correlation": level_correlation(others),
+        "level_correlation_by_structure": level_correlations(others),
         "unet_dice_by_structure": dice,
         "unet_dice_by_group": group_dice(dice),
         "unet_dice_of_others": dice_of(others)["mean"],
@@ -147,6 +151,10 @@ def main() -> None:
         tables, figures = measure(arguments)
     except ValueError as error:
         raise SystemExit(f"benchmarks.phantom: {error}") from None
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError):  # raised by a constructor about what it was given
+            raise SystemExit(f"benchmarks.phantom: {error.__cause__}") from None
+        raise
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.markdown:
@@ -160,7 +168,7 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, pd.DataFrame], Fig
     overrides = [f"phantom.num_patients={arguments.patients}", *arguments.overrides]
     figures: Figures = {"num_patients": arguments.patients}
     tables: dict[str, pd.DataFrame] = {}
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in (name for name in MEASUREMENTS if name in arguments.only):
@@ -168,6 +176,10 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, pd.DataFrame], Fig
             figures |= MEASUREMENTS[name](overrides, kept)
         tables["gates"] = gate_table(figures)
         tables["dice by structure"] = dice_table(figures)
+        correlations = figures.get("level_correlation_by_structure", {})
+        tables["correlation of the U-Net's dice between levels"] = pd.DataFrame(
+            [{name.replace("_", " "): f"{value:.2f}" for name, value in correlations.items()}] if correlations else []
+        )
         if "published" in arguments.only:
             published = tables["published and drawn"] = pd.DataFrame(published_rows(arguments.patients, folder))
             for column in ("mean", "SD"):  # as [agreeing, compared]

@@ -144,13 +144,14 @@ def drawn_values(entry: Published, measured: pd.DataFrame) -> list[float]:
     )
     if entry.quantity not in table.columns:
         return []
+    table = table[table[entry.quantity].notna()]
     place = ["patient", "side", "level", "case"]
     if entry.quantity in SHARES:  # of several structures: weighted by their areas
         summed = table.assign(weighted=table[entry.quantity] * table["area"]).groupby(level=place)[["weighted", "area"]]
         per_case = summed.agg("sum").eval("weighted / area")
     else:
-        per_case = table[entry.quantity].dropna().groupby(level=place).agg("sum")
-    of_patients = pd.Series(per_case).dropna().groupby(level=["patient", "side"]).agg("mean")
+        per_case = pd.Series(table[entry.quantity]).groupby(level=place).agg("sum")
+    of_patients = pd.Series(per_case).groupby(level=["patient", "side"]).agg("mean")
     return [float(value) for value in of_patients.to_numpy()]
 
 

@@ -96,4 +96,4 @@ def markdown(title: str, table: pd.DataFrame) -> str:
     if not len(table):
         return ""
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return f"### {title.capitalize()}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"### {title[0].upper()}{title[1:]}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -111,6 +111,12 @@ def level_correlation(cases: pd.DataFrame) -> float:
     return float(np.mean(pairs))
 
 
+def level_correlations(cases: pd.DataFrame) -> dict[str, float]:
+    """`level_correlation` of each structure, both sides together; misses and false alarms weigh heavily."""
+    groups = cases.groupby(cases["structure"].map(without_side), sort=False)
+    return {str(name): level_correlation(group) for name, group in groups}
+
+
 def fat_fractions(cohort: Cohort) -> dict[str, float]:
     """Fat fraction of the back muscles of each patient, mean over the cases: column fat_fraction of cohort.csv.
 

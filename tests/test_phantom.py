@@ -198,12 +198,9 @@ def test_some_spines_are_miscounted_bent_or_wedged_and_most_are_not():
 def test_population_sets_sex_age_and_fat(low, width, patient):
     population = Population(sex="M", age_mean=25, age_sd=5, age_min=18, age_max=35, muscle_fat=(low, low + width))
     drawn_patient = draw_patient(0, patient, population)
-    fat, area = (
-        np.stack([values[name] for name in PARASPINAL]) for values in (drawn_patient.fat, drawn_patient.area_mm2)
-    )
     assert drawn_patient.sex == "M"
     assert 18 <= drawn_patient.age <= 35
-    assert low - 0.01 <= np.average(fat, weights=area) <= low + width + 0.01
+    assert low - 0.01 <= drawn_patient.back_fat <= low + width + 0.01
 
 
 # --- anatomy ---
@@ -265,6 +262,15 @@ def test_drawn_areas_and_fat_follow_the_patient(level):
     assert {muscle: np.mean(found) for muscle, found in fat_ratios.items()} == {
         muscle: pytest.approx(1.1, abs=0.25) for muscle in fat_ratios
     }
+
+
+@pytest.mark.parametrize("level", LEVELS[2:6])
+def test_every_slice_through_a_disc_shows_a_lamina_and_both_joints(level):
+    """Just above and just below the middle of the disc alike: they belong to the vertebrae on either side."""
+    for patient in range(10):
+        labels = drawn(level, patient=patient)[1]
+        assert (labels == LABELS["lamina"]).sum() * 1.9**2 > 100, patient
+        assert (labels == LABELS["articular_process"]).sum() * 1.9**2 > 20, patient
 
 
 def test_neighbouring_slices_agree_and_levels_do_not():

@@ -64,7 +64,9 @@ class Body:
     def _muscle(
         self, rng: Generator, name: str, side: str, area_mm2: Float[Array, " levels"], shape: Array | float = 0.0
     ) -> RadialSurface:
-        return self._surface(name, area_mm2, wobble=wobble(rng, NUM_LEVELS, 0.09) + shape, side=SIDES[side])
+        return self._surface(
+            name, area_mm2, wobble=wobble(rng, NUM_LEVELS, 0.085 * self.patient.individuality) + shape, side=SIDES[side]
+        )
 
     def _surface(self, name: str, area_mm2: Float[Array, " levels"], **options) -> RadialSurface:
         bone = self.patient.skeleton.scale

@@ -89,7 +89,10 @@ class Canvas:
     def on(cls, body: Body, plane: Plane, *, points: bool = False) -> "Canvas":
         """An empty canvas on a plane through a body, which bends a little everywhere."""
         x, y, level = (values.astype(np.float32) for values in body.spine.locate(*plane.coordinates()))
-        shift = [1.5 * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(body.warp, body.ripple, strict=True)]
+        wide_mm = 1.5 * body.patient.individuality
+        shift = [
+            wide_mm * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(body.warp, body.ripple, strict=True)
+        ]
         # Bones bend less than soft tissue, the back is flattened by the table.
         free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1) * np.clip((90 - y) / 32, 0.1, 1)
         return cls(plane=plane, x=x + free * shift[0], y=y + free * shift[1], level=level, points=points)

@@ -73,7 +73,7 @@ def paint_column(canvas: Canvas, body: Body) -> None:
     like = np.maximum(nearest, 0)  # thoracic discs are like the first lumbar one
     disc_height, half = _heights(body, level, y, nearest)
     # A vertebral body has a waist; the sacrum narrows downward.
-    waist = 1.6 * skeleton.scale * np.sin(np.pi * np.clip(half - disc_height, 0, 14) / 28) * (level < 6)
+    waist = 1.6 * skeleton.scale * np.sin(np.pi * np.clip(np.abs(disc_height) - half, 0, 14) / 28) * (level < 6)
     bone = body.disc.distance_mm(x, y, level)
     bone = bone + np.where(np.abs(disc_height) > half, waist, 0) + 5 * np.clip(level - 5.2, 0, 2.5)
     disc = np.maximum(bone, np.abs(disc_height) - half)

@@ -37,6 +37,7 @@ class Patient:
         fascia_contrast: 1 where a bright cleft parts multifidus from erector spinae, 0 where nothing does.
         subcutaneous_mm: Thickness of the fat behind the fascia.
         wedge: Part of the radius of the erector spinae that fat fills below the fascia.
+        individuality: Factor on how far shapes depart from the average ones.
         rater_noise: Factor on the displacement of the second rater's boundaries.
     """
 
@@ -52,6 +53,7 @@ class Patient:
     fascia_contrast: Float[Array, " levels"]
     subcutaneous_mm: Float[Array, " levels"]
     wedge: Float[Array, " levels"]
+    individuality: float
     rater_noise: float
 
     @property
@@ -63,6 +65,12 @@ class Patient:
     def body_mass_index(self) -> float:
         """Weight over squared height, kg/m2."""
         return self.weight_kg / self.height_m**2
+
+    @property
+    def back_fat(self) -> float:
+        """Mean fat fraction of multifidus and erector spinae over sides and levels, weighted by area."""
+        fat, area = (np.stack([values[name] for name in PARASPINAL]) for values in (self.fat, self.area_mm2))
+        return float(np.average(fat, weights=area))
 
     def rng(self, stream: int, *more: int) -> Generator:
         """The random numbers of one purpose, the same in whatever order patients are made."""
@@ -84,7 +92,9 @@ def draw_patient(seed: int, index: int, population: Population) -> Patient:
     fat = _fat(rng, male, age, fatness)
     if population.muscle_fat is not None:
         _rescale_fat(fat, area, rng.uniform(*population.muscle_fat))
-    contrast = 0.62 + 0.05 * fatness + np.array([-0.2, -0.15, -0.1, 0.0, 0.08, 0.12, 0.1]) + effect(rng, 0.24)
+    # Fat on both sides of a fascia hides it.
+    contrast = 0.6 - 0.14 * fatness + np.array([-0.2, -0.15, -0.1, 0.0, 0.08, 0.12, 0.1])
+    contrast = contrast + effect(rng, 0.24, shared=0.75)
     usual_wedge = np.array([0.01, 0.01, 0.02, 0.04, 0.09, 0.2, 0.3])
     return Patient(
         index=index,
@@ -100,6 +110,7 @@ def draw_patient(seed: int, index: int, population: Population) -> Patient:
         subcutaneous_mm=np.array(templates.SUBCUTANEOUS_MM)
         * np.exp(0.085 * (body_mass - 26.5) + (-0.15 if male else 0.15) + effect(rng, 0.22)),
         wedge=np.clip(usual_wedge * np.exp(0.35 * fatness + effect(rng, 0.4)), 0, 0.45),
+        individuality=float(np.exp(rng.normal(0, 0.5))),
         rater_noise=round(float(np.exp(rng.normal(0, 0.25))), 3),
     )
 

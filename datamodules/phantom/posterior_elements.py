@@ -26,16 +26,13 @@ def paint_arches(canvas: Canvas, body: Body) -> None:
     apex = _apex(body, level)
     fascia = body.along(body.fascia_mm, level)
     canvas.paint("ligament", capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)), window, fat=0.35, edge_mm=2.0)
-    # Vertebra v lies between discs v - 1 and v, the thoracic one above the first disc.
-    for vertebra in range(int(np.floor(level.min())), int(np.ceil(level.max())) + 1):
+    # By the disc above each vertebra. Its laminae reach below the next disc, its joints above the first.
+    for above in range(int(np.floor(level.min())) - 1, int(np.ceil(level.max())) + 1):
         part = canvas.window(
-            (np.abs(canvas.x) < 50)
-            & (canvas.y > -25)
-            & (canvas.y < 75)
-            & (np.abs(canvas.level - vertebra - 0.5) < 0.85)
+            (np.abs(canvas.x) < 50) & (canvas.y > -25) & (canvas.y < 75) & (np.abs(canvas.level - above - 0.5) < 0.85)
         )
         if part[0].stop > part[0].start:
-            _paint_arch(canvas, body, part, vertebra)
+            _paint_arch(canvas, body, part, above)
 
 
 def _apex(body: Body, level: Float[Array, "h w"]) -> Float[Array, "h w"]:

@@ -148,12 +148,12 @@ def _series(
         fat=fat,
         keypoints=keypoints(examination.body, placement, labels) if sagittal else [],
         measurements=measure(examination.body, placement, settings.anatomy_view, labels, fat),
-        factors=_factors(examination, placement, labels, fat),
+        factors=_factors(examination, placement, labels, fat, across=not sagittal),
     )
 
 
-def _factors(examination: Examination, placement: Placement, labels: Array, fat: Array) -> dict:
-    """Who the patient is and what makes the case hard."""
+def _factors(examination: Examination, placement: Placement, labels: Array, fat: Array, *, across: bool) -> dict:
+    """Who the patient is and what makes the case hard; fat is that of the slices, where they cut the muscles across."""
     patient = examination.patient
     back = np.isin(labels, [LABELS[name] for name in PARASPINAL] + [LABELS[_fat_of(name)] for name in PARASPINAL])
     quadratus = np.isin(labels, [LABELS[f"quadratus_lumborum_{side}"] for side in SIDES])
@@ -163,7 +163,7 @@ def _factors(examination: Examination, placement: Placement, labels: Array, fat:
         "sex": patient.sex,
         "height_m": patient.height_m,
         "weight_kg": patient.weight_kg,
-        "fat_fraction": float(fat[back].mean()) if back.any() else float("nan"),
+        "fat_fraction": float(fat[back].mean()) if across and back.any() else patient.back_fat,
         "fascia_contrast": float(contrast[LEVELS.index(placement.level)] if placement.level else contrast.mean()),
         "quadratus_lumborum": int(quadratus.any()),
         "snr": examination.scanner.snr,

@@ -139,10 +139,10 @@ ANCHOR_MM = {
 # Centre (x, y) in mm from the front of the disc and radius; at the upper discs both arteries are the aorta and both
 # veins the vena cava, which divide above L4/5.
 _VESSEL_MM = {
-    "left_artery": [(10, -11, 8.5), (9, -10, 8.2), (16, -8, 5.8), (34, -6, 5.2)],
-    "right_artery": [(10, -11, 8.5), (9, -10, 8.2), (-2, -10, 5.8), (-32, -6, 5.2)],
-    "left_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-9, -7, 7.0), (25, -2, 6.0)],
-    "right_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-18, -7, 7.5), (-28, -2, 6.2)],
+    "left_artery": [(10, -11, 8.5), (9, -10, 8.2), (16, -8, 5.8), (26, -15, 5.2)],
+    "right_artery": [(10, -11, 8.5), (9, -10, 8.2), (-2, -10, 5.8), (-25, -15, 5.2)],
+    "left_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-9, -7, 7.0), (17, -7, 6.0)],
+    "right_vein": [(-14, -8, 9.0), (-13, -8, 9.2), (-18, -7, 7.5), (-17, -7, 6.2)],
 }
 VESSEL_MM = {name: np.array(path, dtype=float)[_DRAWN] for name, path in _VESSEL_MM.items()}
 
