@@ -94,7 +94,7 @@ def draw_patient(seed: int, index: int, population: Population) -> Patient:
         _rescale_fat(fat, area, rng.uniform(*population.muscle_fat))
     # Fat on both sides of a fascia hides it.
     contrast = 0.6 - 0.14 * fatness + np.array([-0.2, -0.15, -0.1, 0.0, 0.08, 0.12, 0.1])
-    contrast = contrast + effect(rng, 0.24, shared=0.75)
+    contrast = contrast + effect(rng, 0.24)
     usual_wedge = np.array([0.01, 0.01, 0.02, 0.04, 0.09, 0.2, 0.3])
     return Patient(
         index=index,
@@ -110,7 +110,7 @@ def draw_patient(seed: int, index: int, population: Population) -> Patient:
         subcutaneous_mm=np.array(templates.SUBCUTANEOUS_MM)
         * np.exp(0.085 * (body_mass - 26.5) + (-0.15 if male else 0.15) + effect(rng, 0.22)),
         wedge=np.clip(usual_wedge * np.exp(0.35 * fatness + effect(rng, 0.4)), 0, 0.45),
-        individuality=float(np.exp(rng.normal(0, 0.5))),
+        individuality=float(np.exp(rng.normal(0, 0.12))),
         rater_noise=round(float(np.exp(rng.normal(0, 0.25))), 3),
     )
 

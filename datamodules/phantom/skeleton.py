@@ -105,9 +105,9 @@ def draw_skeleton(rng: Generator, *, male: bool, age: float, height_m: float) ->
     )
 
 
-def effect(rng: Generator, sd: float, *, shared: float = _SHARED) -> Float[Array, " levels"]:
-    """A random effect on every level; a `shared` part of its variance is common to all levels of the patient."""
-    return sd * (np.sqrt(shared) * rng.normal() + np.sqrt(1 - shared) * rng.normal(size=NUM_LEVELS))
+def effect(rng: Generator, sd: float) -> Float[Array, " levels"]:
+    """A random effect on every level, part of it common to all levels of the patient."""
+    return sd * (np.sqrt(_SHARED) * rng.normal() + np.sqrt(1 - _SHARED) * rng.normal(size=NUM_LEVELS))
 
 
 def _bend_mm(rng: Generator) -> Float[Array, " levels"]:
