@@ -28,7 +28,13 @@ def write(config: DictConfig) -> None:
         raise ValueError("task=phantom writes the synthetic cohort; leave the choice of another cohort out")
     settings = PhantomSettings.from_mapping({**config.phantom, "seed": config.seed})
     start = time.monotonic()
-    folder = write_into(settings, Path(config.output), num_workers=config.cohort.num_workers)
+    try:
+        folder = write_into(settings, Path(config.output), num_workers=config.cohort.num_workers)
+    except OSError as error:
+        raise ValueError(
+            f"{config.output}: the synthetic patients cannot be written there ({error}); choose another "
+            "folder (output=DIR)"
+        ) from error
     logger.info(
         "%s: %d synthetic patients, %s %s, seed %d (%.0f s)",
         *(folder, settings.num_patients, settings.contrast, settings.view, settings.seed, time.monotonic() - start),

@@ -200,6 +200,15 @@ def test_the_command_needs_a_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_is_one_clean_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused = run(tmp_path, "output=file/out", "phantom.num_patients=1")
+    assert refused.returncode == 1
+    assert "paraspine: file/out: the synthetic patients cannot be written there" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 # --- as the default cohort ---
 
 
@@ -232,31 +241,3 @@ def test_an_anatomy_of_the_other_view_is_refused(tmp_path):
     with pytest.raises(ValueError, match="anatomy mine has sagittal slices, the phantom's view is axial_blocks"):
         phantom_cohort(anatomy=anatomy("sagittal", ["L1"]), root=tmp_path, settings={})
     assert not list(tmp_path.iterdir())
-
-
-# --- parts of structures ---
-
-
-def test_labels_follow_the_parts():
-    muscles = anatomy(
-        "axial", ["disc", "lean", "aorta"], parts={"disc": ["L3/4", "L4/5"], "lean": ["m_left", "m_right"]}
-    )
-    drawn = {"L3/4": 1, "L4/5": 2, "m_left": 3, "m_right": 4, "aorta": 5, "skin": 6}
-    assert muscles.labels_from(drawn) == {1: "disc", 2: "disc", 3: "lean", 4: "lean", 5: "aorta", 6: None}
-    with pytest.raises(ValueError, match="the cohort does not draw m_right, aorta; it draws"):
-        muscles.labels_from({"L3/4": 1, "L4/5": 2, "m_left": 3})
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"heart": ["left", "right"]}, "parts are given of unknown heart; structures are a, b"),
-        ({"a": []}, "parts of a are no list"),
-        ({"a": "left"}, "parts of a are no list"),
-        ({"a": ["x"], "b": ["x", "y"]}, "x belongs to two structures"),
-        ({"a": ["a", "b"]}, "b belongs to two structures"),
-    ],
-)
-def test_impossible_parts_are_refused(parts, message):
-    with pytest.raises(ValueError, match=message):
-        anatomy("axial", ["a", "b"], parts=parts)

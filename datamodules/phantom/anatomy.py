@@ -6,7 +6,7 @@ from datamodules.phantom import abdomen, column, muscles, posterior_elements
 from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import LABELS, Canvas, Section
 from datamodules.phantom.noise import Plane
-from datamodules.phantom.patient import PARASPINAL
+from datamodules.phantom.patient import FAT_OF
 
 _FATTY = 0.5  # a pixel of a back muscle with more fat than this is labelled as its fat
 
@@ -34,7 +34,6 @@ def section(body: Body, plane: Plane) -> Section:
 def with_fat_labels(labels: np.ndarray, fat: np.ndarray) -> np.ndarray:
     """Labels in which the fatty pixels of the back muscles have an id of their own."""
     parted = labels.copy()
-    for name in PARASPINAL:
-        muscle, side = name.rsplit("_", 1)
-        parted[(labels == LABELS[name]) & (fat > _FATTY)] = LABELS[f"{muscle}_fat_{side}"]
+    for name, its_fat in FAT_OF.items():
+        parted[(labels == LABELS[name]) & (fat > _FATTY)] = LABELS[its_fat]
     return parted

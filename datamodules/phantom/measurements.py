@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 
 from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import LABELS
-from datamodules.phantom.patient import MUSCLES, PARASPINAL, SIDES
+from datamodules.phantom.patient import FAT_OF, MUSCLES, SIDES
 from datamodules.phantom.planning import Placement
 from datamodules.phantom.templates import LEVELS, VERTEBRAE
 
@@ -16,7 +16,7 @@ _BACK, _FRONT = np.pi / 2, -np.pi / 2
 _SEEN_MM2 = 30.0  # of a structure on the mid slice, for its centre to be marked
 
 
-def keypoints(body: Body, placement: Placement, labels: UInt8[Array, "n h w"]) -> list[tuple[str, int, float, float]]:
+def keypoints(placement: Placement, labels: UInt8[Array, "n h w"]) -> list[tuple[str, int, float, float]]:
     """(structure, slice, column, row) of the centres of L1-L5 and their discs on the mid slice.
 
     The centre is that of the drawn area. A structure that leaves the picture, or that scoliosis has taken off the mid
@@ -67,8 +67,7 @@ def _slice_rows(level: str, labels: UInt8[Array, "h w"], fat: Float[Array, "h w"
     ids["canal"] = [LABELS["dural_sac"], LABELS["epidural_space"]]
     ids["disc"] = [LABELS[name] for name in LEVELS]
     for name in (f"{muscle}_{side}" for muscle in MUSCLES for side in SIDES):
-        muscle, side = name.rsplit("_", 1)
-        ids[name] = [LABELS[name], *([LABELS[f"{muscle}_fat_{side}"]] if name in PARASPINAL else [])]
+        ids[name] = [LABELS[name], *([LABELS[FAT_OF[name]]] if name in FAT_OF else [])]
     rows = []
     for name, wanted in ids.items():
         inside = np.isin(labels, wanted)

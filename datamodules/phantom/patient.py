@@ -16,6 +16,8 @@ Array = np.ndarray
 SIDES = {"left": 1, "right": -1}
 MUSCLES = ("psoas", "multifidus", "erector_spinae", "quadratus_lumborum")
 PARASPINAL = tuple(f"{muscle}_{side}" for muscle in ("multifidus", "erector_spinae") for side in SIDES)
+# The names of their fat, where it is told apart: "multifidus_fat_left".
+FAT_OF = {name: "_fat_".join(name.rsplit("_", 1)) for name in PARASPINAL}
 _FATTEST, _LEANEST = 0.85, 0.025  # means of a whole muscle
 _STREAM = 1
 

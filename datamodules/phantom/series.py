@@ -11,7 +11,7 @@ from datamodules.phantom.acquisition import Scanner, acquire, draw_scanner
 from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.measurements import keypoints, measure
-from datamodules.phantom.patient import PARASPINAL, SIDES, Patient, draw_patient
+from datamodules.phantom.patient import FAT_OF, SIDES, Patient, draw_patient
 from datamodules.phantom.planning import Placement, placements
 from datamodules.phantom.second_rater import second_rater
 from datamodules.phantom.settings import PhantomSettings
@@ -146,7 +146,7 @@ def _series(
         labels=labels,
         second_rater=second,
         fat=fat,
-        keypoints=keypoints(examination.body, placement, labels) if sagittal else [],
+        keypoints=keypoints(placement, labels) if sagittal else [],
         measurements=measure(examination.body, placement, settings.anatomy_view, labels, fat),
         factors=_factors(examination, placement, labels, fat, across=not sagittal),
     )
@@ -155,7 +155,7 @@ def _series(
 def _factors(examination: Examination, placement: Placement, labels: Array, fat: Array, *, across: bool) -> dict:
     """Who the patient is and what makes the case hard; fat is that of the slices, where they cut the muscles across."""
     patient = examination.patient
-    back = np.isin(labels, [LABELS[name] for name in PARASPINAL] + [LABELS[_fat_of(name)] for name in PARASPINAL])
+    back = np.isin(labels, [LABELS[name] for names in FAT_OF.items() for name in names])
     quadratus = np.isin(labels, [LABELS[f"quadratus_lumborum_{side}"] for side in SIDES])
     contrast = patient.fascia_contrast
     return {
@@ -171,8 +171,3 @@ def _factors(examination: Examination, placement: Placement, labels: Array, fat:
         "variant": patient.skeleton.variant,
         "scoliosis_deg": patient.skeleton.scoliosis_deg,
     }
-
-
-def _fat_of(name: str) -> str:
-    muscle, side = name.rsplit("_", 1)
-    return f"{muscle}_fat_{side}"
