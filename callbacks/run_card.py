@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
 
 from callbacks.case_table import replace_text
 from lightning_modules.segmentation import SegmentationModule
@@ -32,6 +33,7 @@ class RunCard(lightning.Callback):
         card = {
             "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
             **_commit(),
+            "choices": _choices(),
             "data": data.store.fingerprint,
             "split": data.split.fingerprint,
             "patients": {part: len(data.patients(part)) for part in data.indices},
@@ -44,6 +46,14 @@ class RunCard(lightning.Callback):
         }
         replace_text(self.folder / "run_card.json", json.dumps(card, indent=2) + "\n")
         data.split.write(self.folder / "split.csv")
+
+
+def _choices() -> dict[str, str]:
+    """The chosen file of every group of conf/, as a table names a row; empty where Hydra did not start the run."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices
+    return {str(group): str(name) for group, name in chosen.items() if not str(group).startswith("hydra/")}
 
 
 def _commit() -> dict[str, Any]:
