@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,7 @@ def run_cell(find_task: Callable[[], Callable[[DictConfig], None]], config: Dict
         find_task: Imports and returns the task; what is wrong with the import is the cell's failure, too.
         config: The configuration of the cell.
     """
+    let_processes_start()
     failure = Path(config.output) / ERROR
     succeeded = False
     failure.unlink(missing_ok=True)  # of an earlier attempt
@@ -39,6 +41,12 @@ def run_cell(find_task: Callable[[], Callable[[DictConfig], None]], config: Dict
         logger.error("paraspine: %s failed: %s (%s)", failure.parent.name, one_line(error), failure)
     finally:
         let_go(succeeded)
+
+
+def let_processes_start() -> None:
+    """Joblib's own way to start processes is unknown to the processes that the cell itself starts (store, loaders)."""
+    if multiprocessing.get_start_method(allow_none=True) == "loky":
+        multiprocessing.set_start_method("spawn", force=True)
 
 
 def cause_of(error: BaseException) -> BaseException:
