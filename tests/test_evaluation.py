@@ -120,12 +120,12 @@ def test_image_left_is_the_patients_right(composed):
 
 
 def test_the_order_of_training_slices_follows_from_seed_and_epoch():
-    from datamodules.loading import TrainingBatches
+    from datamodules.loading import Share, TrainingBatches
 
-    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     batches.set_epoch(2)
     first = list(batches)
-    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     assert first != list(again)
     again.set_epoch(2)
     assert first == list(again)
