@@ -29,11 +29,15 @@ class CaseTable(lightning.Callback):
         folder: The run folder.
         score: Metrics that `val/score` averages, of "dice" and "box_iou".
         smoothing: Share of the last epoch's `val/score` in the next; 0 for none.
+        prints: Whether a test ends with a table in the terminal.
     """
 
-    def __init__(self, folder: str, score: Sequence[str] = ("dice",), smoothing: float = 0.7) -> None:
+    def __init__(
+        self, folder: str, score: Sequence[str] = ("dice",), smoothing: float = 0.7, prints: bool = True
+    ) -> None:
         self.folder = Path(folder)
         self.score, self.smoothing = tuple(score), smoothing
+        self.prints = prints
         self._smoothed: float | None = None
         self._rows: dict[int, list[dict[str, Any]]] = {}  # of each slice, by its row in the store
 
@@ -90,7 +94,8 @@ class CaseTable(lightning.Callback):
         means = {f"test/{metric}/{name}": value for metric in SHOWN for name, value in summary["test"][metric].items()}
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in means.items() if value is not None})
-        print_summary(summary, pl_module.data.anatomy.structures, self.folder)
+        if self.prints:
+            print_summary(summary, pl_module.data.anatomy.structures, self.folder)
 
     def _all_rows(self) -> list[dict[str, Any]]:
         """In the order of the store, whichever process has scored which slice."""
