@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import pandas as pd
 
+from callbacks.cost import Cost
 from callbacks.terminal import print_summary
 from lightning_modules.records import of_all_processes, slice_rows, write_cases, write_json
 from lightning_modules.segmentation import SegmentationModule
@@ -88,7 +89,7 @@ class CaseTable(lightning.Callback):
         summary = {
             "test": summarise(cases),
             "train": training_summary(self.folder / "metrics.csv"),
-            "model": {"parameters": sum(parameter.numel() for parameter in pl_module.network.parameters())},
+            "model": model_summary(trainer, pl_module),
         }
         write_json(self.folder / "summary.json", summary)
         means = {f"test/{metric}/{name}": value for metric in SHOWN for name, value in summary["test"][metric].items()}
@@ -101,6 +102,14 @@ class CaseTable(lightning.Callback):
         """In the order of the store, whichever process has scored which slice."""
         rows = of_all_processes(self._rows)
         return [row for index in sorted(rows) for row in rows[index]]
+
+
+def model_summary(trainer: lightning.Trainer, pl_module: SegmentationModule) -> dict[str, Any]:
+    """Number of parameters, and what the run has measured of its cost (nothing, where it does not measure)."""
+    parameters = sum(parameter.numel() for parameter in pl_module.network.parameters())
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    measured = [callback.summary() for callback in callbacks if isinstance(callback, Cost)]
+    return {"parameters": parameters, **(measured[0] if measured else {})}
 
 
 def training_summary(path: Path) -> dict[str, float | int] | None:
