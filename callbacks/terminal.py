@@ -32,7 +32,7 @@ def print_summary(summary: dict[str, Any], structures: Sequence[str], folder: Pa
         console.print(
             f"trained {train['epochs']} epochs in {train['seconds']:.0f} s, {train['images_per_s']:.1f} images/s"
         )
-    console.print(f"everything is in {folder}: cases.csv, summary.json, metrics.csv, figures/, predictions/, checkpoints/")
+    console.print(f"everything is in {folder}: cases.csv, summary.json, metrics.csv, figures/, checkpoints/")
 
 
 def _number(value: float | None, places: int) -> str:
