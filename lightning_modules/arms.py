@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from pathlib import Path
 
 import lightning
 import numpy as np
@@ -24,16 +23,6 @@ from models.bs_esnet.network import BSESNet
 logger = logging.getLogger(__name__)
 
 TEST_QUERIES = ("annotated", "annotated_jittered", "shuffled", "none")
-
-
-def missing_arms(config: DictConfig, folder: RunFolder) -> list[str]:
-    """Names of the arms of the configuration that have no summary in the run folder."""
-    return [str(name) for name in config.arms if not (arm_folder(folder, str(name)) / "summary.json").exists()]
-
-
-def arm_folder(folder: RunFolder, name: str) -> Path:
-    """Where an arm keeps its cases.csv and summary.json."""
-    return folder.path / "arms" / name
 
 
 def check_arms(config: DictConfig, module: lightning.LightningModule, anatomy: Anatomy) -> None:
@@ -80,13 +69,13 @@ def test_arms(
     """
     check_arms(config, module, data.anatomy)
     best = folder.path / "checkpoints" / "best.ckpt"
-    if missing_arms(config, folder) and not best.exists():
+    if folder.missing_arms(config.arms) and not best.exists():
         raise ValueError(f"arms are to be tested, but {best} is no longer there; train anew (retrain=true)")
     callbacks, loggers = trainer.callbacks, trainer.loggers  # pyright: ignore[reportAttributeAccessIssue]
-    for name in missing_arms(config, folder):
+    for name in folder.missing_arms(config.arms):
         assert isinstance(module, SegmentationModule)
         logger.info("Testing the arm %s: %s", name, dict(config.arms[name]))
-        table = instantiate(config.callbacks.case_table, folder=str(arm_folder(folder, name)), prints=False)
+        table = instantiate(config.callbacks.case_table, folder=str(folder.arm(name)), prints=False)
         try:
             # The run's own callbacks would overwrite its tables and pictures.
             trainer.callbacks, trainer.loggers = [table], []  # pyright: ignore[reportAttributeAccessIssue]
