@@ -92,9 +92,7 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         rows = [int(passes[position // len(self.indices)][position % len(self.indices)]) for position in stream]
         seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=len(rows))
         samples = list(zip(rows, seeds.tolist(), strict=True))
-        return (
-            self.share.of(samples[at : at + self.batch_size]) for at in range(0, len(samples), self.batch_size)
-        )
+        return (self.share.of(samples[at : at + self.batch_size]) for at in range(0, len(samples), self.batch_size))
 
 
 class SliceBatches(Dataset[SpineBatch]):

@@ -47,7 +47,8 @@ def train(config: DictConfig) -> None:
             else:
                 fit_and_test(folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer)
-        folder.forget_resumption()
+        if is_first_process():
+            folder.forget_resumption()
 
 
 def fit_and_test(
