@@ -95,10 +95,12 @@ def log_epochs(logger: WandbLogger, epochs: pd.DataFrame, steps_per_epoch: int) 
 
 def shown_cases(path: Path) -> pd.DataFrame:
     """The case table; the means of patients over their slices where it is longer than a dashboard shows."""
-    cases = pd.read_csv(path, dtype={"case": str, "patient": str, "level": str}, keep_default_na=True)
+    cases = pd.read_csv(path, dtype={"case": str, "patient": str, "level": str})
     if len(cases) <= MAX_ROWS:
         return cases
-    return cases.groupby(["patient", "structure"], as_index=False, sort=False).mean(numeric_only=True)
+    means = cases.groupby(["patient", "structure"], sort=False).mean(numeric_only=True)
+    assert isinstance(means, pd.DataFrame)
+    return means.reset_index()
 
 
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, float]:
