@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import pandas as pd
 
+from callbacks.cost import Cost
 from callbacks.terminal import print_summary
 from lightning_modules.records import of_all_processes, slice_rows, write_cases, write_json
 from lightning_modules.segmentation import SegmentationModule
@@ -29,11 +30,15 @@ class CaseTable(lightning.Callback):
         folder: The run folder.
         score: Metrics that `val/score` averages, of "dice" and "box_iou".
         smoothing: Share of the last epoch's `val/score` in the next; 0 for none.
+        prints: Whether a test ends with a table in the terminal.
     """
 
-    def __init__(self, folder: str, score: Sequence[str] = ("dice",), smoothing: float = 0.7) -> None:
+    def __init__(
+        self, folder: str, score: Sequence[str] = ("dice",), smoothing: float = 0.7, prints: bool = True
+    ) -> None:
         self.folder = Path(folder)
         self.score, self.smoothing = tuple(score), smoothing
+        self.prints = prints
         self._smoothed: float | None = None
         self._rows: dict[int, list[dict[str, Any]]] = {}  # of each slice, by its row in the store
 
@@ -84,18 +89,27 @@ class CaseTable(lightning.Callback):
         summary = {
             "test": summarise(cases),
             "train": training_summary(self.folder / "metrics.csv"),
-            "model": {"parameters": sum(parameter.numel() for parameter in pl_module.network.parameters())},
+            "model": model_summary(trainer, pl_module),
         }
         write_json(self.folder / "summary.json", summary)
         means = {f"test/{metric}/{name}": value for metric in SHOWN for name, value in summary["test"][metric].items()}
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in means.items() if value is not None})
-        print_summary(summary, pl_module.data.anatomy.structures, self.folder)
+        if self.prints:
+            print_summary(summary, pl_module.data.anatomy.structures, self.folder)
 
     def _all_rows(self) -> list[dict[str, Any]]:
         """In the order of the store, whichever process has scored which slice."""
         rows = of_all_processes(self._rows)
         return [row for index in sorted(rows) for row in rows[index]]
+
+
+def model_summary(trainer: lightning.Trainer, pl_module: SegmentationModule) -> dict[str, Any]:
+    """Number of parameters, and what the run has measured of its cost (nothing, where it does not measure)."""
+    parameters = sum(parameter.numel() for parameter in pl_module.network.parameters())
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    measured = [callback.summary() for callback in callbacks if isinstance(callback, Cost)]
+    return {"parameters": parameters, **(measured[0] if measured else {})}
 
 
 def training_summary(path: Path) -> dict[str, float | int] | None:

@@ -82,6 +82,7 @@ class Outputs:
     boxes: Float[Tensor, "b n 4"] | None
     saliency: Float[Tensor, "b 1 h_s w_s"] | None
     gated_features: Float[Tensor, "b 1 h_s w_s"] | None
+    shows_mechanism: bool
 
     @classmethod
     def of(cls, prediction: Prediction, batch: SpineBatch, *, mechanism: bool) -> "Outputs":
@@ -102,6 +103,7 @@ class Outputs:
             boxes=boxes,
             saliency=saliency,
             gated_features=features,
+            shows_mechanism=mechanism,
         )
 
 
@@ -142,7 +144,7 @@ def _evaluate_slice(position: int, outputs: Outputs, batch: SpineBatch, store: S
             preliminary_mask=preliminary,
             ceiling_mask=ceiling,
             saliency=saliency,
-            field=None if saliency is None else field_of_view(*place).numpy(),
+            field=field_of_view(*place).numpy() if outputs.shows_mechanism else None,
         ),
         gated_features=features,
     )

@@ -90,7 +90,11 @@ class RunFolder:
 
     def missing_arms(self, arms: Iterable[str]) -> list[str]:
         """Those of these further tests that have no summary here yet."""
-        return [name for name in arms if not (self.path / "arms" / name / "summary.json").exists()]
+        return [str(name) for name in arms if not (self.arm(str(name)) / "summary.json").exists()]
+
+    def arm(self, name: str) -> Path:
+        """Where a further test keeps its cases.csv and summary.json."""
+        return self.path / "arms" / name
 
     @property
     def in_use(self) -> bool:

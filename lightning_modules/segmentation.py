@@ -77,9 +77,13 @@ class SegmentationModule(lightning.LightningModule):
         seed = np.random.SeedSequence([self._seed, self.global_step]).generate_state(1)[0]
         torch.manual_seed(int(seed))
 
+    def losses(self, batch: SpineBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted total of the active loss terms, and each of them unweighted, by name."""
+        return self.objective(self(batch), batch)
+
     def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
         """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""
-        total, terms = self.objective(self(batch), batch)
+        total, terms = self.losses(batch)
         for name, value in {"total": total, **terms}.items():
             self.log(f"loss/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return total

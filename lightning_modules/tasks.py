@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
+from lightning_modules.arms import check_arms, test_arms
 from lightning_modules.run_folder import RunFolder, differences, is_first_process
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ def train(config: DictConfig) -> None:
             logger.info("%s is finished: nothing to do (retrain=true starts anew).", folder.path)
         else:
             data, module, trainer = build(config)
+            check_arms(config, module, data.anatomy)
             if folder.finished:
                 check_same_data(card_identity(folder.path), folder.path, data)
             else:
                 fit_and_test(folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer)
-        folder.forget_resumption()
+        if is_first_process():
+            folder.forget_resumption()
 
 
 def fit_and_test(
@@ -59,19 +62,6 @@ def fit_and_test(
         check_same_data(saved["data"], resumed, data)
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     trainer.test(module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False)
-
-
-def test_arms(
-    config: DictConfig,
-    folder: RunFolder,
-    data: SliceDataModule,
-    module: lightning.LightningModule,
-    trainer: lightning.Trainer,
-) -> None:
-    """Tests the best checkpoint in every further way that `arms` asks for and that has no summary yet."""
-    missing = folder.missing_arms(config.arms)
-    if missing:  # `lightning_modules.arms` takes this function's place
-        raise ValueError(f"arms={missing}: nothing tests a network in other ways than its own yet")
 
 
 def test(config: DictConfig) -> None:
