@@ -10,6 +10,7 @@ from reports.evidence import Evidence
 from reports.gallery_album import KEYS, Album
 from reports.gallery_panels import Slice, View, common_view, load_slice, panel
 from reports.page_blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
+from reports.page_setting import label_of
 from reports.page_values import has_values, is_number, number, pick
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
@@ -35,7 +36,7 @@ FIGURE_5 = (
 
 def gallery(evidence: Evidence, album: Album) -> list[Block]:
     """Worst, median and best cases of the reference, and the paper's Fig. 5."""
-    label = evidence.labels.get(evidence.reference, evidence.reference)
+    label = label_of(evidence, evidence.reference)
     if album.slices.empty:
         text = (
             "No run folder has a folder predictions/, so there are no pictures of test slices; testing a run writes it."
@@ -80,8 +81,8 @@ def _ranked_cases(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[B
     ]
     caption = (
         f"Chosen by rule: of the {len(own)} test slices with a picture ({album.num_scored} were scored), those with "
-        f"the lowest, median and highest Dice (mean over structures). White line: the truth. Boxes: the network's solid, "
-        f"true ones dashed. {_display(album)}"
+        f"the lowest, median and highest Dice (mean over structures). White line: the truth. Boxes: the network's "
+        f"solid, true ones dashed. {_display(album)}"
     )
     return [Gallery(caption=caption, columns=list(kinds), rows=rows, legend=album.legend())]
 
@@ -107,19 +108,19 @@ def _figure_5(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[Block
         if truth is not None:
             pictures: list[Figure | str] = [_shown(truth, k, view, f"{rule.title}: {k}") for k in ("image", "truth")]
             for row, (item, dice) in zip(rows_of, line, strict=True):
-                name = evidence.labels.get(row, row)
+                name = label_of(evidence, row)
                 pictures.append(_shown(item, "prediction", view, f"{rule.title}: {name}", f"Dice {number(dice, 3)}"))
             rows.append(PictureRow(title=rule.title, note=_about(entry, rule.factor), pictures=pictures))
     rules = "; ".join(
         f"{rule.title}: {'highest' if rule.highest else 'lowest'} {rule.factor} among slices at {rule.level}"
         for rule, _ in chosen
     )
-    absent = [evidence.labels.get(row, row) for row in evidence.rows if row not in rows_of]
+    absent = [label_of(evidence, row) for row in evidence.rows if row not in rows_of]
     caption = (
         f"Chosen by rule, not by result: {rules}. Coloured: the prediction; white line: the truth. {_display(album)}"
     )
     caption += f" Without pictures: {', '.join(absent)}." if absent else ""
-    columns = ["image", "truth", *(evidence.labels.get(row, row) for row in rows_of)]
+    columns = ["image", "truth", *(label_of(evidence, row) for row in rows_of)]
     return [Gallery(caption=caption, columns=columns, rows=rows, legend=album.legend()), *blocks]
 
 
@@ -153,7 +154,7 @@ def features(evidence: Evidence, album: Album) -> list[Block]:
     columns |= {"gated": "features after the gate"}
     rows = [
         PictureRow(
-            title=(name := evidence.labels.get(row, row)),
+            title=(name := label_of(evidence, row)),
             note=_about({**entry, "dice": dice}),
             pictures=[_shown(item, kind, view, f"{name}: {title}") for kind, title in columns.items()],
         )

@@ -74,5 +74,5 @@ def _slice_scores(cases: pd.DataFrame) -> pd.DataFrame:
     """A row a slice: mean Dice over structures, level and the factors of the case."""
     cases = cases.assign(case=cases["case"].astype(str))
     factors = [name for name in ("level", "fat_fraction", "fascia_contrast") if name in cases]
-    grouped = cases.groupby(KEYS, as_index=False)
-    return grouped["dice"].mean().merge(grouped[factors].first() if factors else cases[KEYS].drop_duplicates(), on=KEYS)
+    means = cases.pivot_table(index=KEYS, values="dice", aggfunc="mean").reset_index()
+    return cases.loc[~cases.duplicated(KEYS), [*KEYS, *factors]].merge(means, on=KEYS, how="left")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
@@ -64,8 +65,8 @@ def load_slice(path: Path) -> Slice | None:
     }
     nothing |= {"gated_features": np.zeros((0, 0), np.uint8), "spacing_mm": np.ones(2)}
     arrays = nothing | arrays
-    masks = [arrays.get(name) for name in ("image", "true_mask", "predicted_mask")]
-    if any(mask is None or mask.ndim != 2 or mask.shape != masks[0].shape or not mask.size for mask in masks):
+    masks = [arrays[name] for name in ("image", "true_mask", "predicted_mask") if name in arrays]
+    if len(masks) < 3 or any(mask.ndim != 2 or mask.shape != masks[0].shape or not mask.size for mask in masks):
         return None
     return Slice(**{name: arrays[name] for name in Slice.__dataclass_fields__})
 
@@ -199,10 +200,12 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, item: Slice, view: View) -> None:
             if np.isfinite(box).all():
                 centre, extent = box[:2] * (width, height) - 0.5, box[2:] * (width, height) / 2
                 corners = [(centre + sign * extent - origin[::-1]) / step[::-1] for sign in (-1, 1)]
-                _draw_box(draw, *corners[0], *corners[1], _rgb(colour), dashed=dashed)
+                _draw_box(draw, corners[0], corners[1], _rgb(colour), dashed=dashed)
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, left, top, right, bottom, colour, *, dashed: bool) -> None:
+def _draw_box(draw: ImageDraw.ImageDraw, first: np.ndarray, last: np.ndarray, colour, *, dashed: bool) -> None:
+    """A box between two corners (x, y) in pixels of the panel."""
+    (left, top), (right, bottom) = first.tolist(), last.tolist()
     ends = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
     for (x0, y0), (x1, y1) in pairwise(ends):
         length = max(1.0, float(np.hypot(x1 - x0, y1 - y0)))
@@ -225,5 +228,5 @@ def _mark(draw: ImageDraw.ImageDraw, view: View) -> None:
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * value) for value in matplotlib.colors.to_rgb(colour))
+    red, green, blue = (round(255 * value) for value in to_rgb(colour))
     return red, green, blue

@@ -2,7 +2,7 @@
 
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page_setting import in_order, main_split
+from reports.page_setting import in_order, label_of, main_split
 from reports.page_values import (
     DASH,
     count,
@@ -44,7 +44,7 @@ def _detected(evidence: Evidence, row: str) -> list[Cell]:
     entries = [record(evidence.detection, row=row, box=box) for box in BOXES]
     values = [Cell(text=percent(entry.get(part.lower()))) for entry in entries for part in PARTS]
     patients = next((entry.get("num_patients") for entry in entries if entry), None)
-    return [Cell(text=evidence.labels.get(row, row), tone="name"), *values, Cell(text=count(patients))]
+    return [Cell(text=label_of(evidence, row), tone="name"), *values, Cell(text=count(patients))]
 
 
 def _published_boxes(evidence: Evidence) -> list[str]:
@@ -59,7 +59,7 @@ def _published_boxes(evidence: Evidence) -> list[str]:
 
 def _statuses(evidence: Evidence) -> Block:
     table = pick(evidence.table, split=main_split(evidence))
-    structures = [name for name in evidence.runs.structures if name in set(table.get("structure", ()))]
+    structures = [name for name in evidence.runs.structures if name in set(table["structure"])]
     rows = []
     for row in (row for row in evidence.rows if len(table) and row in set(table["row"])):
         entries = [record(table, row=row, structure=name) for name in structures]
@@ -67,7 +67,7 @@ def _statuses(evidence: Evidence) -> Block:
             Cell(text=" / ".join(count(entry.get(key)) for key in ("missed", "false_alarms", "undefined")))
             for entry in entries
         ]
-        rows.append([Cell(text=evidence.labels.get(row, row), tone="name"), *cells])
+        rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
     if not rows:
         return Gap("There is no table from which misses could be counted.")
     caption = "Slices on which a structure was missed / invented / undefined (absent from both, or not annotated)."
@@ -120,7 +120,7 @@ def costs(evidence: Evidence) -> list[Block]:
     columns |= {"training_s": ("training, s", 1.0, 0), "num_runs": ("runs", 1.0, 0)}
     rows = [
         [
-            Cell(text=evidence.labels.get(entry["row"], entry["row"]), tone="name"),
+            Cell(text=label_of(evidence, entry["row"]), tone="name"),
             *(Cell(text=number(entry.get(key), digits, scale=scale)) for key, (_, scale, digits) in columns.items()),
         ]
         for entry in in_order(evidence, evidence.costs).to_dict("records")

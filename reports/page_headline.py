@@ -1,15 +1,15 @@
 """What was compared, on whom, and what came of it: the first section of the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Gap, Lines, Terms, Text
-from reports.page_setting import main_split, our_means, primary_comparisons, published_means, trained
-from reports.page_values import count, interval, is_number, listed, percent, pick, record, word
+from reports.page_setting import label_of, main_split, our_means, primary_comparisons, published_means, trained
+from reports.page_values import count, interval, is_number, listed, numbers, percent, pick, record, word
 from reports.runs import Run
 
 SYNTHETIC = (
@@ -68,7 +68,7 @@ def primary_sentence(evidence: Evidence) -> str:
         structure="mean",
         metric="dice",
     )
-    label = evidence.labels.get(evidence.reference, evidence.reference)
+    label = label_of(evidence, evidence.reference)
     if not found or not is_number(found.get("mean")):
         return f"Primary endpoint (Dice, patient mean over structures): no value for {label}."
     ends = interval(found.get("ci95_low"), found.get("ci95_high"), scale=100)
@@ -88,7 +88,7 @@ def order_sentence(evidence: Evidence) -> str:
     if len(both) < 2:
         return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
     theirs, here = (sorted(both, key=lambda row: -means[row]) for means in (paper, ours))
-    orders = [" > ".join(evidence.labels.get(row, row) for row in order) for order in (theirs, here)]
+    orders = [" > ".join(label_of(evidence, row) for row in order) for order in (theirs, here)]
     start = f"The paper's order of its {len(both)} rows, by mean over structures,"
     if theirs == here:
         return f"{start} holds: {orders[1]}."
@@ -98,11 +98,11 @@ def order_sentence(evidence: Evidence) -> str:
 def significance_sentence(evidence: Evidence) -> str:
     """How many rows differ from the reference in the primary endpoint."""
     primary = primary_comparisons(evidence)
-    tested = primary.loc[pd.to_numeric(primary["p_holm"], errors="coerce").notna()] if len(primary) else primary
+    tested = primary.loc[np.isfinite(numbers(primary, "p_holm"))] if len(primary) else primary
     if tested.empty:
         return "No difference between rows was testable: too few patients, or no row beside the reference."
     differ = tested.loc[tested["p_holm"].astype(float) < 0.05]
-    named = f" ({listed(evidence.labels.get(row, row) for row in differ['row'])})" if len(differ) else ""
+    named = f" ({listed(label_of(evidence, row) for row in differ['row'])})" if len(differ) else ""
     return f"{len(differ)} of {len(tested)} rows differ from the reference beyond chance, p < 0.05 after Holm{named}."
 
 
@@ -120,7 +120,7 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
     return [
         (
             "Compared",
-            f"{len(evidence.rows)} rows: " + listed((evidence.labels.get(row, row) for row in evidence.rows), 20),
+            f"{len(evidence.rows)} rows: " + listed((label_of(evidence, row) for row in evidence.rows), 20),
         ),
         ("Cohort", evidence.runs.cohort),
         ("Licence", listed(card["licence"] for card in cards if card.get("licence"))),
@@ -136,7 +136,7 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
     ]
 
 
-def _size(configs: list[Mapping[str, Any]]) -> str:
+def _size(configs: Sequence[Mapping[str, Any]]) -> str:
     """Presets and what they mean, as far as the configurations say."""
     texts = []
     for config in configs:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Figures, Gap, Heading, Table
-from reports.page_setting import in_order, trained
+from reports.page_setting import in_order, label_of, trained
 from reports.page_values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
 from reports.plots import arms
 from reports.plots_style import row_styles
@@ -68,7 +68,7 @@ def _preliminary(evidence: Evidence, table: pd.DataFrame) -> list[Block]:
         return [Gap("No run has a preliminary mask that was scored.", "python run.py sweep=bs_esnet_mechanism")]
     rows = [
         [
-            Cell(text=evidence.labels.get(entry["row"], entry["row"]), tone="name"),
+            Cell(text=label_of(evidence, entry["row"]), tone="name"),
             *(Cell(text=percent(entry.get(key))) for key in ("preliminary_dice", "ceiling_dice", "box_iou")),
             Cell(
                 text=number(entry.get("correlation"), 2, signed=True),
@@ -99,7 +99,7 @@ def _saliency(evidence: Evidence, table: pd.DataFrame) -> list[Block]:
         return [Gap("No run has a saliency map that was scored.", "python run.py experiment=bs_esnet")]
     rows = [
         [
-            Cell(text=evidence.labels.get(entry["row"], entry["row"]), tone="name"),
+            Cell(text=label_of(evidence, entry["row"]), tone="name"),
             Cell(text=percent(entry.get("share_inside"))),
             Cell(text=percent(entry.get("area_share"))),
             Cell(
@@ -136,7 +136,7 @@ def training(evidence: Evidence) -> list[Block]:
         parts = [name for name in run.epochs.columns if name.startswith("schedule/")] if run.epochs is not None else []
         if run.epochs is not None and parts:
             key = run.epochs[["epoch", *parts]].to_csv()
-            schedules.setdefault(key, (run.epochs, []))[1].append(evidence.labels.get(run.row, run.row))
+            schedules.setdefault(key, (run.epochs, []))[1].append(label_of(evidence, run.row))
     blocks.append(Heading("Asynchronous schedule"))
     if not schedules:
         return [*blocks, Gap("No run logged a schedule; rows without the asynchronous training have none.")]

@@ -40,6 +40,11 @@ def our_means(evidence: Evidence) -> dict[str, float]:
     return {str(entry["row"]): float(entry["mean"]) for entry in found.to_dict("records") if is_number(entry["mean"])}
 
 
+def label_of(evidence: Evidence, row: object) -> str:
+    """What a row is called in print."""
+    return evidence.labels.get(str(row), str(row))
+
+
 def in_order(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """The table with its rows in the order of the paper's."""
     order = {row: place for place, row in enumerate(evidence.rows)}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Figures, Folded, Gap, Heading, Table
-from reports.page_setting import main_split, primary_comparisons
+from reports.page_setting import label_of, main_split, primary_comparisons
 from reports.page_values import (
     DASH,
     count,
@@ -37,7 +37,7 @@ def statistics(evidence: Evidence) -> list[Block]:
 
 def _comparisons(evidence: Evidence) -> list[Block]:
     primary = primary_comparisons(evidence)
-    reference = evidence.labels.get(evidence.reference, evidence.reference)
+    reference = label_of(evidence, evidence.reference)
     if primary.empty:
         text = f"No row can be compared with the reference {reference}: both need finished runs on the same patients."
         return [Gap(text, "python run.py sweep=bs_esnet_table1")]
@@ -78,7 +78,7 @@ def _comparison(evidence: Evidence, entry: dict) -> list[Cell]:
     own = interval(entry.get("ci95_low"), entry.get("ci95_high"), scale=100)
     note = word(entry.get("note")) or ("" if str(entry.get("testable", True)) == "True" else "not testable")
     return [
-        Cell(text=evidence.labels.get(entry["row"], entry["row"]), tone="name"),
+        Cell(text=label_of(evidence, entry["row"]), tone="name"),
         Cell(text=count(entry.get("num_patients"))),
         Cell(text=percent(entry.get("mean"), 2), below=own),
         Cell(text=points(entry.get("difference")), below=ends),
@@ -99,7 +99,7 @@ def _per_structure(evidence: Evidence) -> list[Block]:
         cells = [
             Cell(text=points(entry.get("difference")), below=f"p {p_value(entry.get('p_holm'))}") for entry in entries
         ]
-        rows.append([Cell(text=evidence.labels.get(row, row), tone="name"), *cells])
+        rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
     if not rows or not structures:
         return []
     caption = (
@@ -132,8 +132,8 @@ def _patients(evidence: Evidence) -> list[Block]:
     for structure in (MEAN, *evidence.runs.structures):
         values = _patient_values(evidence, structure)
         if len(values):
-            means = values.groupby(["row", "patient"], as_index=False)["value"].mean()
-            labels = {row: evidence.labels.get(row, row) for row in evidence.rows if row in set(means["row"])}
+            means = values.pivot_table(index=["row", "patient"], values="value", aggfunc="mean").reset_index()
+            labels = {row: label_of(evidence, row) for row in evidence.rows if row in set(means["row"])}
             name = "mean over structures" if structure == MEAN else structure
             figures.append(boxes(means, name, labels, styles))
     heading = Heading("Patients")
@@ -166,7 +166,7 @@ def _strata(evidence: Evidence) -> list[Block]:
         return [*blocks, Gap(text)]
     rows_of = [row for row in evidence.rows if row in set(found["row"])]
     rows = [[Cell(text=name, tone="name"), *_stratum(found, name, rows_of)] for name in strata]
-    header = ["stratum", *(evidence.labels.get(row, row) for row in rows_of)]
+    header = ["stratum", *(label_of(evidence, row) for row in rows_of)]
     caption = (
         "Dice in percent (patients); below: difference to the reference in points and, where tested, p after Holm."
     )

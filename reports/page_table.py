@@ -7,8 +7,8 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page_setting import main_split
-from reports.page_values import DASH, count, interval, is_number, number, pick, record, spoken
+from reports.page_setting import label_of, main_split
+from reports.page_values import DASH, count, has_values, interval, is_number, number, pick, record, spoken
 
 MEAN = "mean"
 
@@ -46,9 +46,9 @@ def _layout(evidence: Evidence, table: pd.DataFrame, structures: Sequence[str], 
     for row in (row for row in evidence.rows if row in set(table["row"])):
         entries = [record(table, row=row, structure=name) for name in structures]
         complete = all(entry.get("complete", True) for entry in entries if entry)
-        name = Cell(text=evidence.labels.get(row, row), below="" if complete else "folds are missing", tone="name")
+        name = Cell(text=label_of(evidence, row), below="" if complete else "folds are missing", tone="name")
         rows.append([name, *(_published_and_ours(entry) for entry in entries)])
-    has_paper = any(is_number(value) for value in table.get("published_mean", ()))
+    has_paper = has_values(table, "published_mean")
     notes = ["In brackets: the paper's number." if has_paper else "No published table is beside ours (report.table)."]
     notes.append("Bold: not worse than the column's best after Holm over the rows; none is bold where all qualify.")
     notes += evidence.notes if split == main_split(evidence) else []
@@ -86,7 +86,7 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
             Cell(text=count(entry.get(name)))
             for name in ("num_patients", "num_slices", "missed", "false_alarms", "undefined")
         ]
-        name = Cell(text=evidence.labels.get(row, row), tone="name")
+        name = Cell(text=label_of(evidence, row), tone="name")
         rows.append([name, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))])
     caption = f"Primary endpoint: Dice, patient mean over structures; split {split}."
     return Table(caption=caption, header=header, rows=rows)
@@ -100,7 +100,7 @@ def _inflation(evidence: Evidence) -> list[Block]:
     for row in (row for row in evidence.rows if row in set(evidence.inflation["row"])):
         entries = [record(evidence.inflation, row=row, structure=name) for name in structures]
         cells = [Cell(text=number(entry.get("difference"), 2, signed=True)) for entry in entries]
-        rows.append([Cell(text=evidence.labels.get(row, row), tone="name"), *cells])
+        rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
     text = (
         "Inflation: what splitting by image, as published, adds to the Dice, in points. It is no progress of a method."
     )

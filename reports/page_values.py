@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 DASH = "–"
@@ -91,4 +92,11 @@ def record(frame: pd.DataFrame, **equals: Any) -> dict[str, Any]:
 
 def has_values(frame: pd.DataFrame, *columns: str) -> bool:
     """Whether any row has a number in one of the columns."""
-    return any(column in frame and pd.to_numeric(frame[column], errors="coerce").notna().any() for column in columns)
+    return any(bool(np.isfinite(numbers(frame, column)).any()) for column in columns)
+
+
+def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """A column as floats, NaN where there is no number; empty where there is no such column."""
+    if column not in frame.columns:
+        return np.zeros(0)
+    return np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)

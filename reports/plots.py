@@ -1,6 +1,7 @@
 """Plots of scores: differences to the reference, values of patients, ranks, arms."""
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -116,13 +117,14 @@ def arms(table: pd.DataFrame) -> Figure:
 
 def _whisker(axis, place: int, entry: Mapping, style: Style) -> None:
     """Mean and interval of a difference in points; the interval alone is left out where there is none."""
-    middle, low, high = (entry.get(f"difference{end}") for end in ("", "_low", "_high"))
-    if not is_number(middle):
+    names = ("difference", "difference_low", "difference_high")
+    middle, low, high = (100 * float(entry[name]) if is_number(entry.get(name)) else nan for name in names)
+    if np.isnan(middle):
         axis.text(0.5, place, "no value", transform=axis.get_yaxis_transform(), ha="center", va="center", fontsize=9)
         return
-    if is_number(low) and is_number(high):
-        axis.plot([100 * low, 100 * high], [place, place], color=style.colour, linewidth=2.4, solid_capstyle="butt")
-    axis.plot(100 * middle, place, marker=style.marker, color=style.colour, markersize=8, markeredgecolor="white")
+    if not np.isnan(low + high):
+        axis.plot([low, high], [place, place], color=style.colour, linewidth=2.4, solid_capstyle="butt")
+    axis.plot(middle, place, marker=style.marker, color=style.colour, markersize=8, markeredgecolor="white")
 
 
 def _name_rows(axis, names: Sequence[str], *, grid: bool = True) -> None:

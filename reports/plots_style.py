@@ -4,7 +4,7 @@ import io
 import textwrap
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -19,7 +19,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 WIDTH = 4.6  # inches; a phone shows them at four fifths, so that 11 pt is still read
 SMALL = 3.6  # inches; of several beside each other
 DPI = 96  # CSS pixels an inch
-SETTINGS = {"font.size": 11, "svg.hashsalt": "paraspine", "svg.fonttype": "path", "axes.spines.top": False}
+SETTINGS: dict[Any, Any] = {
+    "font.size": 11,
+    "svg.hashsalt": "paraspine",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+}
 SETTINGS |= {"axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 10}
 
 

@@ -61,10 +61,16 @@ def timeline(epochs: pd.DataFrame) -> Figure:
         axis = canvas.subplots()
         for place, part in enumerate(parts):
             axis.broken_barh(
-                stretches(epochs["epoch"], epochs[part]), (place - 0.35, 0.7), color=COLOURS[6 - 3 * (place % 2)]
+                stretches(epochs["epoch"].to_numpy(dtype=float), epochs[part].to_numpy(dtype=float)),
+                (place - 0.35, 0.7),
+                color=COLOURS[6 - 3 * (place % 2)],
             )
         axis.set_yticks(range(len(parts)), [part.removeprefix("schedule/").upper() for part in parts])
-        axis.set(ylim=(len(parts) - 0.5, -0.5), xlabel="epoch", xlim=(0, float(epochs["epoch"].max()) + 1))
+        axis.set(
+            ylim=(len(parts) - 0.5, -0.5),
+            xlabel="epoch",
+            xlim=(0, float(epochs["epoch"].to_numpy(dtype=float).max()) + 1),
+        )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
@@ -72,9 +78,8 @@ def timeline(epochs: pd.DataFrame) -> Figure:
         return finished(canvas, alt=f"Epochs in which each part was trained: {names}")
 
 
-def stretches(epochs: pd.Series, active: pd.Series) -> list[tuple[float, float]]:
+def stretches(epochs: np.ndarray, active: np.ndarray) -> list[tuple[float, float]]:
     """(first epoch, number of epochs) of each run of epochs in which `active` is 1."""
-    first = epochs.to_numpy(dtype=float)
-    on = np.concatenate([[False], active.to_numpy(dtype=float) > 0.5, [False]])
+    on = np.concatenate([[False], active > 0.5, [False]])
     starts, ends = (np.flatnonzero(on[1:] & ~on[:-1]), np.flatnonzero(~on[1:] & on[:-1]))
-    return [(float(first[a]), float(first[b - 1] - first[a] + 1)) for a, b in zip(starts, ends, strict=True)]
+    return [(float(epochs[a]), float(epochs[b - 1] - epochs[a] + 1)) for a, b in zip(starts, ends, strict=True)]
