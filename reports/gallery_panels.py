@@ -1,11 +1,13 @@
 """Panels of the galleries: a test slice with masks, boxes or maps over it, cut to the same millimetres."""
 
 import io
+import zlib
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import matplotlib
 import numpy as np
@@ -56,7 +58,7 @@ def load_slice(path: Path) -> Slice | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
         return None
     nothing = {
         "true_boxes": np.zeros((0, 4)),
@@ -68,6 +70,9 @@ def load_slice(path: Path) -> Slice | None:
     masks = [arrays[name] for name in ("image", "true_mask", "predicted_mask") if name in arrays]
     if len(masks) < 3 or any(mask.ndim != 2 or mask.shape != masks[0].shape or not mask.size for mask in masks):
         return None
+    for name in ("saliency", "gated_features"):  # on the pixels of the image, or not at all
+        if arrays[name].shape != masks[0].shape:
+            arrays[name] = nothing[name]
     return Slice(**{name: arrays[name] for name in Slice.__dataclass_fields__})
 
 

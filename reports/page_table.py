@@ -8,7 +8,7 @@ import pandas as pd
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Gap, Heading, Table, Text
 from reports.page_setting import label_of, main_split
-from reports.page_values import DASH, count, has_values, interval, is_number, number, pick, record, spoken
+from reports.page_values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
 
 MEAN = "mean"
 
@@ -43,17 +43,22 @@ def _structures(evidence: Evidence, table: pd.DataFrame) -> list[str]:
 def _layout(evidence: Evidence, table: pd.DataFrame, structures: Sequence[str], split: str) -> Table:
     """The paper's layout: a row a system, a column a structure; the paper's number below ours."""
     rows = []
-    for row in (row for row in evidence.rows if row in set(table["row"])):
+    for row in dict.fromkeys(table["row"]):
         entries = [record(table, row=row, structure=name) for name in structures]
-        complete = all(entry.get("complete", True) for entry in entries if entry)
-        name = Cell(text=label_of(evidence, row), below="" if complete else "folds are missing", tone="name")
+        name = Cell(text=label_of(evidence, row), below=_state(evidence, row, entries), tone="name")
         rows.append([name, *(_published_and_ours(entry) for entry in entries)])
     has_paper = has_values(table, "published_mean")
     notes = ["In brackets: the paper's number." if has_paper else "No published table is beside ours (report.table)."]
-    notes.append("Bold: not worse than the column's best after Holm over the rows; none is bold where all qualify.")
-    notes += evidence.notes if split == main_split(evidence) else []
+    notes += evidence.notes if split == main_split(evidence) else ["What is said under the first table holds here too."]
     caption = f"Dice in percent, mean ± SD over slices as the paper prints it; split {split}."
     return Table(caption=caption, header=["", *(spoken(name) for name in structures)], rows=rows, notes=notes)
+
+
+def _state(evidence: Evidence, row: str, entries: Sequence[dict[str, Any]]) -> str:
+    """What a reader must know of a row's numbers; empty if all folds are there."""
+    if row not in evidence.rows:
+        return "no finished run"
+    return "" if all(entry.get("complete", True) for entry in entries) else "folds are missing"
 
 
 def _published_and_ours(entry: dict[str, Any]) -> Cell:
@@ -78,7 +83,7 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
         return Gap(f"The table has no mean over structures for the split {split}.")
     header = ["row", "Dice, %", "interval", "patients", "slices", "missed", "false alarms", "undefined", "HD95, mm"]
     rows = []
-    for row in (row for row in evidence.rows if row in set(own["row"])):
+    for row in dict.fromkeys(own["row"]):
         entry = record(own, row=row)
         ends = interval(entry.get("ci95_low"), entry.get("ci95_high")) or DASH
         dice = Cell(text=number(entry.get("patient_mean"), 2), bold=str(entry.get("bold")) == "True")
@@ -99,7 +104,7 @@ def _inflation(evidence: Evidence) -> list[Block]:
     rows = []
     for row in (row for row in evidence.rows if row in set(evidence.inflation["row"])):
         entries = [record(evidence.inflation, row=row, structure=name) for name in structures]
-        cells = [Cell(text=number(entry.get("difference"), 2, signed=True)) for entry in entries]
+        cells = [Cell(text=points(entry.get("difference"))) for entry in entries]
         rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
     text = (
         "Inflation: what splitting by image, as published, adds to the Dice, in points. It is no progress of a method."

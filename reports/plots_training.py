@@ -56,20 +56,18 @@ def curves(
 def timeline(epochs: pd.DataFrame) -> Figure:
     """A bar for every stretch of epochs in which a part was trained: columns epoch and schedule/<part> (0 or 1)."""
     parts = [name for name in epochs.columns if name.startswith("schedule/")]
+    when = epochs["epoch"].to_numpy(dtype=float)
     with styled():
         canvas = new_canvas(WIDTH, 0.9 + 0.5 * len(parts))
         axis = canvas.subplots()
         for place, part in enumerate(parts):
-            axis.broken_barh(
-                stretches(epochs["epoch"].to_numpy(dtype=float), epochs[part].to_numpy(dtype=float)),
-                (place - 0.35, 0.7),
-                color=COLOURS[6 - 3 * (place % 2)],
-            )
+            bars = stretches(when, epochs[part].to_numpy(dtype=float))
+            axis.broken_barh(bars, (place - 0.35, 0.7), color=COLOURS[6 - 3 * (place % 2)])
         axis.set_yticks(range(len(parts)), [part.removeprefix("schedule/").upper() for part in parts])
         axis.set(
             ylim=(len(parts) - 0.5, -0.5),
             xlabel="epoch",
-            xlim=(0, float(epochs["epoch"].to_numpy(dtype=float).max()) + 1),
+            xlim=(0, float(when.max()) + 1),
         )
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="x", alpha=0.3)
