@@ -56,7 +56,7 @@ class Slice:
 def load_slice(path: Path) -> Slice | None:
     """Reads a slice; None where the file is missing, broken, or lacks an image or masks of one size."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
         return None
