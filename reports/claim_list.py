@@ -133,6 +133,8 @@ def _check_line(cells: Mapping[str, str], structures: Collection[str], where: st
         raise ValueError(f"{where}: the test {test} compares two sides; state one of {', '.join(SWITCHES)}")
     if test == "superior" and cells["other_stratum"]:
         raise ValueError(f"{where}: superiority is tested on pairs, and two strata have none; use equivalent")
+    if (";" in cells["row"] and test != "ordered") or (";" in cells["other_row"] and test != "superior"):
+        raise ValueError(f"{where}: the test {test} takes one row on either side; got several, joined by ';'")
     if test == "ordered" and ";" not in cells["row"]:
         raise ValueError(f"{where}: ordered needs two rows or more, joined by ';'; got {cells['row']!r}")
     known = COSTS if test == "cheaper" else (*METRICS, *DERIVED)

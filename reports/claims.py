@@ -22,7 +22,8 @@ RULES = (
     "Effects are signed so that positive is what the paper says; intervals are 95 %, not corrected for multiplicity.",
     "superior, ordered: reproduced if Wilcoxon's signed-rank test gives p < 0.05 in the claimed direction after Holm "
     "over the superiority tests of the same family; contradicted if it does so in the other direction, or if the "
-    "interval excludes an improvement of the margin (half the published difference, at most the margin of interest); "
+    "interval excludes an improvement of the margin (for Dice half the published difference, at most the margin of "
+    "interest; for other metrics ours); "
     "else within noise. Mean and ranks must point the same way.",
     "superior over several rows, ordered: every pair must hold (largest p); one pair is enough to contradict.",
     "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "

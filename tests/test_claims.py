@@ -122,10 +122,13 @@ def test_folds_by_image_are_no_evidence():
     assert "with folds by patient" in ledger.loc["beats-unet", "note"]
 
 
-def test_truly_equal_rows_are_hardly_ever_called_better():
+def test_truly_equal_rows_are_hardly_ever_called_better(monkeypatch):
+    monkeypatch.setattr(
+        "gc.collect", lambda: 0
+    )  # statsmodels collects garbage in every Holm, which is most of the time
     family = ("beats-unet", "beats-attention-unet")
     wrong = []
-    for draw in range(200):
+    for draw in range(150):
         rows = ("bs_esnet", "unet", "attention_unet")
         tables = [draw_cases(row, 0.9, draw=draw, num_patients=10, num_slices=1, structures=("canal",)) for row in rows]
         wrong.append((judged(make_evidence(*tables), *family)["verdict"] == "reproduced").any())
