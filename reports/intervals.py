@@ -13,8 +13,9 @@ FEWEST_FOR_BCA = 20  # below, the bootstrap covers too little: 0.49, 0.82, 0.86 
 CONFIDENCE = 0.95
 NUM_DRAWS = 10_000
 SEED = 0
+EQUAL = 1e-12  # values closer than that differ by the rounding of their means
 COLUMNS_AT_ONCE = 200  # what the bootstrap holds in memory: that many times NUM_DRAWS means
-DRAWS_AT_ONCE = 500
+DRAWS_AT_ONCE = 1_000
 
 
 def intervals(samples: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def intervals(samples: Sequence[np.ndarray]) -> pd.DataFrame:
         assert not np.isnan(sample).any(), "an undefined value has no place in a mean"
         if not sizes[index]:
             continue
-        if np.ptp(sample) == 0:
+        if np.ptp(sample) < EQUAL:
             found[index] = (means[index], means[index], kind(sizes[index]))
         elif sizes[index] < FEWEST_FOR_TEST:
             found[index] = (float(np.min(sample)), float(np.max(sample)), "range")
@@ -70,18 +71,28 @@ def t_interval(sample: np.ndarray) -> tuple[float, float]:
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
-def bca_intervals(samples: np.ndarray, *, num_draws: int = NUM_DRAWS) -> tuple[np.ndarray, np.ndarray]:
+def bca_intervals(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """BCa intervals of the means of samples [k, n], none of equal values; every sample sees the same draws.
 
     An end is NaN where the bootstrap distribution does not allow one.
     """
+
+    def means(drawn: np.ndarray, axis: int) -> np.ndarray:
+        # What is drawn are patients. How often each was serves all samples, which halves the time of drawing values.
+        assert axis == -1
+        size = samples.shape[1]
+        rows = np.arange(drawn.size // drawn.shape[-1]).reshape(*drawn.shape[:-1], 1)
+        counts = np.bincount((drawn + size * rows).ravel(), minlength=rows.size * size)
+        found = samples @ (counts.reshape(rows.size, size).T / drawn.shape[-1])
+        return found.reshape(len(samples), *drawn.shape[:-1])
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # its NaN says the same
         result = bootstrap(
-            (samples,),
-            np.mean,
-            axis=-1,
-            n_resamples=num_draws,
+            (np.arange(samples.shape[1]),),
+            means,
+            vectorized=True,
+            n_resamples=NUM_DRAWS,
             batch=DRAWS_AT_ONCE,
             confidence_level=CONFIDENCE,
             method="BCa",

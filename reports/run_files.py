@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def read_cases(path: Path) -> pd.DataFrame:
     table = pd.DataFrame(lines[1:], columns=lines[0], dtype=object)
     for name in table.columns:
         if name not in TEXTS:
-            table[name] = _numbers(str(name), table[name])
+            table[name] = _numbers(str(name), list(table[name]))
     later = [name for name in dict.fromkeys((*MECHANISM, *FACTORS)) if name not in table]
     table = table.assign(**{name: "" if name in TEXTS else np.nan for name in later})
     check_cases(table)
@@ -127,10 +128,10 @@ def read_split(folder: Path) -> pd.DataFrame | None:
     return table.assign(fold=table["fold"].astype(int))
 
 
-def _numbers(name: str, texts: pd.Series) -> pd.Series:
-    texts = texts.replace(TRUTH)
+def _numbers(name: str, texts: Sequence[str]) -> np.ndarray:
     try:
-        return pd.to_numeric(texts.where(texts != "", other="nan")).astype(int if name == "slice" else float)
+        values = np.array([float(TRUTH.get(text, text)) if text else np.nan for text in texts])
+        return values.astype(int) if name == "slice" else values
     except ValueError as error:
         raise ValueError(f"cases.csv: {name} holds something that is not a number ({error})") from error
 

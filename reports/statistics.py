@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reports.comparisons import bold_rows, compare, holm
-from reports.intervals import FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
+from reports.intervals import EQUAL, FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
 from reports.patients import LOWER_IS_BETTER, over_seeds, patient_scores, seed_spread
 from reports.strata import strata
 
@@ -108,7 +108,7 @@ def _cell(
         notes.append("fewer than 6 patients: range, not testable")
     elif len(values) < FEWEST_FOR_BCA:
         notes.append("fewer than 20 patients: t interval")
-    if len(values) and np.ptp(values.to_numpy()) == 0:
+    if len(values) and np.ptp(values.to_numpy()) < EQUAL:
         notes.append("all values are equal")
     if differences is not None and compared is not None and len(differences) < max(len(values), compared.count()):
         notes.append(f"compared on the {len(differences)} patients that both have")
