@@ -17,7 +17,7 @@ WITHOUT_VALUE = ("machine", "paths", "output")
 IDENTITY = ".identity.json"  # what config.yaml says once the machine is taken out of it
 WRITTEN = (
     *(IDENTITY, "config.yaml", "run_card.json", "split.csv", "metrics.csv", "cases.csv", "summary.json"),
-    *("checkpoints", "figures", "wandb"),
+    *("checkpoints", "figures", "wandb", "predictions", "arms"),
 )
 
 

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
+from lightning_modules.arms import check_arms, missing_arms, test_arms
 from lightning_modules.run_folder import RunFolder, differences
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,16 @@ def train(config: DictConfig) -> None:
         if config.retrain:
             folder.clear()
         folder.claim()
-        if folder.finished:
+        finished = folder.finished
+        if finished and not missing_arms(config, folder):
             logger.info("%s is finished: nothing to do (retrain=true starts anew).", folder.path)
             return
         data, module, trainer = build(config)
+        check_arms(config, module, data.anatomy)
+        if finished:
+            check_same_data(folder.path / "checkpoints" / "best.ckpt", data)
+            test_arms(config, folder, data, module, trainer)
+            return
         resumed = folder.last_checkpoint
         if resumed is not None:
             logger.info("Going on from %s.", resumed)
@@ -44,6 +51,7 @@ def train(config: DictConfig) -> None:
         trainer.test(
             module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False
         )
+        test_arms(config, folder, data, module, trainer)
 
 
 def test(config: DictConfig) -> None:
