@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 
-from callbacks.case_table import replace_text
+from lightning_modules.records import replace_text
 from lightning_modules.segmentation import SegmentationModule
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "monai", "albumentations", "SimpleITK", "numpy", "scipy")

@@ -1,0 +1,220 @@
+"""Mask R-CNN (He et al. 2017) with a ResNet-50 feature pyramid, and its way from detections to one mask a slice."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torchvision.models import detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torchvision.ops import FrozenBatchNorm2d, box_convert
+
+from models.prediction import Prediction
+
+Target = Mapping[
+    str, Tensor
+]  # of one image: boxes "o 4" (x, y, x, y in pixels), labels "o" (1..n), masks "o h w" uint8
+
+NORMALISATIONS = {"batch": nn.BatchNorm2d, "group": partial(nn.GroupNorm, 32), "frozen": FrozenBatchNorm2d}
+LOSSES = ("objectness", "rpn_box_reg", "classifier", "box_reg", "mask")
+
+
+class MaskRCNN(nn.Module):
+    """torchvision's Mask R-CNN on slices: 44.0 M parameters for ten classes.
+
+    Slices keep their size (torchvision would enlarge them to 800 pixels) and their z-scored intensities.
+
+    Args:
+        in_channels: Channels of the image; the first convolution takes as many.
+        num_classes: Classes with background. An organ is one instance, however many pieces its mask has.
+        normalisation: Of the ResNet: "batch", "group" (groups of 32; the same whatever the batch), or "frozen" batch
+            normalisation, which torchvision takes with pretrained weights.
+        weights: Path of the state dict of an ImageNet ResNet-50 or a COCO Mask R-CNN; None starts from scratch.
+        anchor_sizes: Side of the anchors of each pyramid level, pixels.
+        rois_per_image: Regions of an image that the heads learn from, at most a quarter of them organs.
+        detections_per_image: How many detections of an image are kept.
+
+    Raises:
+        ValueError: On an unknown normalisation, or one that does not go with `weights`.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        normalisation: str = "batch",
+        weights: str | None = None,
+        anchor_sizes: Sequence[int] = (16, 32, 64, 128, 256),
+        rois_per_image: int = 512,
+        detections_per_image: int = 30,
+    ) -> None:
+        super().__init__()
+        if normalisation not in NORMALISATIONS:
+            raise ValueError(f"model.normalisation is {normalisation!r}, expected one of {', '.join(NORMALISATIONS)}")
+        if normalisation == ("frozen" if weights is None else "group"):
+            raise ValueError(
+                f"model.normalisation={normalisation} does not go with model.weights={weights}: frozen needs the "
+                "statistics of pretrained weights, and those come from batch normalisation"
+            )
+        backbone = resnet_fpn_backbone(
+            backbone_name="resnet50", weights=None, norm_layer=NORMALISATIONS[normalisation], trainable_layers=5
+        )
+        if in_channels != 3:
+            first = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+            backbone.body["conv1"] = first
+        self.num_classes = num_classes
+        self.detector = detection.MaskRCNN(
+            backbone,
+            rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * 5),
+            box_predictor=MarginalPredictor(1024, num_classes),
+            mask_predictor=MaskRCNNPredictor(256, 256, num_classes),
+            image_mean=[0.0] * in_channels,
+            image_std=[1.0] * in_channels,
+            box_batch_size_per_image=rois_per_image,
+            box_detections_per_img=detections_per_image,
+            _skip_resize=True,
+        )
+        if weights is not None:
+            load_weights(self.detector, Path(weights))
+
+    def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
+        """Detects, in evaluation alone; boxes and masks are those of the best detection of each class."""
+        assert not self.training, "a detector in training has losses instead of predictions: MaskRCNN.losses"
+        height, width = image.shape[2:]
+        found_boxes = image.new_full((len(image), self.num_classes - 1, 4), torch.nan)
+        probabilities = image.new_zeros((len(image), self.num_classes, height, width))
+        for index, found in enumerate(self.detector(list(image))):
+            best = best_of_each_class(found["labels"], found["scores"])
+            classes = found["labels"][best]
+            probabilities[index] = assemble(found["masks"][best, 0], classes, self.num_classes)
+            scale = found["boxes"].new_tensor([width, height, width, height])
+            found_boxes[index, classes - 1] = box_convert(found["boxes"][best], "xyxy", "cxcywh") / scale
+        # Probabilities of zero would be logits of minus infinity, which no later step could merge.
+        return Prediction(logits=probabilities.clamp(min=1e-12).log(), boxes=found_boxes)
+
+    def losses(
+        self, image: Float[Tensor, "b m h w"], targets: Sequence[Target], labelled: Bool[Tensor, "b c"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The detector's own losses, `LOSSES`.
+
+        Slices that are labelled alike go through the detector together, so that its classifier knows what counts as
+        background there; the losses are averaged over all slices.
+
+        Args:
+            image: The slices.
+            targets: Organs of each slice.
+            labelled: Which classes were drawn in each slice; column 0 is True.
+        """
+        predictor = self.detector.roi_heads.box_predictor
+        assert isinstance(predictor, MarginalPredictor)
+        nothing = 0 * predictor.cls_score.bias.sum()  # a batch without masks can go backward too
+        total = dict.fromkeys(LOSSES, nothing)
+        patterns, pattern_of = labelled.unique(dim=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            alike = (pattern_of == number).nonzero()[:, 0].tolist()
+            predictor.labelled = pattern
+            found = self.detector([image[index] for index in alike], [dict(targets[index]) for index in alike])
+            for name in LOSSES:
+                total[name] = total[name] + found[f"loss_{name}"] * (len(alike) / len(image))
+        return total
+
+
+class MarginalPredictor(FastRCNNPredictor):
+    """The box head's last layer; in training, background and the classes that were not drawn are one class.
+
+    A region of a slice whose annotator left out a muscle is background *or* that muscle: to call it the muscle must
+    cost nothing. (The proposals before it know no classes. There, an organ that was not drawn counts as background;
+    that only moves its proposals down a list of which all are kept on slices of this size.)
+
+    Attributes:
+        labelled: Which classes were drawn in the slices at hand; None is all.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.labelled: Bool[Tensor, " c"] | None = None
+
+    def forward(self, x: Float[Tensor, "r f"]) -> tuple[Float[Tensor, "r c"], Float[Tensor, "r d"]]:
+        """Class scores and box offsets of each region."""
+        scores, offsets = super().forward(x)
+        if self.training and self.labelled is not None and not bool(self.labelled.all()):
+            undrawn = ~self.labelled
+            background = torch.cat([scores[:, :1], scores[:, undrawn]], dim=1).logsumexp(dim=1, keepdim=True)
+            scores = torch.cat([background, scores[:, 1:].masked_fill(undrawn[1:], -1e4)], dim=1)
+        return scores, offsets
+
+
+def best_of_each_class(labels: Int[Tensor, " o"], scores: Float[Tensor, " o"]) -> Int[Tensor, " k"]:
+    """Positions of the best-scoring detection of each class that was detected, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    earlier = (labels[order][:, None] == labels[order][None, :]).tril(diagonal=-1).any(dim=1)
+    return order[~earlier]
+
+
+def assemble(
+    masks: Float[Tensor, "k h w"], classes: Int[Tensor, " k"], num_classes: int, threshold: float = 0.5
+) -> Float[Tensor, "c h w"]:
+    """One distribution over the classes at each pixel, whose likeliest class is the assembled mask.
+
+    A pixel belongs to the first of the masks that exceed the threshold there, and to the background where none does.
+    The masks are laid over each other like veils, the first on top: what one leaves, the next may take, the background
+    gets the rest. So a single mask keeps its outline between pixels when the distribution is resampled, and where
+    organs touch no seam opens. Before that, what could outvote the pixel's owner is taken out: where a mask exceeds the
+    threshold, those before it; where none does, all but the strongest.
+
+    Args:
+        masks: Probability of each detection at every pixel, best detection first.
+        classes: Their classes, each at most once.
+        num_classes: Classes with background.
+        threshold: Of the masks; a half, or the outline of a single mask would move.
+    """
+    probabilities = masks.new_zeros((num_classes, *masks.shape[1:]))
+    if not len(masks):
+        probabilities[0] = 1
+        return probabilities
+    above = masks > threshold
+    rank = torch.arange(len(masks), device=masks.device)[:, None, None]
+    kept = torch.where(above.any(dim=0), rank >= above.int().argmax(dim=0), rank == masks.argmax(dim=0))
+    veils = masks * kept
+    left = (1 - veils).cumprod(dim=0)
+    probabilities[classes] = veils * torch.cat([torch.ones_like(left[:1]), left[:-1]])
+    probabilities[0] = left[-1]
+    return probabilities
+
+
+def load_weights(detector: nn.Module, path: Path) -> None:
+    """Takes over what fits of an ImageNet ResNet-50 or a COCO Mask R-CNN.
+
+    The last layers of the heads know other classes and stay as they are. The filters of the first convolution are summed
+    over their three colours and shared among the channels, as if the mean of the channels were shown as a grey picture.
+
+    Raises:
+        ValueError: If the file is not there or holds another network.
+    """
+    if not path.exists():
+        raise ValueError(f"model.weights={path} does not exist: give the path of a state dict, or null")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if "fc.weight" in state:
+        state = {f"backbone.body.{name}": value for name, value in state.items() if not name.startswith("fc.")}
+    first, own = "backbone.body.conv1.weight", detector.state_dict()
+    if first in state and own[first].shape[1] != 3:
+        channels = own[first].shape[1]
+        state[first] = state[first].sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    fitting = {
+        name: value
+        for name, value in state.items()
+        if name in own and own[name].shape == value.shape and "_predictor." not in name
+    }
+    missing = [
+        name for name in own if name.startswith("backbone.body.") and name not in fitting and "num_batches" not in name
+    ]
+    if missing:
+        raise ValueError(f"model.weights={path} holds no ResNet-50 backbone: {missing[0]} is not in it")
+    detector.load_state_dict(fitting, strict=False)
