@@ -18,7 +18,6 @@ from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 from callbacks.loggers import CellLogger
-from callbacks.wandb_review import flat_summary
 from lightning_modules import tasks
 from lightning_modules.run_folder import cell_name
 from tests.conftest import ROOT, TINY_PHANTOM
@@ -259,9 +258,3 @@ def test_names_come_from_the_choices(tmp_path, generated, overrides, group, name
     assert (kept["group"], kept["name"], kept["tags"]) == (group, name, tags)
     assert kept["job_type"] == config.task
     assert config.logger.cell == cell_name(_root_=config)
-
-
-def test_a_summary_of_an_older_run_has_gaps_not_zeros():
-    given = {"test": {"dice": {"mean": 0.9, "psoas": None}, "num_missed": 0}, "train": None, "model": {"parameters": 5}}
-    assert flat_summary(given) == {"test/dice/mean": 0.9, "test/num_missed": 0, "cost/parameters": 5}
-    assert flat_summary({"test": {}}) == {}
