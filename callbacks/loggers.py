@@ -21,32 +21,13 @@ class CellLogger(WandbLogger):
 
     Args:
         cell: Name of the configuration without its machine.
-        group: Parts of the group's name; "none" and None are left out, as in `name` and `tags`.
-        name: Parts of the run's name.
-        tags: Tags.
+        tags: Tags; "none" is left out.
         save_dir: The run folder; everything of wandb lies in its `wandb/`.
-        row: What the tables call foreign masks; group and name of their run.
         options: Of `WandbLogger` and `wandb.init`.
     """
 
-    def __init__(
-        self,
-        *,
-        cell: str,
-        group: Sequence[str | None],
-        name: Sequence[str | None],
-        tags: Sequence[str | None],
-        save_dir: str,
-        row: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            name="-".join(_named(name)) if row is None else row,
-            group="-".join(_named(group)) if row is None else row,
-            tags=_named(tags),
-            save_dir=save_dir,
-            **options,
-        )
+    def __init__(self, *, cell: str, tags: Sequence[str], save_dir: str, **options: Any) -> None:
+        super().__init__(tags=[str(tag) for tag in tags if tag != "none"], save_dir=save_dir, **options)
         self.folder = Path(save_dir) / "wandb"
         self._cell = cell
         self._config: dict[str, Any] = {}
@@ -92,11 +73,6 @@ def run_id(path: Path, cell: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{cell}-{secrets.token_hex(3)}")
     return path.read_text()
-
-
-def _named(parts: Sequence[str | None]) -> list[str]:
-    """The parts that name something: `ablation=none` does not."""
-    return [str(part) for part in parts if part not in (None, "none")]
 
 
 def wandb_loggers(trainer: lightning.Trainer) -> list[WandbLogger]:
