@@ -56,12 +56,13 @@ class CellLogger(WandbLogger):
     def set_aside_earlier_parts(self) -> None:
         """Moves what this folder's run wrote offline before it was interrupted, and nobody has sent, out of the way.
 
-        Offline, wandb starts a new file with every process, and of several files with one id `wandb sync` may keep the
-        last alone: that one has to be whole, and the only one.
+        Offline, wandb starts a new file with every process, and `wandb sync` appends one to the other. The earlier ones
+        end somewhere around a checkpoint; the present one is to have every epoch, once.
         """
         current = Path(self.experiment.settings.sync_dir).resolve()
         for part in self.folder.glob(f"offline-run-*-{self._id}*"):
-            if part.resolve() != current and not any(part.glob("*.synced")):
+            sent = any(part.glob("*.wandb.sync*"))  # a mark that `wandb sync` leaves
+            if part.resolve() != current and not sent:
                 aside = self.folder / "superseded"
                 aside.mkdir(exist_ok=True)
                 part.rename(aside / part.name)

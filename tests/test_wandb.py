@@ -222,8 +222,7 @@ def test_parallel_processes_and_a_killed_one_leave_whole_runs(tmp_path, generate
 
 def test_a_run_is_continued_in_its_folder_alone(tmp_path):
     def identity(folder: str) -> str:
-        logger = CellLogger(cell="0123456789ab", tags=[], save_dir=str(tmp_path / folder))
-        logger._wandb_init["mode"] = "disabled"
+        logger = CellLogger(cell="0123456789ab", tags=[], save_dir=str(tmp_path / folder), mode="disabled")
         assert logger.experiment is not None
         wandb.finish()
         return logger._wandb_init["id"]
@@ -231,6 +230,20 @@ def test_a_run_is_continued_in_its_folder_alone(tmp_path):
     ids = [identity("a"), identity("a"), identity("b")]
     assert ids[0] == ids[1] != ids[2]
     assert all(run.startswith("0123456789ab-") for run in ids)
+
+
+def test_what_was_sent_before_a_kill_stays_and_the_rest_is_set_aside(tmp_path):
+    logger = CellLogger(cell="c", tags=[], save_dir=str(tmp_path), mode="disabled")
+    assert logger.experiment is not None
+    name = (tmp_path / "wandb" / "run_id").read_text()
+    parts = [tmp_path / "wandb" / f"offline-run-20260101_00000{second}-{name}" for second in range(2)]
+    for part in parts:
+        part.mkdir()
+    (parts[0] / f"run-{name}.wandb.syncstate").touch()
+    logger.set_aside_earlier_parts()
+    wandb.finish()
+    assert [part.exists() for part in parts] == [True, False]
+    assert (tmp_path / "wandb" / "superseded" / parts[1].name).exists()
 
 
 def test_a_process_that_logs_nothing_leaves_no_run(tmp_path):
