@@ -23,7 +23,7 @@ COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
 
 def primary_split(cases: pd.DataFrame) -> str:
     """The split of the first table: by patient wherever there is one."""
-    return BY_PATIENT if (cases["split"] == BY_PATIENT).any() else AS_PUBLISHED
+    return BY_PATIENT if BY_PATIENT in set(cases["split"]) else AS_PUBLISHED
 
 
 def build_table(
@@ -62,7 +62,7 @@ def build_table(
     position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
     table["label"] = [_label(row, methods) for row in table["row"]]
-    return table[list(TABLE_COLUMNS)].reset_index(drop=True)
+    return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
 
 
 def is_complete(runs: Runs, row: str, split: str) -> bool:
@@ -150,7 +150,7 @@ def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Seque
     found = intervals(differences)
     table[["difference", "ci95_low", "ci95_high"]] = found[["mean", "low", "high"]]
     table["num_patients"] = [len(sample) for sample in differences]
-    return table[columns]
+    return table.loc[:, columns]
 
 
 def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, float]]:
@@ -180,9 +180,9 @@ def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[st
             "slice_mean": 100 * mean,
             "slice_sd": 100 * sd,
             "num_slices": len(part[["case", "slice"]].drop_duplicates()),
-            "missed": int((part["status"] == "missed").sum()),
-            "false_alarms": int((part["status"] == "false_alarm").sum()),
-            "undefined": int(part["dice"].isna().sum()),
+            "missed": np.count_nonzero(part["status"] == "missed"),
+            "false_alarms": np.count_nonzero(part["status"] == "false_alarm"),
+            "undefined": np.count_nonzero(part["dice"].isna()),
         }
     return counts
 
