@@ -36,12 +36,12 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
     template = environment.get_template("report.html.j2")
     path = folder / "report.html"
     title = f"{evidence.runs.cohort or 'no cohort'}: {len(evidence.rows)} systems compared"
-    path.write_text(template.render(title=title, sections=sections(evidence, folder)), encoding="utf-8")
+    path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
     return path
 
 
-def sections(evidence: Evidence, folder: Path) -> list[Section]:
-    """The chapters of the page in order; `folder` is where the report is written."""
+def sections(evidence: Evidence) -> list[Section]:
+    """The chapters of the page in order."""
     album = open_album(evidence)
     tables = mechanism_tables(evidence)
     return [
@@ -54,5 +54,5 @@ def sections(evidence: Evidence, folder: Path) -> list[Section]:
         Section(key="training", title="Training", blocks=training(evidence)),
         Section(key="pictures", title="Pictures", blocks=gallery(evidence, album)),
         Section(key="cost", title="Cost", blocks=costs(evidence)),
-        Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence, folder)),
+        Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]

@@ -1,7 +1,11 @@
 """Boxes, claims and cost: the sections beside the table."""
 
+from collections.abc import Mapping
+
+import pandas as pd
+
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Gap, Heading, Table, Text
+from reports.page_blocks import Block, Cell, Folded, Gap, Heading, Table, Text
 from reports.page_setting import in_order, label_of, main_split
 from reports.page_values import (
     DASH,
@@ -81,33 +85,32 @@ def claims(evidence: Evidence) -> list[Block]:
         return [Gap("No claim was judged: reports/published/claims.csv has none for this table.")]
     counts = table["verdict"].value_counts()
     summary = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
-    rows = []
-    for entry in table.to_dict("records"):
-        verdict = word(entry.get("verdict"))
-        tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
-        ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), 3, signed=True)
-        rows.append(
-            [
-                Cell(
-                    text=word(entry.get("claim")),
-                    below=" · ".join(filter(None, (word(entry.get("id")), word(entry.get("section"))))),
-                    tone="prose",
-                ),
-                Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
-                Cell(text=number(entry.get("effect"), 3, signed=True), below=ends),
-                Cell(text=count(entry.get("num_patients"))),
-                Cell(
-                    text=word(entry.get("test")),
-                    below=f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else "",
-                    tone="prose",
-                ),
-                Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),
-            ]
-        )
+    untested, tested = (table.loc[(table["verdict"] == "not testable") == answer] for answer in (True, False))
+    blocks: list[Block] = [Text(f"{len(table)} claims: {summary}.", tone="lead")]
+    blocks += [_ledger(tested)] if len(tested) else []
+    folded = f"{len(untested)} claims were not testable, with what each lacks"
+    return [*blocks, Folded(summary=folded, blocks=[_ledger(untested)])] if len(untested) else blocks
+
+
+def _ledger(table: pd.DataFrame) -> Table:
     header = ["claim", "verdict", "effect", "patients", "test", "note"]
+    rows = [_claim(entry) for entry in table.to_dict("records")]
+    return Table(caption=CLAIMS_CAPTION, header=header, rows=rows, stacked=True)
+
+
+def _claim(entry: Mapping) -> list[Cell]:
+    verdict = word(entry.get("verdict"))
+    tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
+    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), 3, signed=True)
+    place = " · ".join(filter(None, (word(entry.get("id")), word(entry.get("section")))))
+    margin = f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else ""
     return [
-        Text(f"{len(table)} claims: {summary}.", tone="lead"),
-        Table(caption=CLAIMS_CAPTION, header=header, rows=rows, stacked=True),
+        Cell(text=word(entry.get("claim")), below=place, tone="prose claim"),
+        Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
+        Cell(text=number(entry.get("effect"), 3, signed=True), below=ends),
+        Cell(text=count(entry.get("num_patients"))),
+        Cell(text=word(entry.get("test")), below=margin, tone="prose"),
+        Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),
     ]
 
 

@@ -73,9 +73,7 @@ def primary_sentence(evidence: Evidence) -> str:
         return f"Primary endpoint (Dice, patient mean over structures): no value for {label}."
     ends = interval(found.get("ci95_low"), found.get("ci95_high"), scale=100)
     kind = word(found.get("interval"))
-    named = (
-        f" ({'range over patients' if kind == 'range' else f'95 % interval, {kind}'} {ends[1:-1]} %)" if ends else ""
-    )
+    named = f" ({'range over patients' if kind == 'range' else f'95 % {kind} interval'} {ends[1:-1]} %)" if ends else ""
     patients = count(found.get("num_patients"))
     value = f"{label} reaches a Dice of {percent(found['mean'])} %{named}"
     return f"Primary endpoint: {value}, patient mean over structures, n = {patients} patients."

@@ -1,7 +1,5 @@
 """Rules of the measurement, folds, gaps and commands: the last section of the page."""
 
-from pathlib import Path
-
 from reports.evidence import Evidence
 from reports.page_blocks import Block, Cell, Folded, Gap, Lines, Table, Text
 from reports.page_values import count, is_number, word
@@ -14,7 +12,7 @@ RULES = (
 )
 
 
-def protocol(evidence: Evidence, folder: Path) -> list[Block]:
+def protocol(evidence: Evidence) -> list[Block]:
     """Rules in short, folds, gaps and commands."""
     blocks: list[Block] = [
         Text(RULES),
@@ -26,7 +24,7 @@ def protocol(evidence: Evidence, folder: Path) -> list[Block]:
     )
     blocks += [Lines(lines=problems)] if problems else []
     blocks.append(Text("To repeat the grid and this report:"))
-    blocks.append(Lines(lines=repeat_commands(evidence, folder), code=True))
+    blocks.append(Lines(lines=repeat_commands(evidence), code=True))
     commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.runs if run.card.get("command")))
     if commands:
         summary = f"The {len(commands)} commands as they were run"
@@ -48,7 +46,7 @@ def _fold_table(evidence: Evidence) -> Block:
     return Table(caption="Who was in which part of which fold.", header=header, rows=rows)
 
 
-def repeat_commands(evidence: Evidence, folder: Path) -> list[str]:
+def repeat_commands(evidence: Evidence) -> list[str]:
     """The sweep that made these runs, and the report over the same folders."""
     parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.runs if not run.arm))
     sweeps = {path: [table.stem.removeprefix("grid_") for table in sorted(path.glob("grid_*.csv"))] for path in parents}
@@ -58,4 +56,4 @@ def repeat_commands(evidence: Evidence, folder: Path) -> list[str]:
             moved = "" if path.name in names else f" hydra.sweep.dir={path}"
             lines.append(f"python run.py sweep={name}{moved}")
     runs = ",".join(str(path) for path in parents)
-    return [*lines, f"python run.py task=report 'runs=[{runs}]' output={folder}"]
+    return [*lines, f"python run.py task=report 'runs=[{runs}]'"]

@@ -49,9 +49,19 @@ def _layout(evidence: Evidence, table: pd.DataFrame, structures: Sequence[str], 
         rows.append([name, *(_published_and_ours(entry) for entry in entries)])
     has_paper = has_values(table, "published_mean")
     notes = ["In brackets: the paper's number." if has_paper else "No published table is beside ours (report.table)."]
-    notes += evidence.notes if split == main_split(evidence) else ["What is said under the first table holds here too."]
+    notes += (
+        _notes(evidence) if split == main_split(evidence) else ["What is said under the first table holds here too."]
+    )
     caption = f"Dice in percent, mean ± SD over slices as the paper prints it; split {split}."
     return Table(caption=caption, header=["", *(spoken(name) for name in structures)], rows=rows, notes=notes)
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    """What has to be read with the table; gaps are listed in the last section and only counted here."""
+    problems = {problem.rstrip(".").lower() for problem in evidence.runs.problems}
+    notes = [note for note in evidence.notes if note.rstrip(".").lower() not in problems]
+    counted = f"{len(problems)} gaps or folders left out: listed under protocol, the last section."
+    return [*notes, counted] if problems else notes
 
 
 def _state(evidence: Evidence, row: str, entries: Sequence[dict[str, Any]]) -> str:
@@ -81,7 +91,18 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
     own = pick(table, structure=MEAN)
     if own.empty:
         return Gap(f"The table has no mean over structures for the split {split}.")
-    header = ["row", "Dice, %", "interval", "patients", "slices", "missed", "false alarms", "undefined", "HD95, mm"]
+    header = [
+        "row",
+        "paper",
+        "Dice, %",
+        "interval",
+        "patients",
+        "slices",
+        "missed",
+        "false alarms",
+        "undefined",
+        "HD95, mm",
+    ]
     rows = []
     for row in dict.fromkeys(own["row"]):
         entry = record(own, row=row)
@@ -92,7 +113,8 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
             for name in ("num_patients", "num_slices", "missed", "false_alarms", "undefined")
         ]
         name = Cell(text=label_of(evidence, row), tone="name")
-        rows.append([name, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))])
+        paper = Cell(text=number(entry.get("published_mean"), 2))
+        rows.append([name, paper, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))])
     caption = f"Primary endpoint: Dice, patient mean over structures; split {split}."
     return Table(caption=caption, header=header, rows=rows)
 
