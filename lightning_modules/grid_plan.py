@@ -78,7 +78,7 @@ def _cell(config: DictConfig, line: Sequence[str]) -> Cell:
         split=choices.split,
         fold=config.fold,
         seed=config.seed,
-        arms=tuple(config.arms),
+        arms=tuple(str(name) for name in config.arms),
         overrides=tuple(line),
     )
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -42,13 +43,14 @@ def start(*words: str) -> int:
     return 0
 
 
-def planned(*words: str) -> list[Cell]:
+@cache
+def planned(*words: str) -> tuple[Cell, ...]:
     """Cells of a command line."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         config = hydra.compose_config("config", list(words), RunMode.MULTIRUN, validate_sweep_overrides=False)
-        return plan(config, hydra.config_loader)
+        return tuple(plan(config, hydra.config_loader))
 
 
 def listed(folder: Path, sweep: str = "bs_esnet_table1") -> pd.DataFrame:
