@@ -84,9 +84,7 @@ class NonLocalUNet(nn.Module):
     ) -> None:
         super().__init__()
         if placement not in ("bottleneck", "bottleneck_and_eighth", "pooled"):
-            raise ValueError(
-                f"model.placement is {placement!r}, expected bottleneck, bottleneck_and_eighth or pooled"
-            )
+            raise ValueError(f"model.placement is {placement!r}, expected bottleneck, bottleneck_and_eighth or pooled")
         self.encoder = Encoder(in_channels=in_channels, width=width)
         channels, stages = self.encoder.channels, self.encoder.stages
         if placement == "pooled":

@@ -63,7 +63,11 @@ def test_a_new_block_changes_nothing_and_can_learn():
 
 @pytest.mark.parametrize(
     ("placement", "channels", "grid"),
-    [("bottleneck", [(64, 32)], 2), ("bottleneck_and_eighth", [(32, 16), (64, 32)], 2), ("pooled", [(4, 1), (8, 2)], 2)],
+    [
+        ("bottleneck", [(64, 32)], 2),
+        ("bottleneck_and_eighth", [(32, 16), (64, 32)], 2),
+        ("pooled", [(4, 1), (8, 2)], 2),
+    ],
 )
 def test_where_the_blocks_are(placement, channels, grid):
     network = NonLocalUNet(in_channels=1, num_classes=3, width=4, placement=placement).eval()
