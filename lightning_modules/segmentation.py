@@ -51,13 +51,16 @@ class SegmentationModule(lightning.LightningModule):
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
+        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # set by `lightning_modules.arms` for one test
         if compile_network:
             self.network.compile()
 
     def forward(self, batch: SpineBatch) -> Prediction:
-        """Predicts; annotated boxes are offered in training alone."""
+        """Predicts; annotated boxes are offered in training, and to an arm that asks for boxes, alone."""
         image = batch.image.contiguous(memory_format=self._memory_format)
-        return self.network(image, batch.boxes if self.training else None)
+        if self.training:
+            return self.network(image, batch.boxes)
+        return self.network(image, None if self.offer_boxes is None else self.offer_boxes(batch))
 
     def setup(self, stage: str) -> None:
         """Takes the class frequencies from the training slices; a checkpoint overwrites them with its own."""
@@ -90,8 +93,8 @@ class SegmentationModule(lightning.LightningModule):
         return {"slices": evaluate(self(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
-        """Returns the "slices" on their native grid."""
-        return self.validation_step(batch, batch_idx)
+        """Returns the "slices" on their native grid, with what shows how the network works."""
+        return {"slices": evaluate(self(batch), batch, self.data.store, mechanism=True)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""

@@ -19,7 +19,8 @@ class Prediction(NamedTuple):
         key: Class scores of an attention gate's own mask.
         boxes: (cx, cy, w, h) in 0..1 of each structure.
         saliency: Attention map in 0..1.
-        gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to.
+        gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
+            training alone.
         heatmaps: Key-point heat maps on the input grid.
     """
 

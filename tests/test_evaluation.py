@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from datamodules.batch import boxes_of_masks
 from datamodules.geometry import SliceGrid
-from lightning_modules.evaluation import boxes_to_native, evaluate, to_native_grid
+from lightning_modules.evaluation import evaluate
+from lightning_modules.native_grid import boxes_to_native, to_native_grid
 from lightning_modules.tasks import build
 from models.prediction import Prediction
 from tests.conftest import TINY_PHANTOM
@@ -70,7 +71,7 @@ def perfect_prediction(mask: torch.Tensor, num_classes: int) -> Prediction:
 
 def test_a_perfect_network_scores_nearly_perfectly_on_the_native_grid(composed):
     """The whole way, phantom to table: right sides, right millimetres, only the resolution of the grid is lost."""
-    from callbacks.case_table import slice_rows
+    from lightning_modules.records import slice_rows
 
     data, _, _ = build(
         composed(*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "data.spacing_mm=1.5", "data.size=[128,128]")
@@ -120,12 +121,12 @@ def test_image_left_is_the_patients_right(composed):
 
 
 def test_the_order_of_training_slices_follows_from_seed_and_epoch():
-    from datamodules.loading import TrainingBatches
+    from datamodules.loading import Share, TrainingBatches
 
-    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     batches.set_epoch(2)
     first = list(batches)
-    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     assert first != list(again)
     again.set_epoch(2)
     assert first == list(again)

@@ -1,0 +1,202 @@
+"""Grids: which cells a line stands for, what becomes of them, and what is said of them."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lightning_modules import tasks
+from lightning_modules.run_folder import RunFolder
+from tests.conftest import ROOT
+from tests.grids import SMOKE, listed, places, planned, start
+
+TABLE = ("sweep=bs_esnet_table1", "experiment=unet", *SMOKE)
+SWEEPS = sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem != "none")
+
+
+def times(folder: Path, pattern: str) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob(pattern)}
+
+
+def test_a_failing_cell_stops_no_other_and_the_same_line_skips_what_is_finished(tmp_path, generated, capsys):
+    grid = tmp_path / "grid"
+    line = (*TABLE, *places(grid, generated))
+    assert start(*line, "fold=9,0", "task=status") == 1
+    assert "none of the 2 cells of this grid has ever been started" in capsys.readouterr().out
+    assert not grid.exists()
+
+    assert start(*line, "fold=9,0") == 1
+    printed = capsys.readouterr()
+    (message,) = [words for words in printed.err.splitlines() if words.startswith("paraspine: ")]
+    assert "failed: ValueError: fold=9 is out of range" in message
+    assert "1 done, 1 failed" in printed.out
+    table = listed(grid)
+    assert list(table.columns) == [
+        *("cell", "experiment", "ablation", "split", "fold", "seed", "overrides", "status", "error", "epochs")
+    ]
+    assert table[["fold", "status", "epochs"]].values.tolist() == [[9, "failed", 0], [0, "done", 2]]
+    failed, done = (grid / name for name in table["cell"])
+    assert done.name.startswith("unet-")
+    assert table["error"][0] == (failed / "error.txt").read_text().splitlines()[0]
+    assert "Traceback" in (failed / "error.txt").read_text()
+    assert [path.name for path in (done / "checkpoints").iterdir()] == ["best.ckpt"], "last.ckpt is spent"
+
+    finished, errors = times(grid, "*/summary.json"), times(grid, "*/error.txt")
+    assert start(*line, "fold=9,0", "task=status") == 1
+    assert "1 done, 1 failed" in capsys.readouterr().out
+    assert (times(grid, "*/summary.json"), times(grid, "*/error.txt")) == (finished, errors), "a look changes nothing"
+    assert start(*line, "fold=9,0") == 1
+    assert times(grid, "*/summary.json") == finished, "finished: skipped"
+    again = times(grid, "*/error.txt")
+    assert again.keys() == errors.keys()
+    assert again != errors, "failed: tried again"
+    assert start(*line, "fold=0") == 0
+    assert times(grid, "*/summary.json") == finished
+
+
+def test_a_changed_cohort_is_an_error_of_the_cell_that_was_finished_with_another(tmp_path, generated):
+    own, grid = tmp_path / "data", tmp_path / "grid"
+    line = (*TABLE, "fold=0", *places(grid, own))
+    if (generated / "phantom").exists():
+        shutil.copytree(generated / "phantom", own / "phantom")
+    assert start(*line) == 0
+    (folder,) = (path.parent for path in grid.glob("*/summary.json"))
+    before = (folder / "cases.csv").read_bytes()
+    label = min((own / "phantom").glob("*/labels/*.nii.gz"))
+    shutil.copy(label.parents[1] / "second_rater" / label.name, label)
+    assert start(*line) == 1
+    (error,) = listed(grid)["error"]
+    assert "cohort phantom: the images changed since" in error
+    assert str(folder) in error
+    assert (folder / "cases.csv").read_bytes() == before
+
+
+def test_new_arms_of_a_finished_cell_are_tested_without_training(tmp_path, generated, monkeypatch):
+    grid = tmp_path / "grid"
+    line = (*TABLE, "fold=0", *places(grid, generated))
+    assert start(*line) == 0
+    (checkpoint,) = grid.glob("*/checkpoints/best.ckpt")
+    trained, seen = checkpoint.stat().st_mtime_ns, []
+
+    def arms(config, folder, data, module, trainer):
+        seen.append((type(data).__name__, folder.missing_arms(config.arms), trainer.max_epochs))
+        if len(seen) == 1:
+            raise RuntimeError("killed")
+        for name in folder.missing_arms(config.arms):
+            (folder.path / "arms" / name).mkdir(parents=True)
+            (folder.path / "arms" / name / "summary.json").write_text("{}")
+
+    monkeypatch.setattr(tasks, "test_arms", arms)
+    more = (*line, "+arms.swapped={}", "+arms.absent={}")
+    assert start(*more) == 1
+    assert listed(grid)["status"].tolist() == ["failed"]
+    assert start(*more) == 0
+    assert start(*more) == 0
+    assert seen == [("SliceDataModule", ["swapped", "absent"], 2)] * 2, "the third time there is nothing to do"
+    assert checkpoint.stat().st_mtime_ns == trained
+    assert planned(*more)[0].folder == planned(*line)[0].folder
+
+
+def test_retrain_trains_a_finished_cell_again_to_the_same_numbers(tmp_path, generated):
+    grid = tmp_path / "grid"
+    line = (*TABLE, "fold=0", *places(grid, generated))
+    assert start(*line) == 0
+    (cases,) = grid.glob("*/cases.csv")
+    before, written = pd.read_csv(cases), cases.stat().st_mtime_ns
+    assert start(*line, "retrain=true") == 0
+    assert cases.stat().st_mtime_ns != written
+    pd.testing.assert_frame_equal(before, pd.read_csv(cases))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_sweep_names_experiments_that_exist(sweep):
+    cells = planned(f"sweep={sweep}")
+    assert len({cell.folder for cell in cells}) == len(cells) > 0
+    for cell in cells:
+        assert (ROOT / "conf" / "experiment" / f"{cell.experiment}.yaml").exists()
+        assert cell.folder.parent == Path("grids/bs_esnet_table1"), "one folder, one report"
+    assert {cell.fold for cell in cells} == set(range(5))
+
+
+def test_the_table_has_seven_rows_and_the_boxes_are_tested_in_its_own_cells():
+    table, boxes = planned("sweep=bs_esnet_table1"), planned("sweep=bs_esnet_boxes")
+    assert len(table) == 7 * 5
+    assert {cell.folder for cell in boxes} == {cell.folder for cell in table if cell.experiment == "bs_esnet"}
+    assert all(cell.arms for cell in boxes)
+
+
+@pytest.mark.parametrize(
+    ("words", "axes"),
+    [
+        (["fold=0"], {"experiment": ["unet", "bs_esnet"], "fold": [0]}),
+        (["fold=0,1", "experiment=unet"], {"experiment": ["unet"], "fold": [0, 1]}),
+        (["seed=0,1", "fold=2"], {"experiment": ["unet", "bs_esnet"], "fold": [2], "seed": [0, 1]}),
+        (["split=patient_folds,as_published", "fold=0"], {"split": ["patient_folds", "as_published"], "fold": [0]}),
+    ],
+    ids=["fold", "row", "seed", "split"],
+)
+def test_axes_are_narrowed_and_added_on_the_line(words, axes):
+    cells = planned("sweep=bs_esnet_table1", "experiment=unet,bs_esnet", *words)
+    for name, values in axes.items():
+        assert list(dict.fromkeys(getattr(cell, name) for cell in cells)) == values
+    assert len(cells) == len({cell.folder for cell in cells})
+
+
+def test_an_ablation_row_is_the_cell_of_its_experiment_and_ablation(tmp_path):
+    """A row's file: three lines that include both. The name is that of its content and of what a table calls it."""
+    row = tmp_path / "experiment" / "bs_esnet_no_sag.yaml"
+    row.parent.mkdir()
+    row.write_text("# @package _global_\ndefaults:\n  - bs_esnet\n  - /ablation/no_sag\n")
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    (as_row,) = planned("sweep=bs_esnet_table1", "experiment=bs_esnet_no_sag", "fold=0", search)
+    (as_ablation,) = planned("sweep=bs_esnet_table1", "experiment=bs_esnet", "ablation=no_sag", "fold=0")
+    assert as_row.folder == as_ablation.folder
+    assert as_row.folder.name.startswith("bs_esnet_no_sag-")
+
+
+def test_looking_at_a_grid_looks_for_the_cells_that_training_makes():
+    names = {
+        task: [cell.folder for cell in planned("sweep=bs_esnet_table1", "experiment=unet", f"task={task}")]
+        for task in ("train", "status", "report")
+    }
+    assert names["train"] == names["status"] == names["report"]
+    assert planned("sweep=bs_esnet_table1", "experiment=unet,unet", "fold=0") == planned(
+        "sweep=bs_esnet_table1", "experiment=unet", "fold=0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep=typo"], "there is no sweep=typo: choose from bs_esnet_boxes, bs_esnet_mechanism, bs_esnet_table1"),
+        (["trianer=smoke", "fold=0,1"], "Could not override 'trianer'"),
+        (["experiment=unett", "fold=0,1"], "there is no experiment=unett: choose from"),
+        (["experiment=unet,unett"], "there is no experiment=unett: choose from"),
+        (["trainer.devices=2"], r"trainer.devices is 2: give trainer.devices=1"),
+        (["output=here"], "hydra.sweep.dir=DIR moves the grid"),
+        (["hydra/launcher=nowhere"], 'others are extras: pip install -e ".[nowhere]"'),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_in_a_grids_line_is_one_line_and_leaves_nothing(tmp_path, generated, capsys, words, message):
+    sweep = () if words[0].startswith("sweep=") else ("sweep=bs_esnet_table1", "experiment=unet")
+    grid = tmp_path / "grid"
+    assert start(*sweep, *words, *places(grid, generated)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("paraspine: ")
+    assert message in line
+    assert not grid.exists()
+
+
+def test_status_of_a_single_run_asks_for_a_grid(tmp_path, capsys):
+    assert start("task=status", f"hydra.run.dir={tmp_path / 'run'}") == 1
+    assert "put sweep=NAME on the line" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_further_process_of_a_distributed_run_leaves_lock_and_folder_to_the_first(tmp_path, monkeypatch):
+    with RunFolder(tmp_path).locked():
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with RunFolder(tmp_path).locked():
+            assert RunFolder(tmp_path).in_use
