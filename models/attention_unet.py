@@ -96,6 +96,5 @@ class AttentionUNet(nn.Module):
         """Segments; the saliency is that of the finest gate. Annotated `boxes` are not used."""
         features = self.encoder(image)
         decoded, saliency = self.decoder.decode(features)
-        return Prediction(
-            logits=self.head(decoded), saliency=saliency, gated_features=features[1].abs().mean(dim=1, keepdim=True)
-        )
+        strength = None if self.training else features[1].abs().mean(dim=1, keepdim=True)
+        return Prediction(logits=self.head(decoded), saliency=saliency, gated_features=strength)

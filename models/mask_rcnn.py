@@ -12,6 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, box_convert
 
 from models.assembly import assemble, best_of_each_class
@@ -78,13 +79,11 @@ class MaskRCNN(nn.Module):
             rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * 5),
             box_predictor=MarginalPredictor(1024, num_classes),
             mask_predictor=MaskRCNNPredictor(256, 256, num_classes),
-            image_mean=[0.0] * in_channels,
-            image_std=[1.0] * in_channels,
             rpn_post_nms_top_n_test=proposals_per_image,
             box_batch_size_per_image=rois_per_image,
             box_detections_per_img=detections_per_image,
-            _skip_resize=True,
         )
+        self.detector.transform = AsItIs(in_channels)
         if weights is not None:
             load_weights(self.detector, Path(weights))
 
@@ -133,6 +132,17 @@ class MaskRCNN(nn.Module):
             for name, value in losses.items():
                 found[name] = found.get(name, 0) + value * (len(rows) / len(image))
         return {name: found[f"loss_{name}"] for name in LOSSES}
+
+
+class AsItIs(GeneralizedRCNNTransform):
+    """Leaves slices and their targets as they are; torchvision would normalise colours and enlarge to 800 pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(min_size=0, max_size=0, image_mean=[0.0] * channels, image_std=[1.0] * channels)
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Does not."""
+        return image, target
 
 
 class MarginalPredictor(FastRCNNPredictor):
