@@ -26,8 +26,8 @@ def scored_metrics(cases: pd.DataFrame) -> tuple[str, ...]:
 def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Slice, then patient: a row per row, split, arm, seed, patient, structure and metric with its `value`.
 
-    `structure` "mean" is the patient's mean over structures. Undefined values have no row. A patient whose slices are in
-    several folds of a seed (folds dealt by image) is one patient.
+    `structure` "mean" is the patient's mean over structures. Undefined values have no row. A patient whose slices are
+    in several folds of a seed (folds dealt by image) is one patient.
 
     Args:
         cases: Case tables joined, with the columns GROUP beside their own.
@@ -60,7 +60,7 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_spread(scores: pd.DataFrame) -> tuple[float, int]:
-    """SD over seeds (n - 1) of the cohort mean of one row's values, on patients that all seeds have; number of seeds."""
+    """SD over seeds (n - 1) of the mean of one row's values, on patients that all seeds have; number of seeds."""
     if scores["seed"].nunique() == 1:
         return nan, 1
     table = scores.pivot(index="patient", columns="seed", values="value")

@@ -29,13 +29,13 @@ def primary_split(cases: pd.DataFrame) -> str:
 def build_table(
     runs: Runs, cases: pd.DataFrame, statistics: pd.DataFrame, published: pd.DataFrame, rows: Sequence[str]
 ) -> pd.DataFrame:
-    """`table.csv`: one row per split, row of the table and structure ("mean" first is the primary endpoint).
+    """`table.csv`: one row per split, row of the table and structure ("mean": the primary endpoint).
 
-    Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over the
-    slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
+    Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over
+    the slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
     `statistics.csv`. `missed` and `false_alarms` count slices of all seeds, `undefined` those on which Dice does not
-    exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean of
-    the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
+    exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean
+    of the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
     """
     methods = method_names(published)
     printed = list(methods)
