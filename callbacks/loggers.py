@@ -21,32 +21,13 @@ class CellLogger(WandbLogger):
 
     Args:
         cell: Name of the configuration without its machine.
-        group: Parts of the group's name; "none" and None are left out, as in `name` and `tags`.
-        name: Parts of the run's name.
-        tags: Tags.
+        tags: Tags; "none" is left out.
         save_dir: The run folder; everything of wandb lies in its `wandb/`.
-        row: What the tables call foreign masks; group and name of their run.
         options: Of `WandbLogger` and `wandb.init`.
     """
 
-    def __init__(
-        self,
-        *,
-        cell: str,
-        group: Sequence[str | None],
-        name: Sequence[str | None],
-        tags: Sequence[str | None],
-        save_dir: str,
-        row: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            name="-".join(_named(name)) if row is None else row,
-            group="-".join(_named(group)) if row is None else row,
-            tags=_named(tags),
-            save_dir=save_dir,
-            **options,
-        )
+    def __init__(self, *, cell: str, tags: Sequence[str], save_dir: str, **options: Any) -> None:
+        super().__init__(tags=[str(tag) for tag in tags if tag != "none"], save_dir=save_dir, **options)
         self.folder = Path(save_dir) / "wandb"
         self._cell = cell
         self._config: dict[str, Any] = {}
@@ -75,12 +56,13 @@ class CellLogger(WandbLogger):
     def set_aside_earlier_parts(self) -> None:
         """Moves what this folder's run wrote offline before it was interrupted, and nobody has sent, out of the way.
 
-        Offline, wandb starts a new file with every process, and of several files with one id `wandb sync` may keep the
-        last alone: that one has to be whole, and the only one.
+        Offline, wandb starts a new file with every process, and `wandb sync` appends one to the other. The earlier ones
+        end somewhere around a checkpoint; the present one is to have every epoch, once.
         """
         current = Path(self.experiment.settings.sync_dir).resolve()
         for part in self.folder.glob(f"offline-run-*-{self._id}*"):
-            if part.resolve() != current and not any(part.glob("*.synced")):
+            sent = any(part.glob("*.wandb.sync*"))  # a mark that `wandb sync` leaves
+            if part.resolve() != current and not sent:
                 aside = self.folder / "superseded"
                 aside.mkdir(exist_ok=True)
                 part.rename(aside / part.name)
@@ -92,11 +74,6 @@ def run_id(path: Path, cell: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{cell}-{secrets.token_hex(3)}")
     return path.read_text()
-
-
-def _named(parts: Sequence[str | None]) -> list[str]:
-    """The parts that name something: `ablation=none` does not."""
-    return [str(part) for part in parts if part not in (None, "none")]
 
 
 def wandb_loggers(trainer: lightning.Trainer) -> list[WandbLogger]:

@@ -72,10 +72,10 @@ class WandbReview(lightning.Callback):
 
     def _catch_up(self, trainer: lightning.Trainer, end: int) -> None:
         """Logs the epochs before `end` that wandb does not have."""
-        path = self.folder / "metrics.csv"
-        if not trainer.is_global_zero or not path.exists() or end == 0:
+        if not trainer.is_global_zero:
             return
-        epochs = pd.read_csv(path)
+        path = self.folder / "metrics.csv"
+        epochs = pd.read_csv(path) if path.exists() else pd.DataFrame({"epoch": []})
         epochs = epochs.loc[epochs["epoch"] < end]
         for logger in wandb_loggers(trainer):
             known = logger.experiment.summary.get("epoch", -1)

@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -96,7 +96,8 @@ def _asked(module: SegmentationModule, data: SliceDataModule, arm: Mapping[str, 
         elif query == "none":
             module.network.ask_at_test("none")
         else:
-            module.offer_boxes = annotated_boxes(data, float(arm.get("jitter", 0)))
+            numbers = data.store.table["slice"].to_numpy(np.int64)
+            module.offer_boxes = annotated_boxes(numbers, float(arm.get("jitter", 0)))
             module.network.ask_at_test("offered")
         yield
     finally:
@@ -104,16 +105,19 @@ def _asked(module: SegmentationModule, data: SliceDataModule, arm: Mapping[str, 
         module.network.ask_at_test()
 
 
-def annotated_boxes(data: SliceDataModule, jitter: float) -> Callable[[SpineBatch], Tensor]:
+def annotated_boxes(slice_numbers: Int[np.ndarray, " s"], jitter: float) -> Callable[[SpineBatch], Tensor]:
     """The annotated boxes of a batch, off by `jitter` of their size (SD of centre and size).
 
     A slice is always displaced the same way, whatever the batch it is in, the seed of the run or the size of the
     jitter: arms and rows differ in nothing else. Boxes of absent organs stay NaN.
+
+    Args:
+        slice_numbers: Index in its image of every row of the store.
+        jitter: 0 for the annotated boxes themselves.
     """
-    numbers = data.store.table["slice"].to_numpy()
 
     def boxes(batch: SpineBatch) -> Float[Tensor, "b n 4"]:
-        names = [f"{case}/{numbers[int(row)]}" for case, row in zip(batch.case, batch.index, strict=True)]
+        names = [f"{case}/{slice_numbers[int(row)]}" for case, row in zip(batch.case, batch.index, strict=True)]
         drawn = np.stack([_draw(name, batch.boxes.shape[1]) for name in names])
         noise = jitter * torch.from_numpy(drawn).to(batch.boxes)
         centre, size = batch.boxes[..., :2], batch.boxes[..., 2:]

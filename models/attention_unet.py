@@ -23,8 +23,8 @@ class GridGate(nn.Module):
     """Additive attention on a skip, steered by the next coarser features.
 
     With skip features x and gating signal g: a = sigmoid(psi(relu(theta(x) + phi(g)))), brought back to the grid of x;
-    out = W(a x). theta halves the grid (2 x 2, stride 2, no bias), phi and psi are 1 x 1 with bias, W is 1 x 1 with batch
-    normalisation.
+    out = W(a x). theta halves the grid (2 x 2, stride 2, no bias), phi and psi are 1 x 1 with bias, W is 1 x 1 with
+    batch normalisation.
 
     Args:
         skip_channels: Channels of x, and of the comparison.
@@ -82,8 +82,8 @@ class GatedDecoder(Decoder):
 class AttentionUNet(nn.Module):
     """U-Net with a grid gate on the skips of stages 2 to 4: 34.50 M parameters at width 64 and ten classes.
 
-    The public code of the authors is three-dimensional, with two gates a level and deep supervision; here one gate a level
-    and the loss of the host table.
+    The public code of the authors is three-dimensional, with two gates a level and deep supervision; here it is one
+    gate a level and the loss of the host table.
     """
 
     def __init__(self, *, in_channels: int, num_classes: int, width: int = 64) -> None:
@@ -96,6 +96,5 @@ class AttentionUNet(nn.Module):
         """Segments; the saliency is that of the finest gate. Annotated `boxes` are not used."""
         features = self.encoder(image)
         decoded, saliency = self.decoder.decode(features)
-        return Prediction(
-            logits=self.head(decoded), saliency=saliency, gated_features=features[1].abs().mean(dim=1, keepdim=True)
-        )
+        strength = None if self.training else features[1].abs().mean(dim=1, keepdim=True)
+        return Prediction(logits=self.head(decoded), saliency=saliency, gated_features=strength)

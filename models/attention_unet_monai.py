@@ -33,6 +33,5 @@ class MonaiAttentionUNet(nn.Module):
         gate = finest.attention
         saliency = gate.psi(gate.relu(gate.W_g(lower) + gate.W_x(features)))
         merged = finest.merge(torch.cat([features * saliency, lower], dim=1))
-        return Prediction(
-            logits=output(merged), saliency=saliency, gated_features=features.abs().mean(dim=1, keepdim=True)
-        )
+        strength = None if self.training else features.abs().mean(dim=1, keepdim=True)
+        return Prediction(logits=output(merged), saliency=saliency, gated_features=strength)

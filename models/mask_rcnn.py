@@ -1,19 +1,21 @@
-"""Mask R-CNN (He et al. 2017) with a ResNet-50 feature pyramid, and its way from detections to one mask a slice."""
+"""Mask R-CNN (He et al. 2017) with a ResNet-50 feature pyramid."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, box_convert
 
+from models.assembly import assemble, best_of_each_class
 from models.prediction import Prediction
 
 Target = Mapping[
@@ -37,6 +39,7 @@ class MaskRCNN(nn.Module):
         weights: Path of the state dict of an ImageNet ResNet-50 or a COCO Mask R-CNN; None starts from scratch.
         anchor_sizes: Side of the anchors of each pyramid level, pixels.
         rois_per_image: Regions of an image that the heads learn from, at most a quarter of them organs.
+        proposals_per_image: Regions of an image that detections are chosen from.
         detections_per_image: How many detections of an image are kept.
 
     Raises:
@@ -51,7 +54,8 @@ class MaskRCNN(nn.Module):
         normalisation: str = "batch",
         weights: str | None = None,
         anchor_sizes: Sequence[int] = (16, 32, 64, 128, 256),
-        rois_per_image: int = 512,
+        rois_per_image: int = 64,
+        proposals_per_image: int = 300,
         detections_per_image: int = 30,
     ) -> None:
         super().__init__()
@@ -75,12 +79,11 @@ class MaskRCNN(nn.Module):
             rpn_anchor_generator=AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * 5),
             box_predictor=MarginalPredictor(1024, num_classes),
             mask_predictor=MaskRCNNPredictor(256, 256, num_classes),
-            image_mean=[0.0] * in_channels,
-            image_std=[1.0] * in_channels,
+            rpn_post_nms_top_n_test=proposals_per_image,
             box_batch_size_per_image=rois_per_image,
             box_detections_per_img=detections_per_image,
-            _skip_resize=True,
         )
+        self.detector.transform = AsItIs(in_channels)
         if weights is not None:
             load_weights(self.detector, Path(weights))
 
@@ -104,8 +107,7 @@ class MaskRCNN(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """The detector's own losses, `LOSSES`.
 
-        Slices that are labelled alike go through the detector together, so that its classifier knows what counts as
-        background there; the losses are averaged over all slices.
+        Slices that are labelled alike pass the heads together, so that these know what counts as background there.
 
         Args:
             image: The slices.
@@ -114,24 +116,41 @@ class MaskRCNN(nn.Module):
         """
         predictor = self.detector.roi_heads.box_predictor
         assert isinstance(predictor, MarginalPredictor)
-        nothing = 0 * predictor.cls_score.bias.sum()  # a batch without masks can go backward too
-        total = dict.fromkeys(LOSSES, nothing)
+        if not len(image):  # nothing to learn from, yet training goes backward through it
+            return dict.fromkeys(LOSSES, 0 * predictor.cls_score.bias.sum())
+        images, moved = self.detector.transform(list(image), [dict(target) for target in targets])
+        features = self.detector.backbone(images.tensors)
+        proposals, found = self.detector.rpn(images, features, moved)
         patterns, pattern_of = labelled.unique(dim=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
-            alike = (pattern_of == number).nonzero()[:, 0].tolist()
+            rows = (pattern_of == number).nonzero()[:, 0]
             predictor.labelled = pattern
-            found = self.detector([image[index] for index in alike], [dict(targets[index]) for index in alike])
-            for name in LOSSES:
-                total[name] = total[name] + found[f"loss_{name}"] * (len(alike) / len(image))
-        return total
+            _, losses = self.detector.roi_heads(
+                {level: values[rows] for level, values in features.items()},
+                *([listed[row] for row in rows.tolist()] for listed in (proposals, images.image_sizes, moved)),
+            )
+            for name, value in losses.items():
+                found[name] = found.get(name, 0) + value * (len(rows) / len(image))
+        return {name: found[f"loss_{name}"] for name in LOSSES}
+
+
+class AsItIs(GeneralizedRCNNTransform):
+    """Leaves slices and their targets as they are; torchvision would normalise colours and enlarge to 800 pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(min_size=0, max_size=0, image_mean=[0.0] * channels, image_std=[1.0] * channels)
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Does not."""
+        return image, target
 
 
 class MarginalPredictor(FastRCNNPredictor):
     """The box head's last layer; in training, background and the classes that were not drawn are one class.
 
     A region of a slice whose annotator left out a muscle is background *or* that muscle: to call it the muscle must
-    cost nothing. (The proposals before it know no classes. There, an organ that was not drawn counts as background;
-    that only moves its proposals down a list of which all are kept on slices of this size.)
+    cost nothing. (The proposals before it know no classes. There, an organ that was not drawn counts as background,
+    which moves its regions down a list of hundreds that are all looked at.)
 
     Attributes:
         labelled: Which classes were drawn in the slices at hand; None is all.
@@ -151,49 +170,11 @@ class MarginalPredictor(FastRCNNPredictor):
         return scores, offsets
 
 
-def best_of_each_class(labels: Int[Tensor, " o"], scores: Float[Tensor, " o"]) -> Int[Tensor, " k"]:
-    """Positions of the best-scoring detection of each class that was detected, best first."""
-    order = scores.argsort(descending=True, stable=True)
-    earlier = (labels[order][:, None] == labels[order][None, :]).tril(diagonal=-1).any(dim=1)
-    return order[~earlier]
-
-
-def assemble(
-    masks: Float[Tensor, "k h w"], classes: Int[Tensor, " k"], num_classes: int, threshold: float = 0.5
-) -> Float[Tensor, "c h w"]:
-    """One distribution over the classes at each pixel, whose likeliest class is the assembled mask.
-
-    A pixel belongs to the first of the masks that exceed the threshold there, and to the background where none does.
-    The masks are laid over each other like veils, the first on top: what one leaves, the next may take, the background
-    gets the rest. So a single mask keeps its outline between pixels when the distribution is resampled, and where
-    organs touch no seam opens. Before that, what could outvote the pixel's owner is taken out: where a mask exceeds the
-    threshold, those before it; where none does, all but the strongest.
-
-    Args:
-        masks: Probability of each detection at every pixel, best detection first.
-        classes: Their classes, each at most once.
-        num_classes: Classes with background.
-        threshold: Of the masks; a half, or the outline of a single mask would move.
-    """
-    probabilities = masks.new_zeros((num_classes, *masks.shape[1:]))
-    if not len(masks):
-        probabilities[0] = 1
-        return probabilities
-    above = masks > threshold
-    rank = torch.arange(len(masks), device=masks.device)[:, None, None]
-    kept = torch.where(above.any(dim=0), rank >= above.int().argmax(dim=0), rank == masks.argmax(dim=0))
-    veils = masks * kept
-    left = (1 - veils).cumprod(dim=0)
-    probabilities[classes] = veils * torch.cat([torch.ones_like(left[:1]), left[:-1]])
-    probabilities[0] = left[-1]
-    return probabilities
-
-
 def load_weights(detector: nn.Module, path: Path) -> None:
     """Takes over what fits of an ImageNet ResNet-50 or a COCO Mask R-CNN.
 
-    The last layers of the heads know other classes and stay as they are. The filters of the first convolution are summed
-    over their three colours and shared among the channels, as if the mean of the channels were shown as a grey picture.
+    The last layers of the heads know other classes and stay as they are. The filters of the first convolution are
+    summed over their three colours and shared among the channels, as if the mean of the channels were shown in grey.
 
     Raises:
         ValueError: If the file is not there or holds another network.

@@ -18,7 +18,6 @@ from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 from callbacks.loggers import CellLogger
-from callbacks.wandb_review import flat_summary
 from lightning_modules import tasks
 from lightning_modules.run_folder import cell_name
 from tests.conftest import ROOT, TINY_PHANTOM
@@ -65,7 +64,7 @@ def logged(grid) -> OfflineRun:
 
 def test_a_run_is_named_by_what_was_chosen(grid, logged):
     choices = ["phantom", "smoke", "patient_folds"]
-    for fold, run, group in ((0, logged, "bs_esnet"), (1, only_run(grid / "cell1"), "bs_esnet-no_sag")):
+    for fold, run, group in ((0, logged, "bs_esnet"), (1, only_run(grid / "cell1"), "bs_esnet_no_sag")):
         assert run.start["project"] == "paraspine"
         assert run.start["run_group"] == group
         assert run.start["display_name"] == f"{group}-fold{fold}-seed0"
@@ -223,8 +222,7 @@ def test_parallel_processes_and_a_killed_one_leave_whole_runs(tmp_path, generate
 
 def test_a_run_is_continued_in_its_folder_alone(tmp_path):
     def identity(folder: str) -> str:
-        logger = CellLogger(cell="0123456789ab", group=[], name=[], tags=[], save_dir=str(tmp_path / folder))
-        logger._wandb_init["mode"] = "disabled"
+        logger = CellLogger(cell="0123456789ab", tags=[], save_dir=str(tmp_path / folder), mode="disabled")
         assert logger.experiment is not None
         wandb.finish()
         return logger._wandb_init["id"]
@@ -234,8 +232,22 @@ def test_a_run_is_continued_in_its_folder_alone(tmp_path):
     assert all(run.startswith("0123456789ab-") for run in ids)
 
 
+def test_what_was_sent_before_a_kill_stays_and_the_rest_is_set_aside(tmp_path):
+    logger = CellLogger(cell="c", tags=[], save_dir=str(tmp_path), mode="disabled")
+    assert logger.experiment is not None
+    name = (tmp_path / "wandb" / "run_id").read_text()
+    parts = [tmp_path / "wandb" / f"offline-run-20260101_00000{second}-{name}" for second in range(2)]
+    for part in parts:
+        part.mkdir()
+    (parts[0] / f"run-{name}.wandb.syncstate").touch()
+    logger.set_aside_earlier_parts()
+    wandb.finish()
+    assert [part.exists() for part in parts] == [True, False]
+    assert (tmp_path / "wandb" / "superseded" / parts[1].name).exists()
+
+
 def test_a_process_that_logs_nothing_leaves_no_run(tmp_path):
-    logger = CellLogger(cell="c", group=["unet"], name=["unet"], tags=[], save_dir=str(tmp_path), offline=True)
+    logger = CellLogger(cell="c", tags=[], save_dir=str(tmp_path), offline=True)
     logger.log_hyperparams({"fold": 0})
     assert not (tmp_path / "wandb").exists()
 
@@ -248,7 +260,18 @@ def test_a_process_that_logs_nothing_leaves_no_run(tmp_path):
             ["experiment=unet", "split=as_published", "fold=3", "seed=2"],
             *("unet", "unet-fold3-seed2", ["phantom", "small", "as_published"]),
         ),
-        (["task=score", "row=second_rater"], "second_rater", "second_rater", ["phantom", "small", "patient_folds"]),
+        (
+            ["experiment=bs_esnet_no_sag"],
+            "bs_esnet_no_sag",
+            "bs_esnet_no_sag-fold0-seed0",
+            ["phantom", "small", "patient_folds"],
+        ),
+        (
+            ["ablation=no_sag", "sweep=bs_esnet_table1"],
+            "bs_esnet_no_sag",
+            "bs_esnet_no_sag-fold0-seed0",
+            ["phantom", "small", "patient_folds", "bs_esnet_table1"],
+        ),
     ],
 )
 def test_names_come_from_the_choices(tmp_path, generated, overrides, group, name, tags):
@@ -259,9 +282,3 @@ def test_names_come_from_the_choices(tmp_path, generated, overrides, group, name
     assert (kept["group"], kept["name"], kept["tags"]) == (group, name, tags)
     assert kept["job_type"] == config.task
     assert config.logger.cell == cell_name(_root_=config)
-
-
-def test_a_summary_of_an_older_run_has_gaps_not_zeros():
-    given = {"test": {"dice": {"mean": 0.9, "psoas": None}, "num_missed": 0}, "train": None, "model": {"parameters": 5}}
-    assert flat_summary(given) == {"test/dice/mean": 0.9, "test/num_missed": 0, "cost/parameters": 5}
-    assert flat_summary({"test": {}}) == {}

@@ -1,0 +1,95 @@
+"""The papers' own tables, from `reports/published`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+FOLDER = Path(__file__).parent / "published"
+NUMBERS = ("mean", "sd", "ci95_low", "ci95_high")
+COLUMNS = ("row", "method", "proposed", "setting", "structure", "metric", "unit", *NUMBERS, "note")
+UNITS = ("percent", "fraction", "mm2")
+KEYS = ["method", "setting", "structure", "metric"]
+
+
+def published_tables() -> list[str]:
+    """Names that `load_published` knows."""
+    return sorted(path.stem for path in FOLDER.glob("*table*.csv"))
+
+
+def load_published(name: str) -> pd.DataFrame:
+    """Reads a paper's table, one number a line, fractions turned into percent.
+
+    `row` is the name of our experiment ("" where there is none), `proposed` whether the paper proposes that system,
+    `sd` and the interval NaN where the paper prints none.
+
+    Raises:
+        ValueError: If there is no such table, or the file says something that cannot be true.
+    """
+    path = FOLDER / f"{name}.csv"
+    if name not in published_tables():
+        raise ValueError(f"there is no published table {name!r}; expected one of {', '.join(published_tables())}")
+    return read_published(path)
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """`load_published` of any file.
+
+    Raises:
+        ValueError: As there.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != list(COLUMNS):
+        raise ValueError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
+    for column in NUMBERS:
+        table[column] = _numbers(path, column, list(table[column]))
+    _check(path, table)
+    table["proposed"] = table["proposed"] == "yes"
+    fraction = table["unit"] == "fraction"
+    table.loc[fraction, list(NUMBERS)] *= 100
+    table.loc[fraction, "unit"] = "percent"
+    return table
+
+
+def proposed_row(published: pd.DataFrame) -> str | None:
+    """Row of the system that the paper proposes, or None."""
+    rows = published.loc[published["proposed"], "row"].unique() if len(published) else []
+    return str(rows[0]) if len(rows) else None
+
+
+def method_names(published: pd.DataFrame) -> dict[str, str]:
+    """What the paper calls each row that it gives a Dice of, in its order."""
+    dice = published.loc[(published["metric"] == "dice") & (published["row"] != "")]
+    return {str(row): str(method) for row, method in zip(dice["row"], dice["method"], strict=True)}
+
+
+def empty_published() -> pd.DataFrame:
+    """A published table without a number, for a report without a paper."""
+    return pd.DataFrame({name: pd.Series(dtype=float if name in NUMBERS else object) for name in COLUMNS})
+
+
+def _numbers(path: Path, column: str, texts: Sequence[str]) -> np.ndarray:
+    try:
+        return np.array([float(text) if text else np.nan for text in texts])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {column} must be a number or empty") from error
+
+
+def _check(path: Path, table: pd.DataFrame) -> None:
+    wrong = {
+        "unit is not one of " + ", ".join(UNITS): ~table["unit"].isin(UNITS),
+        "proposed is neither yes nor no": ~table["proposed"].isin(["yes", "no"]),
+        "there is no mean, or it is negative": ~(table["mean"] >= 0),
+        "the SD is negative": table["sd"] < 0,
+        "a Dice or IoU is above 1, or above 100 %": table["metric"].isin(["dice", "box_iou"])
+        & (table["mean"] > np.where(table["unit"] == "percent", 100.0, 1.0)),
+        "the mean is outside its interval": (table["mean"] < table["ci95_low"]) | (table["mean"] > table["ci95_high"]),
+        "the same number is given twice": table.duplicated(KEYS),
+    }
+    for what, where in wrong.items():
+        if where.any():
+            line = table.loc[where].iloc[0]
+            raise ValueError(f"{path}: {line['method']}, {line['structure']}: {what}; compare with the paper")
+    if table.loc[table["proposed"] == "yes", "row"].nunique() > 1:
+        raise ValueError(f"{path}: more than one row is marked as proposed; mark one")

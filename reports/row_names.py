@@ -1,0 +1,81 @@
+"""What a table calls a run: the chosen experiment and ablation, and the settings in which runs of a row differ."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Neither says what is compared: where and how fast a run is made, what it records, and what a row is averaged over.
+IGNORED_NODES = (
+    *("output", "paths", "machine", "logger", "hydra", "retrain", "arms", "report", "runs", "checkpoint", "task"),
+    *("masks", "row", "seed", "fold", "paper", "callbacks.overlays", "callbacks.progress_bar"),
+)
+IGNORED_NAMES = (
+    *("cache", "num_workers", "device", "devices", "root", "channels_last", "compile", "compile_network", "folder"),
+    *("dirpath", "default_root_dir", "accelerator", "precision", "strategy", "num_nodes", "log_every_n_steps", "fold"),
+    *("enable_model_summary", "enable_progress_bar", "limit_test_batches", "citation", "licence", "colours"),
+)
+ABSENT = "absent"
+
+
+def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """Row key of a run: its experiment, with the ablation behind it; of scored masks, their `row`.
+
+    Runs from before run cards had `choices` are named by the command that started them.
+
+    Raises:
+        ValueError: If neither says it.
+    """
+    if config.get("task") == "score":
+        if not config.get("row"):
+            raise ValueError("config.yaml does not say which row the scored masks are; score them again with row=NAME")
+        return str(config["row"])
+    choices = card.get("choices") or _typed(str(card.get("command", "")))
+    experiment, ablation = choices.get("experiment"), choices.get("ablation") or "none"
+    if not experiment:
+        raise ValueError("run_card.json does not say which experiment was run")
+    return str(experiment) if ablation == "none" else f"{experiment}_{ablation}"
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """The leaves of a configuration that say what is compared, as texts by dotted path."""
+    run_seed = config.get("seed")
+    leaves = {}
+    for path, value in _leaves(config):
+        names = path.split(".")
+        if any(path == node or path.startswith(f"{node}.") for node in IGNORED_NODES):
+            continue
+        if set(names) & set(IGNORED_NAMES):
+            continue
+        # Copies of the run's seed; that of a split or a cohort is a setting.
+        if names[-1] == "seed" and "split" not in names and "cohort" not in names and value == run_seed:
+            continue
+        leaves[path] = str(value)
+    return leaves
+
+
+def variant_names(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """For runs of one row, the settings in which they differ as "name=value name=value"; "" if there are none.
+
+    Of settings that differ together (a value and where it is interpolated) the shortest path is named.
+    """
+    paths = sorted({path for each in settings for path in each}, key=lambda path: (path.count("."), len(path), path))
+    chosen: dict[tuple[str, ...], str] = {}
+    for path in paths:
+        values = tuple(each.get(path, ABSENT) for each in settings)
+        if len(set(values)) > 1:
+            chosen.setdefault(values, path)
+    return [
+        " ".join(f"{path}={values[index]}" for values, path in chosen.items()).strip() for index in range(len(settings))
+    ]
+
+
+def _leaves(node: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        return [leaf for key, value in node.items() for leaf in _leaves(value, f"{path}.{key}" if path else str(key))]
+    return [(path, node)]
+
+
+def _typed(command: str) -> dict[str, str]:
+    """Experiment and ablation as typed; nothing of a grid's command, which names several."""
+    found = dict(re.findall(r"(?:^|\s)(experiment|ablation)=([\w]+)(?=\s|$)", command))
+    return found if "experiment=" in command else {"experiment": ""} | found

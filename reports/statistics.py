@@ -1,0 +1,150 @@
+"""`statistics.csv`: every mean with its interval and every comparison with the reference (PROTOCOL.md)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.comparisons import bold_rows, compare, holm
+from reports.intervals import EQUAL, FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
+from reports.patients import LOWER_IS_BETTER, over_seeds, patient_scores, seed_spread
+from reports.strata import strata
+
+STRATUM_METRICS = ("dice", "hd95_mm", "box_iou")
+COLUMNS = (
+    *("split", "arm", "row", "reference", "stratum", "structure", "metric", "num_patients", "mean"),
+    *("ci95_low", "ci95_high", "interval", "difference", "difference_low", "difference_high", "p_wilcoxon"),
+    *("p_permutation", "p_holm", "effect_size", "seed_sd", "num_seeds", "bold", "testable", "note"),
+    *("num_pairs", "difference_interval", "rank_biserial", "p_equivalence", "p_noninferiority"),
+)
+COLUMN = ["split", "stratum", "structure", "metric"]  # what is a column of a table: Holm and bold stay within it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One mean to be estimated, and the differences to be tested, if any."""
+
+    labels: dict[str, object]
+    values: np.ndarray
+    differences: np.ndarray | None
+    bold: bool
+
+
+def build_statistics(
+    cases: pd.DataFrame, scores: pd.DataFrame, *, rows: Sequence[str], reference: str, margin: float
+) -> pd.DataFrame:
+    """All statistics of a report, with COLUMNS.
+
+    Values are in the unit of the metric (Dice in 0..1), one a patient, averaged over its seeds. The own tests of all
+    rows are compared with those of `reference`; an arm is compared with the own test of its row. `p_holm` adjusts
+    `p_wilcoxon` over the rows (or arms) of one column: split, stratum, structure and metric. `effect_size` is Cohen's
+    dz, `p_equivalence` and `p_noninferiority` (Dice alone) are against `margin`; see `reports.comparisons.compare`.
+
+    Args:
+        cases: Case tables joined, for the strata; of these STRATUM_METRICS are looked at.
+        scores: `patient_scores` of all of them.
+        rows: Order of the rows.
+        reference: Row that the others are compared with.
+        margin: Difference of interest in Dice.
+    """
+    own = cases.loc[cases["arm"] == ""]
+    cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, reference), *_arm_cells(scores)]
+    for split in own["split"].drop_duplicates():
+        for name, part in strata(own.loc[own["split"] == split]):
+            cells += _own_cells(patient_scores(part, STRATUM_METRICS), name, rows, reference)
+    return _estimate(cells, margin)
+
+
+def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd.DataFrame:
+    """Values of one column, a patient a line (sorted) and a row of the table a column, averaged over seeds.
+
+    Args:
+        scores: Of one split, arm, structure and metric.
+        rows: The rows to take, in this order; all by name without it. One without a value is left out.
+    """
+    table = over_seeds(scores).pivot(index="patient", columns="row", values="value")
+    return table if rows is None else table.loc[:, [row for row in rows if row in table]]
+
+
+def _own_cells(scores: pd.DataFrame, stratum: str, rows: Sequence[str], reference: str) -> Iterator[Cell]:
+    keys = ["split", "structure", "metric"]
+    tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns="row", values="value")
+    tables = tables.loc[:, [row for row in rows if row in tables]]
+    columns: dict[Any, pd.DataFrame] = dict(list(scores.groupby([*keys, "row"], sort=False)))
+    key: Any
+    for key, part in tables.groupby(level=keys, sort=False):
+        split, structure, metric = key
+        table: Any = part.droplevel(keys).dropna(axis=1, how="all")
+        bold = bold_rows(table, higher_is_better=metric not in LOWER_IS_BETTER)
+        for row in table.columns:
+            labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
+            labels |= {"row": row, "reference": "" if row == reference else reference}
+            compared = table[reference] if reference in table and row != reference else None
+            yield _cell(labels, columns[split, structure, metric, row], table[row], compared, bold=row in bold)
+
+
+def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
+    with_arms = scores.loc[scores["row"].isin(scores.loc[scores["arm"] != "", "row"])]
+    for (split, row, structure, metric), column in with_arms.groupby(
+        ["split", "row", "structure", "metric"], sort=False
+    ):
+        arms = {str(arm): part for arm, part in column.groupby("arm") if arm}
+        own = column.loc[column["arm"] == ""]
+        compared: Any = patient_table(own)[row] if len(own) else None
+        for arm, part in arms.items():
+            labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
+            labels |= {"row": row, "reference": "" if compared is None else row}
+            values: Any = patient_table(part)[row]
+            yield _cell(labels, part, values, compared, bold=False)
+
+
+def _cell(
+    labels: dict[str, object], scores: pd.DataFrame, values: pd.Series, compared: pd.Series | None, *, bold: bool
+) -> Cell:
+    spread, num_seeds = seed_spread(scores)
+    values = values.dropna()
+    differences = None if compared is None else (values - compared).dropna()
+    notes = []
+    if len(values) < FEWEST_FOR_TEST:
+        notes.append("fewer than 6 patients: range, not testable")
+    elif len(values) < FEWEST_FOR_BCA:
+        notes.append("fewer than 20 patients: t interval")
+    if len(values) and np.ptp(values.to_numpy()) < EQUAL:
+        notes.append("all values are equal")
+    if differences is not None and compared is not None and len(differences) < max(len(values), compared.count()):
+        notes.append(f"compared on the {len(differences)} patients that both have")
+    labels = labels | {"seed_sd": spread, "num_seeds": num_seeds, "note": "; ".join(notes)}
+    return Cell(
+        labels=labels,
+        values=values.to_numpy(dtype=float),
+        differences=None if differences is None else differences.to_numpy(dtype=float),
+        bold=bold,
+    )
+
+
+def _estimate(cells: Sequence[Cell], margin: float) -> pd.DataFrame:
+    """Intervals and tests of all cells at once, which is what makes them affordable."""
+    table = pd.DataFrame([cell.labels for cell in cells])
+    table["num_patients"] = [len(cell.values) for cell in cells]
+    means = intervals([cell.values for cell in cells])
+    table[["mean", "ci95_low", "ci95_high", "interval"]] = means[["mean", "low", "high", "interval"]].to_numpy()
+    compared = [index for index, cell in enumerate(cells) if cell.differences is not None]
+    tests = compare([cells[index].differences for index in compared], margin)  # pyright: ignore[reportArgumentType]
+    for name in tests.columns:
+        table[name] = "" if name == "difference_interval" else nan
+        table.loc[compared, name] = tests[name].to_numpy()
+    table["num_pairs"] = table["num_pairs"].fillna(0).astype(int)
+    not_dice = table["metric"] != "dice"
+    table.loc[not_dice, ["p_equivalence", "p_noninferiority"]] = nan
+    counted = table["num_pairs"].where(table["reference"] != "", table["num_patients"])
+    table["testable"] = counted >= FEWEST_FOR_TEST
+    table["bold"] = [cell.bold for cell in cells]
+    # Arms of a row are a family of their own.
+    table["family"] = table["row"].where(table["arm"] != "", "")
+    adjusted = table.groupby([*COLUMN, "family"], sort=False)["p_wilcoxon"]
+    table["p_holm"] = adjusted.transform(lambda p_values: holm(p_values.to_numpy()))
+    numbers = ("mean", "ci95_low", "ci95_high")
+    return table.astype(dict.fromkeys(numbers, float)).loc[:, list(COLUMNS)]

@@ -1,0 +1,229 @@
+"""The smaller tables of a report: what `table.csv` says, costs, detection, folds, inflation."""
+
+from collections.abc import Sequence
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metrics.aggregate import METRICS, summarise
+from reports.intervals import intervals
+from reports.papers import method_names
+from reports.patients import MEAN, over_seeds
+from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs, num_folds
+
+TABLE_COLUMNS = (
+    *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),
+    *("patient_mean", "ci95_low", "ci95_high", "num_patients", "num_slices", "missed", "false_alarms", "undefined"),
+    *("hd95_mm", "bold", "complete"),
+)
+COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
+
+
+def primary_split(cases: pd.DataFrame) -> str:
+    """The split of the first table: by patient wherever there is one."""
+    return BY_PATIENT if BY_PATIENT in set(cases["split"]) else AS_PUBLISHED
+
+
+def build_table(
+    runs: Runs, cases: pd.DataFrame, statistics: pd.DataFrame, published: pd.DataFrame, rows: Sequence[str]
+) -> pd.DataFrame:
+    """`table.csv`: one row per split, row of the table and structure ("mean": the primary endpoint).
+
+    Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over
+    the slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
+    `statistics.csv`. `missed` and `false_alarms` count slices of all seeds, `undefined` those on which Dice does not
+    exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean
+    of the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
+    """
+    methods = method_names(published)
+    printed = list(methods)
+    without_run = [row for row in printed if row not in {row.split(" ")[0] for row in rows}]
+    own = cases.loc[cases["arm"] == ""]
+    records = []
+    for split in (BY_PATIENT, AS_PUBLISHED):
+        here = own.loc[own["split"] == split]
+        if here.empty:
+            continue
+        present = [row for row in rows if row in set(here["row"])]
+        for row in [*present, *without_run]:
+            part = here.loc[here["row"] == row]
+            counts = _counts(part, runs.structures)
+            for structure in (*runs.structures, MEAN):
+                record = {"split": split, "row": row, "structure": structure, **counts[structure]}
+                record |= _published(published, row, structure, runs.structures)
+                records.append(record | {"complete": is_complete(runs, row, split)})
+    table = pd.DataFrame(records)
+    table = table.merge(_patient_level(statistics), on=["split", "row", "structure"], how="left")
+    table["bold"] = table["bold"].eq(True)
+    table["num_patients"] = table["num_patients"].fillna(0).astype(int)
+    order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
+    position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
+    table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
+    table["label"] = [_label(row, methods) for row in table["row"]]
+    return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
+
+
+def is_complete(runs: Runs, row: str, split: str) -> bool:
+    """Whether every seed of a row has every fold; scored masks cover the cohort in one."""
+    own = [run for run in runs.runs if (run.row, run.split, run.arm) == (row, split, "")]
+    seeds = {run.seed: {other.fold for other in own if other.seed == run.seed} for run in own}
+    return bool(own) and all(None in folds or len(folds) == num_folds(own[0]) for folds in seeds.values())
+
+
+def build_costs(runs: Runs, rows: Sequence[str]) -> pd.DataFrame:
+    """What a row costs, mean over its runs; NaN where no run says it."""
+    records = []
+    for row in rows:
+        own = [run for run in runs.runs if run.row == row and not run.arm and not run.scored]
+        models = [run.summary.get("model") or {} for run in own]
+        record: dict[str, Any] = {"row": row}
+        record |= {name: _mean([model.get(name) for model in models]) for name in COSTS}
+        record["peak_memory_of"] = "/".join(
+            sorted({str(model["peak_memory_of"]) for model in models if model.get("peak_memory_of")})
+        )
+        record["training_s"] = _mean([(run.summary.get("train") or {}).get("seconds") for run in own])
+        records.append(record | {"num_runs": len(own)})
+    columns = ["row", *COSTS, "training_s", "num_runs", "peak_memory_of"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
+    """Box IoU, and precision and recall at IoU 0.5, means over patients and seeds of the first table's split.
+
+    "network" are the boxes that a network reports itself, in rows that report any; "mask" the tight boxes of its masks.
+    """
+    here = cases.loc[(cases["arm"] == "") & (cases["split"] == primary_split(cases))]
+    records = []
+    for row in rows:
+        seeds: list[Any] = [summarise(part) for _, part in here.loc[here["row"] == row].groupby("seed")]
+        part = here.loc[here["row"] == row]
+        own, mask = (part[name].fillna(-1.0).to_numpy() for name in ("box_iou", "mask_box_iou"))
+        boxes = {"network": ("own_box", "box_iou")} if not np.allclose(own, mask) else {}
+        for box, (shares, metric) in {**boxes, "mask": ("mask_box", "mask_box_iou")}.items():
+            values: dict[str, Any] = {"iou": _mean([seed[metric]["mean"] for seed in seeds])}
+            for name in ("precision", "recall"):
+                values[name] = _mean([seed["detection"][shares][name] for seed in seeds])
+            records.append({"row": row, "box": box, **values, "num_patients": part["patient"].nunique()})
+    return pd.DataFrame(records, columns=["row", "box", "iou", "precision", "recall", "num_patients"])
+
+
+def build_folds(runs: Runs) -> pd.DataFrame:
+    """Patients, slices and levels of each part of each fold.
+
+    Levels come from the case tables: those of training and validation are known once every fold was tested, and are ""
+    before.
+    """
+    records = []
+    tested = pd.concat([run.cases for run in runs.runs if not run.arm]).drop_duplicates(["case", "slice"])
+    seen = {}
+    for run in runs.runs:
+        if run.arm or run.scored or (run.split, run.fold) in seen:
+            continue
+        seen[run.split, run.fold] = run
+        for part, patients in (run.card.get("patients") or {}).items():
+            num_slices = int((run.card.get("slices") or {}).get(part, 0))
+            levels = _levels(tested, run, str(part), num_slices)
+            counts = {"num_patients": int(patients), "num_slices": num_slices, "levels": levels}
+            records.append({"split": run.split, "fold": run.fold, "part": part, **counts})
+    columns = ["split", "fold", "part", "num_patients", "num_slices", "levels"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Sequence[str]) -> pd.DataFrame:
+    """How much higher Dice is under the published split: patient-level means of both, and their paired difference.
+
+    Of rows that have both splits; paired on the patients that both have.
+    """
+    columns = ["row", "structure", "by_patient", "as_published", "difference", "ci95_low", "ci95_high", "num_patients"]
+    own = over_seeds(scores.loc[(scores["arm"] == "") & (scores["metric"] == "dice")])
+    records, differences = [], []
+    for row in rows:
+        for structure in (*structures, MEAN):
+            part = own.loc[(own["row"] == row) & (own["structure"] == structure)]
+            table = part.pivot(index="patient", columns="split", values="value").dropna()
+            if {BY_PATIENT, AS_PUBLISHED} <= set(table.columns) and len(table):
+                records.append((row, structure, table[BY_PATIENT].mean(), table[AS_PUBLISHED].mean()))
+                differences.append((table[AS_PUBLISHED] - table[BY_PATIENT]).to_numpy())
+    table = pd.DataFrame(records, columns=columns[:4])
+    found = intervals(differences)
+    table[["difference", "ci95_low", "ci95_high"]] = found[["mean", "low", "high"]]
+    table["num_patients"] = [len(sample) for sample in differences]
+    return table.loc[:, columns]
+
+
+def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, float]]:
+    """Mean and SD over slices of each structure and of "mean", averaged over seeds, as `summarise` has them."""
+    assert metric in METRICS
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _, part in cases.groupby("seed"):
+        levels: Any = summarise(part)["slice_level"]
+        for name, values in levels[metric].items():
+            pair = tuple(nan if values[key] is None else values[key] for key in ("mean", "sd"))
+            found.setdefault(name, []).append((float(pair[0]), float(pair[1])))
+    averaged = {name: np.mean(pairs, axis=0) for name, pairs in found.items()}
+    return {name: (float(mean), float(sd)) for name, (mean, sd) in averaged.items()}
+
+
+def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Slice-level numbers of a row: mean, SD, how many slices, misses, false alarms, undefined."""
+    if cases.empty:
+        empty = {"slice_mean": nan, "slice_sd": nan, "num_slices": 0, "missed": 0, "false_alarms": 0, "undefined": 0}
+        return {structure: dict(empty) for structure in (*structures, MEAN)}
+    levels = slice_level(cases, "dice")
+    counts = {}
+    for structure in (*structures, MEAN):
+        part = cases if structure == MEAN else cases.loc[cases["structure"] == structure]
+        mean, sd = levels.get(structure, (nan, nan))
+        counts[structure] = {
+            "slice_mean": 100 * mean,
+            "slice_sd": 100 * sd,
+            "num_slices": len(part[["case", "slice"]].drop_duplicates()),
+            "missed": np.count_nonzero(part["status"] == "missed"),
+            "false_alarms": np.count_nonzero(part["status"] == "false_alarm"),
+            "undefined": np.count_nonzero(part["dice"].isna()),
+        }
+    return counts
+
+
+def _published(published: pd.DataFrame, row: str, structure: str, structures: Sequence[str]) -> dict[str, float]:
+    own = published.loc[(published["row"] == row.split(" ")[0]) & (published["metric"] == "dice")]
+    known = own.loc[own["structure"] == structure]
+    if len(known):
+        return {"published_mean": float(known["mean"].iloc[0]), "published_sd": float(known["sd"].iloc[0])}
+    if structure == MEAN and len(own) and set(structures) <= set(own["structure"]):
+        mean = own.loc[own["structure"].isin(list(structures)), "mean"].mean()
+        return {"published_mean": float(mean), "published_sd": nan}
+    return {"published_mean": nan, "published_sd": nan}
+
+
+def _patient_level(statistics: pd.DataFrame) -> pd.DataFrame:
+    own = statistics.loc[(statistics["arm"] == "") & (statistics["stratum"] == "")]
+    keys = ["split", "row", "structure"]
+    dice = own.loc[own["metric"] == "dice", [*keys, "num_patients", "mean", "ci95_low", "ci95_high", "bold"]]
+    dice = dice.assign(**{name: 100 * dice[name] for name in ("mean", "ci95_low", "ci95_high")})
+    distance = own.loc[own["metric"] == "hd95_mm", [*keys, "mean"]].rename(columns={"mean": "hd95_mm"})
+    return dice.rename(columns={"mean": "patient_mean"}).merge(distance, on=keys, how="left")
+
+
+def _levels(tested: pd.DataFrame, run: Run, part: str, num_slices: int) -> str:
+    if run.parts is None:
+        return ""
+    keys = [name for name in ("patient", "case", "slice") if name in run.parts]
+    listed = run.parts.loc[(run.parts["fold"] == run.fold) & (run.parts["part"] == part), keys]
+    slices = tested.assign(slice=tested["slice"].astype(str)).merge(listed.astype(str), on=keys)
+    if len(slices) != num_slices:
+        return ""
+    counts = slices["level"].value_counts().sort_index()
+    return ", ".join(f"{level} {count}" for level, count in counts.items() if level)
+
+
+def _label(row: str, methods: dict[str, str]) -> str:
+    first, _, rest = row.partition(" ")
+    return f"{methods.get(first, first)} {rest}".strip()
+
+
+def _mean(values: Sequence[Any]) -> float:
+    known = [float(value) for value in values if value is not None]
+    return float(np.mean(known)) if known else nan

@@ -1,0 +1,155 @@
+"""What `task=report` runs, and the callback that reports at the end of a sweep."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from reports import tables
+from reports.evidence import Evidence, gather, with_claims
+from reports.runs import load_runs
+
+logger = logging.getLogger(__name__)
+
+REPORTED = ("train", "test", "score", "report")
+FOLDER = "report"
+
+
+def write(config: DictConfig) -> None:
+    """Reads the runs in `runs` (a folder or several; the sweep's own without it) and writes their report.
+
+    It goes into `report/` of the folder that holds them, or, of several, of the sweep's; `output=DIR` puts it
+    elsewhere.
+    Within a sweep this does nothing: the callback below reports once, at its end.
+
+    Raises:
+        ValueError: If there is nothing to report, the runs do not fit together, or a part of the report failed; the
+            parts before it are on disk then.
+    """
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return
+    paths = run_paths(config)
+    write_report(config, paths, report_folder(config, paths))
+
+
+def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> None:
+    """Writes the report of the runs in `paths` into `folder`; each file appears whole or not at all.
+
+    Raises:
+        ValueError: As in `write`.
+    """
+    settings = config.report
+    evidence = gather(
+        load_runs(paths), table=settings.table, reference=settings.reference, margin=float(settings.margin)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tables(evidence, folder)
+    failures = []
+    try:
+        evidence = with_claims(evidence)
+        _replace(folder / "claims.csv", evidence.claims.to_csv(index=False))
+        _replace(folder / "table.md", tables.markdown(evidence))
+    except Exception as error:  # the tables are written; a page without claims is worth having
+        logger.debug("claims", exc_info=True)
+        failures.append(f"the claims ({_describe(error)})")
+    try:
+        _write_page(evidence, folder)
+    except Exception as error:
+        logger.debug("page", exc_info=True)
+        failures.append(f"the page ({_describe(error)})")
+    tables.print_tables(evidence)
+    logger.info("The report is in %s.", folder)
+    if failures:
+        raise ValueError(f"{' and '.join(failures)} failed; the tables are in {folder}")
+
+
+def write_tables(evidence: Evidence, folder: Path) -> None:
+    """Writes the tables and the statistics."""
+    writers: dict[str, Callable[[Evidence], str]] = {
+        "statistics.csv": lambda evidence: evidence.statistics.to_csv(index=False),
+        "table.csv": tables.csv,
+        "table.md": tables.markdown,
+        "table.tex": tables.latex,
+    }
+    for name, build in writers.items():
+        _replace(folder / name, build(evidence))
+
+
+def run_paths(config: DictConfig) -> list[Path]:
+    """Where the runs are: `runs`, a text or a list of them, else the folder of the sweep."""
+    given = config.runs
+    if given is None:
+        return [sweep_folder(config)]
+    return [Path(str(path)) for path in (given if isinstance(given, ListConfig) else [given])]
+
+
+def sweep_folder(config: DictConfig) -> Path:
+    """hydra.sweep.dir."""
+    node: Any = config.get("hydra") if "hydra" in config else None
+    if node is None:
+        if not HydraConfig.initialized():
+            raise ValueError("runs is not given and this is no sweep; name the run folders with runs=DIR")
+        node = HydraConfig.get()
+    return Path(str(node.sweep.dir))
+
+
+def report_folder(config: DictConfig, paths: Sequence[Path]) -> Path:
+    """Where the report goes: `output` if it was given, else beside the runs."""
+    if HydraConfig.initialized() and str(config.output) != HydraConfig.get().runtime.output_dir:
+        return Path(str(config.output))
+    return (paths[0] if len(paths) == 1 else sweep_folder(config)) / FOLDER
+
+
+class ReportAtEnd(Callback):
+    """Writes the report once the last cell of a sweep is done; runs in the process that started it.
+
+    A report that fails is one line in the log: the cells are there, and `task=report` makes it again.
+    """
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Reports what there is, finished or not."""
+        if config.task not in REPORTED:
+            return
+        try:
+            if not HydraConfig.initialized():
+                HydraConfig.instance().set_config(config)
+            folder = sweep_folder(config)
+            paths = [folder] if config.runs is None else run_paths(config)
+            job: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            write_report(job, paths, folder / FOLDER)
+        except Exception as error:
+            logger.debug("report", exc_info=True)
+            logger.error(
+                "The report was not made: %s. The runs are kept; task=report makes it again.", _describe(error)
+            )
+
+
+def _write_page(evidence: Evidence, folder: Path) -> None:
+    from reports.page import write_page
+
+    partial = folder / f".page.{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        written = write_page(evidence, partial)
+        written.replace(folder / written.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _describe(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
