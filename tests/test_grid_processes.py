@@ -17,6 +17,7 @@ from tests.conftest import ROOT, TINY_PHANTOM, compose_line
 from tests.grids import SMOKE, listed, places, planned
 
 LONGER = ("experiment=unet", *TINY_PHANTOM, "trainer=smoke", "scale.epochs=6", "data.samples_per_epoch=24")
+NO_REPORT = "hydra.callbacks.grid.report=null"
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", []),
@@ -39,7 +40,15 @@ def started(tmp_path: Path, *words: str) -> subprocess.Popen:
 def test_a_killed_grid_goes_on_in_two_processes_that_train_no_cell_twice(tmp_path, generated, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     grid = tmp_path / "grid"
-    words = ("sweep=bs_esnet_table1", *LONGER, "model.width=8", "logger=csv", "fold=0,1", *places(grid, generated))
+    words = (
+        "sweep=bs_esnet_table1",
+        *LONGER,
+        "model.width=8",
+        "logger=csv",
+        "fold=0,1",
+        NO_REPORT,
+        *places(grid, generated),
+    )
     first, second = planned(*words)
     killed = started(tmp_path, *words)
     deadline = time.monotonic() + 240
