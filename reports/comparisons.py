@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def compare(differences: Sequence[np.ndarray], margin: float) -> pd.DataFrame:
     ):
         table[name] = np.array([values[position] for values in tests], dtype=float)
     table["p_permutation"] = permutation_p(rounded)
-    return table[list(COLUMNS)]
+    return table.loc[:, list(COLUMNS)]
 
 
 def wilcoxon_p(difference: np.ndarray) -> float:
@@ -60,7 +61,8 @@ def wilcoxon_p(difference: np.ndarray) -> float:
         return nan
     if not np.any(difference):
         return 1.0
-    return float(wilcoxon(difference, zero_method="pratt", correction=False, method="auto").pvalue)
+    result: Any = wilcoxon(difference, zero_method="pratt", correction=False, method="auto")
+    return float(result.pvalue)
 
 
 def permutation_p(differences: Sequence[np.ndarray]) -> np.ndarray:
@@ -147,7 +149,8 @@ def bold_rows(values: pd.DataFrame, *, higher_is_better: bool = True) -> set[str
         values: One patient a line (in any order), one row of the table a column, NaN where a row has no value.
         higher_is_better: False for distances and errors.
     """
-    values = values[sorted(values.columns)] * (1 if higher_is_better else -1)
+    values = values.loc[:, sorted(values.columns)]
+    values = values if higher_is_better else -values
     counts = values.count()
     if not len(counts) or counts.max() < FEWEST_FOR_TEST:
         return set()
@@ -159,14 +162,14 @@ def bold_rows(values: pd.DataFrame, *, higher_is_better: bool = True) -> set[str
     worse = {
         row
         for row, p in zip(others, adjusted, strict=True)
-        if p < ALPHA and (values[row] - values[best]).dropna().mean() < 0
+        if p < ALPHA and np.nanmean((values[row] - values[best]).to_numpy()) < 0
     }
     return {str(row) for row in (tested - worse) | {best}} if worse else set()
 
 
 def _tests(difference: np.ndarray, margin: float) -> tuple[float, float, float, float, float]:
     if len(difference) < FEWEST_FOR_TEST:
-        return (nan,) * 5
+        return nan, nan, nan, nan, nan
     mean, spread = float(difference.mean()), float(difference.std(ddof=1))
     if spread < 10.0**-DECIMALS:
         dz = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))

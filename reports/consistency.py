@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from reports.row_names import settings_of
@@ -112,8 +113,8 @@ def check_truth(runs: Sequence[Run]) -> None:
     frames = [run.cases[[*keys, "area_true_mm2"]].assign(folder=str(run.folder)) for run in runs]
     table = pd.concat(frames, ignore_index=True)
     table["area"] = table["area_true_mm2"].fillna(-1.0)
-    limits = table.groupby(keys)["area"].agg(["min", "max"])
-    wrong = limits.loc[(limits["max"] - limits["min"]) > 1e-3 * limits["max"].abs().clip(lower=1.0)]
+    limits: Any = table.groupby(keys)["area"].agg(["min", "max"])
+    wrong = limits.loc[(limits["max"] - limits["min"]) > 1e-3 * np.maximum(limits["max"].to_numpy(), 1.0)]
     if len(wrong):
         case, number, structure = wrong.index[0]
         here = table.loc[(table["case"] == case) & (table["slice"] == number) & (table["structure"] == structure)]

@@ -123,7 +123,7 @@ def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
 
 
 def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
-    """Primary endpoint (Dice, patient mean over structures): a patient a line, a row a column, NaN where it has none."""
+    """Primary endpoint (Dice, mean over structures): a patient a line, a row a column, NaN where it has none."""
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     return patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], rows)
 

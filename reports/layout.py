@@ -86,7 +86,7 @@ def _paper(evidence: Evidence, split: str) -> Section:
             lines.append((Text(label), Text("published"), *map(Text, printed), Text(GAP)))
             label = ""
         own = [Text(_mean_sd(record["slice_mean"], record["slice_sd"]), bool(record["bold"])) for record in records]
-        mark = "" if records[0]["complete"] else INCOMPLETE
+        mark = INCOMPLETE if records[0]["num_slices"] and not records[0]["complete"] else ""
         last = records[-1]
         kind = _kind(evidence, split, row)
         endpoint = with_interval(last["patient_mean"], last["ci95_low"], last["ci95_high"], kind)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.comparisons import detectable_difference, smallest_p
+from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
 from reports.statistics import patient_table
@@ -33,6 +33,7 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
         *_size(evidence),
         *_power(evidence),
         *_coverage(evidence),
+        *_without_run(evidence),
         *(f"{problem[0].upper()}{problem[1:]}." for problem in evidence.runs.problems),
     )
 
@@ -57,8 +58,8 @@ def _cohort(evidence: Evidence) -> list[str]:
     seeds = sorted({run.seed for run in trained})
     if len(seeds) > 1:
         texts.append(
-            f"Seeds {', '.join(map(str, seeds))}: a patient's value is the mean over the seeds of its row; misses, false "
-            "alarms and undefined values are counted over all of them."
+            f"Seeds {', '.join(map(str, seeds))}: a patient's value is the mean over the seeds of its row; misses, "
+            "false alarms and undefined values are counted over all of them."
         )
     elif seeds:
         texts.append(
@@ -67,8 +68,8 @@ def _cohort(evidence: Evidence) -> list[str]:
     splits = list(dict.fromkeys(run.split for run in trained))
     if "as published" in splits:
         texts.append(
-            "Split as published: folds dealt by image, so slices of a tested patient were trained on. Those numbers are "
-            "too good for unseen patients."
+            "Split as published: folds dealt by image, so slices of a tested patient were trained on. Those numbers "
+            "are too good for unseen patients."
         )
     return texts
 
@@ -117,19 +118,26 @@ def _power(evidence: Evidence) -> list[str]:
     if max(len(sample) for sample in differences) < FEWEST_FOR_TEST:
         return texts
     testable = [sample for sample in differences if len(sample) >= FEWEST_FOR_TEST]
-    smallest = smallest_p(min(len(sample) for sample in testable))
+    num_pairs = min(len(sample) for sample in testable)
+    smallest = smallest_p(num_pairs)
+    drawn = f" (permutation: {1 / (NUM_FLIPS + 1) * 2:g}, of {NUM_FLIPS} flips)" if smallest < 1 / NUM_FLIPS else ""
     detectable = [100 * detectable_difference(sample) for sample in testable]
-    texts.append(
-        f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n allows: "
-        f"{smallest:.2g}, after Holm over {len(testable)} rows {min(smallest * len(testable), 1):.2g}. A mean difference "
-        f"of {np.min(detectable):.2f} to {np.max(detectable):.2f} Dice points (by row) would be found with 80 % power at "
-        f"alpha 0.05; the margin of interest is {100 * evidence.margin:g} points."
-    )
-    texts.append(
-        "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the former; "
-        "effect: Cohen's dz. Bold: every row not worse than the best of its column after Holm (none if all are)."
-    )
+    texts += [
+        f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n = {num_pairs} "
+        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} rows {min(smallest * len(testable), 1):.2g}.",
+        f"A mean difference of {np.min(detectable):.2f} to {np.max(detectable):.2f} Dice points (by row) would be "
+        f"found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
+        "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
+        "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
+        "than the best of its column after Holm (none if all are).",
+    ]
     return texts
+
+
+def _without_run(evidence: Evidence) -> list[str]:
+    missing = dict.fromkeys(evidence.table.loc[evidence.table["num_slices"] == 0, "row"])
+    names = ", ".join(evidence.labels[row] for row in missing)
+    return [f"Published, but without a finished run here: {names}."] if missing else []
 
 
 def _coverage(evidence: Evidence) -> list[str]:

@@ -1,7 +1,9 @@
 """The papers' own tables, from `reports/published`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 FOLDER = Path(__file__).parent / "published"
@@ -41,7 +43,7 @@ def read_published(path: Path) -> pd.DataFrame:
     if list(table.columns) != list(COLUMNS):
         raise ValueError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
     for column in NUMBERS:
-        table[column] = _numbers(path, table[column])
+        table[column] = _numbers(path, column, list(table[column]))
     _check(path, table)
     table["proposed"] = table["proposed"] == "yes"
     fraction = table["unit"] == "fraction"
@@ -67,11 +69,11 @@ def empty_published() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=float if name in NUMBERS else object) for name in COLUMNS})
 
 
-def _numbers(path: Path, texts: pd.Series) -> pd.Series:
+def _numbers(path: Path, column: str, texts: Sequence[str]) -> np.ndarray:
     try:
-        return pd.to_numeric(texts.where(texts != ""))
+        return np.array([float(text) if text else np.nan for text in texts])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; {texts.name} must be a number or empty") from error
+        raise ValueError(f"{path}: {error}; {column} must be a number or empty") from error
 
 
 def _check(path: Path, table: pd.DataFrame) -> None:
@@ -81,7 +83,7 @@ def _check(path: Path, table: pd.DataFrame) -> None:
         "there is no mean, or it is negative": ~(table["mean"] >= 0),
         "the SD is negative": table["sd"] < 0,
         "a Dice or IoU is above 1, or above 100 %": table["metric"].isin(["dice", "box_iou"])
-        & (table["mean"] > table["unit"].map({"fraction": 1.0, "percent": 100.0, "mm2": 0.0})),
+        & (table["mean"] > np.where(table["unit"] == "percent", 100.0, 1.0)),
         "the mean is outside its interval": (table["mean"] < table["ci95_low"]) | (table["mean"] > table["ci95_high"]),
         "the same number is given twice": table.duplicated(KEYS),
     }

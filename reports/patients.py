@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import nan
 
+import numpy as np
 import pandas as pd
 
 from metrics.aggregate import HITS, METRICS, patient_means
@@ -19,15 +20,15 @@ def scored_metrics(cases: pd.DataFrame) -> tuple[str, ...]:
     return (
         *METRICS,
         HITS,
-        *(name for name in MECHANISM if name in cases and name not in METRICS and cases[name].notna().any()),
+        *(name for name in MECHANISM if name in cases and name not in METRICS and cases[name].notna().to_numpy().any()),
     )
 
 
 def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Slice, then patient: a row per row, split, arm, seed, patient, structure and metric with its `value`.
 
-    `structure` "mean" is the patient's mean over structures. Undefined values have no row. A patient whose slices are in
-    several folds of a seed (folds dealt by image) is one patient.
+    `structure` "mean" is the patient's mean over structures. Undefined values have no row. A patient whose slices are
+    in several folds of a seed (folds dealt by image) is one patient.
 
     Args:
         cases: Case tables joined, with the columns GROUP beside their own.
@@ -43,9 +44,8 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     frames = []
     for metric in metrics:
         means = patient_means(keyed, metric)
-        means[MEAN] = means.mean(axis=1)
-        means.columns.name = "structure"
-        frames.append(means.stack().rename("value").reset_index().assign(metric=metric))
+        means = means.assign(**{MEAN: means.mean(axis=1)}).reset_index()
+        frames.append(means.melt("patient", var_name="structure").assign(metric=metric))
     table = pd.concat(frames, ignore_index=True)
     table = table.loc[table["value"].notna()]
     table[["patient", *GROUP]] = table["patient"].str.split(SEPARATOR, expand=True, regex=False)
@@ -56,13 +56,13 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean over the seeds of each patient's value."""
     keys = [name for name in scores.columns if name not in ("seed", "value")]
-    return scores.groupby(keys, sort=True, as_index=False)["value"].mean()
+    return scores.groupby(keys, sort=True).agg({"value": "mean"}).reset_index()
 
 
 def seed_spread(scores: pd.DataFrame) -> tuple[float, int]:
-    """SD over seeds (n - 1) of the cohort mean of one row's values, on patients that all seeds have; number of seeds."""
-    if scores["seed"].nunique() == 1:
+    """SD over seeds (n - 1) of the mean of one row's values, on patients that all seeds have; number of seeds."""
+    if len(set(scores["seed"])) == 1:
         return nan, 1
     table = scores.pivot(index="patient", columns="seed", values="value")
-    means = table.dropna().mean()
-    return float(means.std(ddof=1)), table.shape[1]
+    means = table.dropna().to_numpy(dtype=float).mean(axis=0) if len(table.dropna()) else np.full(table.shape[1], nan)
+    return float(np.std(means, ddof=1)), table.shape[1]

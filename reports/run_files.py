@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     stored = summary.get("test")
     if not isinstance(stored, dict):
         raise ValueError("summary.json has no test")
-    num_structures, num_slices = cases["structure"].nunique(), len(cases[["case", "slice"]].drop_duplicates())
+    num_structures, num_slices = len(set(cases["structure"])), len(cases[["case", "slice"]].drop_duplicates())
     expected = int(stored.get("num_slices", num_slices)) * num_structures
     if len(cases) != expected or num_slices * num_structures != expected:
         raise ValueError(
@@ -141,10 +140,8 @@ def _difference(stored: Any, found: Any, path: str = "") -> str:
     if isinstance(stored, dict) and isinstance(found, dict):
         texts = (_difference(stored[key], found[key], f"{path}.{key}".strip(".")) for key in stored if key in found)
         return next((text for text in texts if text), "")
-    if stored is None or found is None:
-        same = stored is found
-    else:
-        same = math.isclose(float(stored), float(found), rel_tol=1e-6, abs_tol=1e-9)
+    numbers = [float("nan") if value is None or isinstance(value, dict) else float(value) for value in (stored, found)]
+    same = np.allclose(*numbers, rtol=1e-6, atol=1e-9, equal_nan=True)
     return "" if same else f"{path}: {stored} and {found}"
 
 

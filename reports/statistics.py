@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,16 +66,18 @@ def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd
         rows: The rows to take, in this order; all by name without it. One without a value is left out.
     """
     table = over_seeds(scores).pivot(index="patient", columns="row", values="value")
-    return table if rows is None else table[[row for row in rows if row in table]]
+    return table if rows is None else table.loc[:, [row for row in rows if row in table]]
 
 
 def _own_cells(scores: pd.DataFrame, stratum: str, rows: Sequence[str], reference: str) -> Iterator[Cell]:
     keys = ["split", "structure", "metric"]
     tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns="row", values="value")
-    tables = tables[[row for row in rows if row in tables]]
-    columns = dict(list(scores.groupby([*keys, "row"], sort=False)))
-    for (split, structure, metric), table in tables.groupby(level=keys, sort=False):
-        table = table.droplevel(keys).dropna(axis=1, how="all")
+    tables = tables.loc[:, [row for row in rows if row in tables]]
+    columns: dict[Any, pd.DataFrame] = dict(list(scores.groupby([*keys, "row"], sort=False)))
+    key: Any
+    for key, part in tables.groupby(level=keys, sort=False):
+        split, structure, metric = key
+        table: Any = part.droplevel(keys).dropna(axis=1, how="all")
         bold = bold_rows(table, higher_is_better=metric not in LOWER_IS_BETTER)
         for row in table.columns:
             labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
@@ -90,11 +93,12 @@ def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
     ):
         arms = {str(arm): part for arm, part in column.groupby("arm") if arm}
         own = column.loc[column["arm"] == ""]
-        compared = patient_table(own)[row] if len(own) else None
+        compared: Any = patient_table(own)[row] if len(own) else None
         for arm, part in arms.items():
             labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if compared is None else row}
-            yield _cell(labels, part, patient_table(part)[row], compared, bold=False)
+            values: Any = patient_table(part)[row]
+            yield _cell(labels, part, values, compared, bold=False)
 
 
 def _cell(
@@ -139,8 +143,8 @@ def _estimate(cells: Sequence[Cell], margin: float) -> pd.DataFrame:
     table["testable"] = counted >= FEWEST_FOR_TEST
     table["bold"] = [cell.bold for cell in cells]
     # Arms of a row are a family of their own.
-    family = table["row"].where(table["arm"] != "", "")
-    adjusted = table.groupby([*COLUMN, family.rename("family")], sort=False)["p_wilcoxon"]
+    table["family"] = table["row"].where(table["arm"] != "", "")
+    adjusted = table.groupby([*COLUMN, "family"], sort=False)["p_wilcoxon"]
     table["p_holm"] = adjusted.transform(lambda p_values: holm(p_values.to_numpy()))
     numbers = ("mean", "ci95_low", "ci95_high")
-    return table.astype(dict.fromkeys(numbers, float))[list(COLUMNS)]
+    return table.astype(dict.fromkeys(numbers, float)).loc[:, list(COLUMNS)]

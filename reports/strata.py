@@ -29,7 +29,7 @@ def strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         place = np.searchsorted(np.array(limits), values, side="left")
         for number, label in enumerate(TERTILES):
             yield f"{name} {label}", cases.loc[(place == number) & ~np.isnan(values)]
-    if "quadratus_lumborum" in cases and cases["quadratus_lumborum"].notna().any():
+    if "quadratus_lumborum" in cases and cases["quadratus_lumborum"].notna().to_numpy().any():
         for label, value in (("absent", 0.0), ("present", 1.0)):
             here = cases.loc[cases["quadratus_lumborum"] == value]
             if len(here):

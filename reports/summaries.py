@@ -23,19 +23,19 @@ COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
 
 def primary_split(cases: pd.DataFrame) -> str:
     """The split of the first table: by patient wherever there is one."""
-    return BY_PATIENT if (cases["split"] == BY_PATIENT).any() else AS_PUBLISHED
+    return BY_PATIENT if BY_PATIENT in set(cases["split"]) else AS_PUBLISHED
 
 
 def build_table(
     runs: Runs, cases: pd.DataFrame, statistics: pd.DataFrame, published: pd.DataFrame, rows: Sequence[str]
 ) -> pd.DataFrame:
-    """`table.csv`: one row per split, row of the table and structure ("mean" first is the primary endpoint).
+    """`table.csv`: one row per split, row of the table and structure ("mean": the primary endpoint).
 
-    Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over the
-    slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
+    Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over
+    the slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
     `statistics.csv`. `missed` and `false_alarms` count slices of all seeds, `undefined` those on which Dice does not
-    exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean of
-    the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
+    exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean
+    of the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
     """
     methods = method_names(published)
     printed = list(methods)
@@ -62,7 +62,7 @@ def build_table(
     position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
     table["label"] = [_label(row, methods) for row in table["row"]]
-    return table[list(TABLE_COLUMNS)].reset_index(drop=True)
+    return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
 
 
 def is_complete(runs: Runs, row: str, split: str) -> bool:
@@ -150,7 +150,7 @@ def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Seque
     found = intervals(differences)
     table[["difference", "ci95_low", "ci95_high"]] = found[["mean", "low", "high"]]
     table["num_patients"] = [len(sample) for sample in differences]
-    return table[columns]
+    return table.loc[:, columns]
 
 
 def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, float]]:
@@ -180,9 +180,9 @@ def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[st
             "slice_mean": 100 * mean,
             "slice_sd": 100 * sd,
             "num_slices": len(part[["case", "slice"]].drop_duplicates()),
-            "missed": int((part["status"] == "missed").sum()),
-            "false_alarms": int((part["status"] == "false_alarm").sum()),
-            "undefined": int(part["dice"].isna().sum()),
+            "missed": np.count_nonzero(part["status"] == "missed"),
+            "false_alarms": np.count_nonzero(part["status"] == "false_alarm"),
+            "undefined": np.count_nonzero(part["dice"].isna()),
         }
     return counts
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reports.layout import GAP, INCOMPLETE, Section, Text, sections
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports.evidence import Evidence
 
 LEGEND = f"`{GAP}`: no value, or no finished run. `{INCOMPLETE}`: a fold is missing, see the notes."
+SHOWN = ("Method", "n", "Dice", "difference", "p Holm", "seed SD", "missed")  # of the columns, in a terminal
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -49,21 +50,22 @@ def csv(evidence: Evidence) -> str:
     return evidence.table.to_csv(index=False)
 
 
-def print_tables(evidence: Evidence, write: Callable[[Table], None] | None = None) -> None:
-    """Prints the primary endpoint of each split and the notes to the terminal."""
-    show = write or Console().print
+def print_tables(evidence: Evidence, console: Console | None = None) -> None:
+    """Prints the primary endpoint of each split, and the notes, to the terminal."""
+    console = console or Console()
     for section in sections(evidence):
         if not section.title.startswith("Primary endpoint"):
             continue
         table = Table(title=section.title)
-        for position, name in enumerate(section.header):
-            table.add_column(name, justify="left" if position == 0 else "right")
+        shown = [position for position, name in enumerate(section.header) if name.startswith(SHOWN)]
+        for position in shown:
+            table.add_column(section.header[position], justify="right" if position else "left")
         for line in section.lines:
-            table.add_row(*(f"[bold]{_plain(cell.text)}[/bold]" if cell.bold else _plain(cell.text) for cell in line))
-        show(table)
-    if write is None:
-        for note in evidence.notes:
-            Console().print(f"* {_plain(note)}")
+            cells = [line[position] for position in shown]
+            table.add_row(*(f"[bold]{escape(cell.text)}[/bold]" if cell.bold else escape(cell.text) for cell in cells))
+        console.print(table)
+    for note in (LEGEND, *evidence.notes):
+        console.print(f"* {escape(note)}")
 
 
 def escape_latex(text: str) -> str:
@@ -114,8 +116,3 @@ def _markdown_rule(num_columns: int) -> str:
 def _ascii(text: str) -> str:
     """Without characters that an engine may lack; none of ours is left by then."""
     return text.encode("ascii", "replace").decode("ascii")
-
-
-def _plain(text: str) -> str:
-    """Brackets that rich would read as a style."""
-    return text.replace("[", r"\[")

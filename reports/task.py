@@ -25,7 +25,8 @@ FOLDER = "report"
 def write(config: DictConfig) -> None:
     """Reads the runs in `runs` (a folder or several; the sweep's own without it) and writes their report.
 
-    It goes into `report/` of the folder that holds them, or, of several, of the sweep's; `output=DIR` puts it elsewhere.
+    It goes into `report/` of the folder that holds them, or, of several, of the sweep's; `output=DIR` puts it
+    elsewhere.
     Within a sweep this does nothing: the callback below reports once, at its end.
 
     Raises:

@@ -218,7 +218,8 @@ def _epochs(num_epochs: int, row: str) -> pd.DataFrame:
 def _write_scores(folder: Path, table: pd.DataFrame, row: str, scored: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "cases.csv", index=False)
-    summary: dict[str, Any] = {"test": summarise(pd.read_csv(folder / "cases.csv", dtype={"case": str}))}
+    columns = list(dict.fromkeys((*table.columns, *CASE_COLUMNS)))
+    summary: dict[str, Any] = {"test": summarise(table.reindex(columns=columns))}
     if not scored:
         summary["train"] = {"epochs": 20, "seconds": 150.0, "num_images": 3200, "images_per_s": 21.3}
         cost = {"flop_per_image": 2.1e9, "ms_per_image": 12.5, "peak_memory_mb": 850.0, "peak_memory_of": "process"}

@@ -1,0 +1,263 @@
+"""Which run folders a report takes, what it calls them, and every way in which they can be wrong."""
+
+import json
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs
+from tests.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
+
+SMALL = {"num_patients": 8, "num_folds": 2}
+
+
+def rows(runs):
+    return sorted({run.row for run in runs.runs})
+
+
+def rewrite(path, change):
+    path.write_text(change(path.read_text()))
+
+
+def edit_card(folder, **entries):
+    card = json.loads((folder / "run_card.json").read_text()) | entries
+    (folder / "run_card.json").write_text(json.dumps(card))
+
+
+def test_a_grid_is_read_as_it_was_written(tmp_path):
+    write_grid(tmp_path, ("unet", "bs_esnet"), arms={"shuffled": 0.1}, **SMALL)
+    runs = load_runs([tmp_path])
+    assert (runs.cohort, runs.structures, runs.problems) == ("phantom", STRUCTURES, ())
+    assert rows(runs) == ["bs_esnet", "unet"]
+    assert {(run.split, run.fold, run.seed, run.arm) for run in runs.runs} == {
+        (BY_PATIENT, fold, 0, arm) for fold in (0, 1) for arm in ("", "shuffled")
+    }
+    own = next(run for run in runs.runs if run.row == "unet" and run.fold == 1 and not run.arm)
+    assert own.epochs is not None
+    assert len(own.epochs) == 20
+    written = draw_cases(cohort_slices(8), "unet", 0, 0.86)
+    assert set(own.cases["case"]) < set(written["case"])
+    merged = own.cases.merge(written, on=["case", "slice", "structure"])
+    assert merged["dice_x"].to_numpy() == pytest.approx(merged["dice_y"].to_numpy(), nan_ok=True)
+
+
+def test_run_folders_and_folders_of_them_may_be_mixed(tmp_path):
+    one, two = write_grid(tmp_path / "deep" / "er", ("unet",), **SMALL)
+    assert len(load_runs([one, two, tmp_path, one]).runs) == 2
+
+
+def test_an_ablation_on_the_line_is_the_row_of_its_experiment_file(tmp_path):
+    folders = write_grid(tmp_path, ("bs_esnet_no_sag",), **SMALL)
+    edit_card(folders[1], choices={"experiment": "bs_esnet", "ablation": "no_sag"})
+    assert rows(load_runs([tmp_path])) == ["bs_esnet_no_sag"]
+
+
+def test_an_old_folder_is_named_by_its_command(tmp_path):
+    first, second, third = (
+        write_run(tmp_path / name, "unet", fold=fold, num_patients=9, num_folds=3) for fold, name in enumerate("abc")
+    )
+    edit_card(first, choices={}, command="python run.py experiment=bs_esnet ablation=no_sag fold=0")
+    edit_card(second, choices={}, command="python run.py experiment=unet fold=1")
+    edit_card(third, choices={}, command="python run.py -m experiment=unet,bs_esnet fold=0,1")
+    runs = load_runs([tmp_path])
+    assert rows(runs) == ["bs_esnet_no_sag", "unet"]
+    assert any("does not say which experiment" in problem and "/c:" in problem for problem in runs.problems)
+
+
+def test_settings_that_differ_within_a_row_make_rows_of_their_own(tmp_path):
+    write_grid(tmp_path / "a", ("unet",), settings={"optimizer.lr": 0.001, "machine.devices": 2}, **SMALL)
+    write_grid(tmp_path / "b", ("unet", "bs_esnet"), settings={"paths.data": "elsewhere"}, **SMALL)
+    assert rows(load_runs([tmp_path])) == ["bs_esnet", "unet optimizer.lr=0.001", "unet optimizer.lr=0.002"]
+
+
+def test_seeds_folds_and_paths_do_not_make_rows(tmp_path):
+    write_grid(tmp_path, ("unet",), seeds=(0, 1), **SMALL)
+    assert rows(load_runs([tmp_path])) == ["unet"]
+
+
+def test_scored_masks_are_a_row_without_a_fold(tmp_path):
+    write_grid(tmp_path, ("unet",), **SMALL)
+    folder = write_run(tmp_path / "rater", "second_rater", scored=True, num_patients=8)
+    (folder / "run_card.json").unlink()
+    runs = load_runs([tmp_path])
+    rater = next(run for run in runs.runs if run.row == "second_rater")
+    assert (rater.fold, rater.split, rater.cases["patient"].nunique()) == (None, BY_PATIENT, 8)
+    assert runs.problems == ()
+
+
+def test_both_splits_of_a_row_are_one_row(tmp_path):
+    write_grid(tmp_path / "a", ("unet",), **SMALL)
+    write_grid(tmp_path / "b", ("unet",), split=AS_PUBLISHED, **SMALL)
+    assert {(run.row, run.split) for run in load_runs([tmp_path]).runs} == {
+        ("unet", BY_PATIENT),
+        ("unet", AS_PUBLISHED),
+    }
+
+
+def test_the_lists_of_cells_name_rows_without_any_cell(tmp_path):
+    write_grid(tmp_path, ("unet",), **SMALL)
+    lines = [("unet", "none", "done"), ("mask_rcnn", "none", "failed"), ("bs_esnet", "no_sag", "missing")]
+    pd.DataFrame(lines, columns=["experiment", "ablation", "status"]).to_csv(tmp_path / "grid_x.csv", index=False)
+    runs = load_runs([tmp_path])
+    assert len(runs.expected) == 3
+    assert [problem for problem in runs.problems if "at all" in problem] == [
+        "gap: mask_rcnn: no finished cell at all",
+        "gap: bs_esnet_no_sag: no finished cell at all",
+    ]
+
+
+def cut_lines(text):
+    return "".join(text.splitlines(keepends=True)[:-3])
+
+
+def drop_a_slice(text):
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: -len(STRUCTURES)])
+
+
+DAMAGE = {
+    "no cases": (lambda folder: (folder / "cases.csv").unlink(), "cases.csv is missing"),
+    "empty cases": (lambda folder: (folder / "cases.csv").write_text(""), "cases.csv is empty"),
+    "last line cut": (lambda folder: rewrite(folder / "cases.csv", lambda text: text[:-5]), "cut off in its last line"),
+    "cut in a line": (lambda folder: rewrite(folder / "cases.csv", lambda text: text[:-90] + "\n"), "fields in line"),
+    "lines missing": (lambda folder: rewrite(folder / "cases.csv", cut_lines), "rows, expected"),
+    "a slice missing": (lambda folder: rewrite(folder / "cases.csv", drop_a_slice), "rows, expected"),
+    "a column missing": (
+        lambda folder: rewrite(folder / "cases.csv", lambda text: text.replace("hd95_mm", "hd95", 1)),
+        "lacks the columns hd95_mm",
+    ),
+    "no number": (
+        lambda folder: rewrite(folder / "cases.csv", lambda text: text.replace("1000.0", "many", 1)),
+        "not a number",
+    ),
+    "edited": (
+        lambda folder: rewrite(folder / "cases.csv", lambda text: text.replace(",0.8", ",0.3", 1)),
+        "summary.json is not that of cases.csv",
+    ),
+    "no summary": (lambda folder: (folder / "summary.json").unlink(), "not finished"),
+    "failed": (
+        lambda folder: (
+            (folder / "summary.json").unlink(),
+            (folder / "error.txt").write_text("Traceback\nOut of memory"),
+        ),
+        "failed: Out of memory",
+    ),
+    "summary cut": (lambda folder: rewrite(folder / "summary.json", lambda text: text[:40]), "summary.json cannot be"),
+    "card cut": (lambda folder: rewrite(folder / "run_card.json", lambda text: text[:40]), "run_card.json cannot be"),
+    "no card": (lambda folder: (folder / "run_card.json").unlink(), "run_card.json is missing"),
+    "config cut": (lambda folder: (folder / "config.yaml").write_text("task: [train"), "config.yaml cannot be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_folder_is_left_out_and_named_and_leaves_a_gap(tmp_path, damage):
+    folders = write_grid(tmp_path, ("unet", "bs_esnet"), **SMALL)
+    broken = folders[1]
+    spoil, message = DAMAGE[damage]
+    spoil(broken)
+    runs = load_runs([tmp_path])
+    assert {(run.row, run.fold) for run in runs.runs} == {("unet", 0), ("bs_esnet", 0), ("bs_esnet", 1)}
+    assert any(message in problem and str(broken) in problem for problem in runs.problems), runs.problems
+    assert "gap: unet, by patient, seed 0: no finished cell for fold 1" in runs.problems
+
+
+def test_a_damaged_arm_costs_the_arm_alone(tmp_path):
+    folder = write_run(tmp_path / "a", arms={"none": 0.1, "shuffled": 0.2}, num_patients=8)
+    (folder / "arms" / "none" / "summary.json").unlink()
+    runs = load_runs([folder])
+    assert {run.arm for run in runs.runs} == {"", "shuffled"}
+    assert any("arm none left out" in problem for problem in runs.problems)
+
+
+def spoil_twice(folder):
+    write_run(folder / "again", "unet", fold=0, **SMALL)
+
+
+def spoil_overlap(folder):
+    cases = draw_cases(cohort_slices(8), "unet", 0, 0.86)
+    write_run(folder / "again", "unet", fold=1, cases=cases, **SMALL)
+
+
+def spoil_area(folder):
+    cases = draw_cases(cohort_slices(8), "bs_esnet", 0, 0.86)
+    cases.loc[3, "area_true_mm2"] = 900.0
+    write_run(folder / "again", "bs_esnet", fold=0, cases=cases, **SMALL)
+
+
+WRONG_TOGETHER = {
+    "the same cell twice": (spoil_twice, r"unet, fold 0, seed 0 is there twice: .*unet-f0-s0|is there twice: .*again"),
+    "a slice twice": (spoil_overlap, "is scored twice, in .*again|again.* and would weigh double"),
+    "cohorts": (
+        lambda folder: write_run(folder / "again", card={"cohort": "axial_muscle"}, **SMALL),
+        "cannot mix cohorts: .*again",
+    ),
+    "structures": (
+        lambda folder: write_run(folder / "again", structures=("disc", "canal"), **SMALL),
+        "cannot mix structures: .*again",
+    ),
+    "data": (lambda folder: write_run(folder / "again", card={"data": "e" * 32}, **SMALL), "hashes of the data.*again"),
+    "splits": (
+        lambda folder: write_run(folder / "again", card={"split": "f" * 32}, **SMALL),
+        "splits by patient.*again",
+    ),
+    "budgets": (
+        lambda folder: write_run(folder / "again", settings={"trainer.max_epochs": 200, "scale.epochs": 200}, **SMALL),
+        "share their budget, but .* differ in scale.epochs: .*200.*trainer.max_epochs",
+    ),
+    "true masks": (spoil_area, "has another area in"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_TOGETHER)
+def test_runs_that_do_not_fit_together_are_refused_by_name(tmp_path, wrong):
+    write_run(tmp_path / "unet-f0-s0", "unet", **SMALL)
+    spoil, message = WRONG_TOGETHER[wrong]
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_runs([tmp_path])
+
+
+def test_presets_that_every_row_was_run_with_are_compared(tmp_path):
+    write_grid(tmp_path / "a", ("unet", "bs_esnet"), **SMALL)
+    paper = {"scale.name": "paper", "scale.epochs": 200, "trainer.max_epochs": 200}
+    write_grid(tmp_path / "b", ("unet", "bs_esnet"), settings=paper, card={"data": "e" * 32}, **SMALL)
+    found = rows(load_runs([tmp_path]))
+    assert len(found) == 4
+    assert all("scale.epochs=" in row for row in found)
+
+
+@pytest.mark.parametrize("make", [lambda path: path / "nowhere", lambda path: path], ids=["no folder", "no run"])
+def test_nothing_to_report_is_said(tmp_path, make):
+    with pytest.raises(ValueError, match=r"no folder|no finished run"):
+        load_runs([make(tmp_path)])
+
+
+def test_when_every_run_is_damaged_the_reasons_are_given(tmp_path):
+    for folder in write_grid(tmp_path, ("unet",), **SMALL):
+        (folder / "cases.csv").unlink()
+    with pytest.raises(ValueError, match=r"no finished run in .*\n.*unet-f0-s0: left out: cases.csv is missing"):
+        load_runs([tmp_path])
+
+
+def test_a_patient_called_na_is_a_patient(tmp_path):
+    cases = draw_cases(cohort_slices(2), "unet", 0, 0.86)
+    cases["patient"] = cases["patient"].replace({"p000": "NA"})
+    cases["level"] = ""
+    folder = write_run(tmp_path / "a", "unet", cases=cases)
+    assert set(load_runs([folder]).runs[0].cases["patient"]) == {"NA", "p001"}
+
+
+def test_scores_without_the_later_columns_are_read(tmp_path):
+    cases = draw_cases(cohort_slices(4), "unet", 0, 0.86)
+    later = ["preliminary_dice", "saliency_share", "fat_fraction", "site", "snr"]
+    folder = write_run(tmp_path / "a", "unet", cases=cases.drop(columns=later))
+    read = load_runs([folder]).runs[0].cases
+    assert read[["preliminary_dice", "saliency_share", "fat_fraction", "snr"]].isna().all(axis=None)
+
+
+def test_the_fixture_is_complete(tmp_path):
+    folder = write_run(tmp_path / "a", predictions=True, num_patients=4)
+    expected = {"config.yaml", "run_card.json", "split.csv", "metrics.csv", "cases.csv", "summary.json", "predictions"}
+    assert expected <= {path.name for path in folder.iterdir()}
+    assert OmegaConf.load(folder / "config.yaml").task == "train"
