@@ -35,25 +35,24 @@ def between_strata(values: PatientValues, left: Side, right: Side) -> tuple[np.n
 
 
 def correlation(values: PatientValues, side: Side, other_metric: str) -> np.ndarray:
-    """Pseudo-values of Fisher's z of a correlation over all slices and structures of a row.
+    """Pseudo-values of a correlation over all slices and structures of a row; empty where it is not defined.
 
     Spearman's correlation within structures: ranks are taken within each structure, because one that is easy in both
-    respects would correlate without any slice doing so. `np.tanh` of their mean is the correlation. Empty where a
-    correlation is not defined.
+    respects would correlate without any slice doing so. Their mean may leave -1..1 by a little.
     """
     cases = values.cases(side)
     if not {side.metric, other_metric} <= set(cases.columns):
         return np.empty(0)
     cases = cases.dropna(subset=[side.metric, other_metric])
     groups = [cases["seed"], cases["structure"]]
-    ranks = [cases[name].groupby(groups).rank(pct=True) - 0.5 for name in (side.metric, other_metric)]
+    ranks = [cases[name].groupby(groups).rank(pct=True) for name in (side.metric, other_metric)]
     x, y = (rank - rank.groupby(groups).transform("mean") for rank in ranks)
     products = pd.DataFrame({"patient": cases["patient"].astype(str), "xx": x * x, "yy": y * y, "xy": x * y})
     sums = products.groupby("patient")[["xx", "yy", "xy"]].agg("sum").to_numpy(dtype=float)
-    if len(sums) < 2:
+    if len(sums) < 2 or (np.ptp(x) == 0) or (np.ptp(y) == 0):
         return np.empty(0)
-    values_of_z = pseudo_values(lambda kept: _fisher_z(sums[kept].sum(axis=0)), len(sums))
-    return values_of_z if np.isfinite(values_of_z).all() else np.empty(0)
+    found = pseudo_values(lambda kept: _correlation(sums[kept].sum(axis=0)), len(sums))
+    return found if np.isfinite(found).all() else np.empty(0)
 
 
 def pseudo_values(statistic: Callable[[np.ndarray], float], num_patients: int) -> np.ndarray:
@@ -64,7 +63,7 @@ def pseudo_values(statistic: Callable[[np.ndarray], float], num_patients: int) -
     return num_patients * whole - (num_patients - 1) * left_out
 
 
-def _fisher_z(sums: np.ndarray) -> float:
-    """`sums`: of x squared, y squared and x times y."""
+def _correlation(sums: np.ndarray) -> float:
+    """`sums`: of x squared, y squared and x times y, both centred."""
     scale = np.sqrt(sums[0] * sums[1])
-    return float(np.arctanh(np.clip(sums[2] / scale, -0.999999, 0.999999))) if scale > 0 else np.nan
+    return float(sums[2] / scale) if scale > 0 else np.nan

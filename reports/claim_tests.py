@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import nan, tanh
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,7 +90,8 @@ def correlated(claim: Claim, values: PatientValues) -> Finding:
         what = f"no correlation of {claim.metric} and {claim.other_metric}: one of them is empty or constant"
         raise GapError(what, row=left.row, more=" retrain=true")
     finding = estimate(sample)
-    finding = replace(finding, effect=tanh(finding.effect), low=tanh(finding.low), high=tanh(finding.high))
+    effect, low, high = np.clip([finding.effect, finding.low, finding.high], -1, 1).tolist()
+    finding = replace(finding, effect=effect, low=low, high=high)
     return _judged(finding, finding.low > margin, finding.high < margin)
 
 

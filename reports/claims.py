@@ -45,14 +45,17 @@ COLUMNS = (
 def judge(evidence: "Evidence", claims: tuple[Claim, ...] | None = None) -> pd.DataFrame:
     """Judges every claim; one row per claim with COLUMNS, in the order of the file.
 
-    `claims` are those of `reports/published/claims.csv` by default.
+    `claims` are by default those of `reports/published/claims.csv` whose paper's system (the row named like the paper,
+    or a variant of it) was run, or is in the published table that the report prints.
 
     Raises:
         ValueError: If the file of claims is not sound.
     """
     if claims is None:
         structures = published_structures(CLAIMS_FILE.parent)
-        claims = load_claims(CLAIMS_FILE, margin=evidence.margin, structures=structures)
+        known = load_claims(CLAIMS_FILE, margin=evidence.margin, structures=structures)
+        rows = {*evidence.rows, *evidence.published["row"]}
+        claims = tuple(claim for claim in known if any(row.startswith(claim.paper) for row in rows))
     values = PatientValues(evidence)
     pairwise = [claim for claim in claims if claim.test in ("superior", "ordered")]
     findings = judge_superiority(pairwise, values)

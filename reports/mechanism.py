@@ -1,7 +1,7 @@
 """Tables of what happens inside the proposed system: its boxes, its preliminary mask, where its attention lies."""
 
 from dataclasses import replace
-from math import nan, tanh
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,16 +73,17 @@ def _preliminary(values: PatientValues, row: str) -> list[dict[str, object]]:
         dice = values.of(side)
     except GapError:
         return []
-    z = intervals([correlation(values, side, "box_iou")]).loc[0]
+    found = intervals([correlation(values, side, "box_iou")])[["mean", "low", "high"]].to_numpy(dtype=float)
+    middle, low, high = found[0].clip(-1, 1)
     return [
         {
             "row": row,
             "preliminary_dice": dice.mean(),
             "ceiling_dice": _mean(values, replace(side, metric="preliminary_ceiling_dice")),
             "box_iou": _mean(values, replace(side, metric="box_iou")),
-            "correlation": tanh(z["mean"]),
-            "correlation_low": tanh(z["low"]),
-            "correlation_high": tanh(z["high"]),
+            "correlation": middle,
+            "correlation_low": low,
+            "correlation_high": high,
             "num_patients": len(dice),
         }
     ]

@@ -15,7 +15,8 @@ def make_evidence(*tables: pd.DataFrame, costs: Mapping[str, float] | None = Non
     cases = pd.concat(tables, ignore_index=True)
     flop = pd.Series(costs or {}, dtype=float).rename_axis("row").rename("flop_per_image").reset_index()
     rows = tuple(dict.fromkeys(cases["row"]))
-    return SimpleNamespace(cases=cases, costs=flop, margin=0.005, reference=reference, rows=rows)
+    published = pd.DataFrame({"row": []})
+    return SimpleNamespace(cases=cases, costs=flop, margin=0.005, reference=reference, rows=rows, published=published)
 
 
 def draw_cases(

@@ -8,7 +8,11 @@ import pytest
 
 from reports.claim_list import CLAIMS_FILE, REQUIRED, load_claims, published_structures
 from reports.claims import COLUMNS, RULES, judge
+from reports.evidence import collect
+from reports.mechanism import mechanism_tables
+from reports.runs import load_runs
 from tests.claim_evidence import draw_cases, make_evidence
+from tests.run_folders import write_grid
 
 LEDGER = load_claims(CLAIMS_FILE, margin=0.005, structures=published_structures(CLAIMS_FILE.parent))
 CLAIMS = {claim.id: claim for claim in LEDGER}
@@ -39,6 +43,25 @@ def test_every_claim_of_the_file_gets_a_verdict(whole):
     tested = ledger["verdict"] != "not testable"
     assert ledger.loc[tested, "effect"].notna().all()
     assert (ledger.loc[~tested, "note"] != "").all()
+
+
+def test_the_claims_of_a_paper_are_judged_where_its_system_was_run_or_its_table_is_printed():
+    evidence = make_evidence(draw_cases("unet", 0.9))
+    assert judge(evidence).empty
+    evidence.published = pd.DataFrame({"row": ["unet", "bs_esnet"]})
+    assert list(judge(evidence)["id"]) == list(CLAIMS)
+
+
+def test_the_ledger_of_real_run_folders(tmp_path):
+    rows = {"unet": 0.86, "bs_esnet": 0.9}
+    write_grid(tmp_path, rows, num_patients=10, structures=("disc", "canal"), arms={"shuffled": 0.0, "none": 0.1})
+    evidence = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    ledger = evidence.claims.set_index("id")
+    assert list(ledger.index) == list(CLAIMS)
+    expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "contradicted"}
+    expected |= {"beats-unet-at-l5-s1": "not testable", "best-canal": "not testable", "best-psoas-left": "not testable"}
+    assert ledger["verdict"].loc[list(expected)].to_dict() == expected
+    assert mechanism_tables(evidence)["arms"]["arm"].tolist() == ["predicted", "none", "shuffled"]
 
 
 def test_the_verdict_does_not_depend_on_the_order_of_patients_or_rows(whole):
@@ -122,10 +145,7 @@ def test_folds_by_image_are_no_evidence():
     assert "with folds by patient" in ledger.loc["beats-unet", "note"]
 
 
-def test_truly_equal_rows_are_hardly_ever_called_better(monkeypatch):
-    monkeypatch.setattr(
-        "gc.collect", lambda: 0
-    )  # statsmodels collects garbage in every Holm, which is most of the time
+def test_truly_equal_rows_are_hardly_ever_called_better():
     family = ("beats-unet", "beats-attention-unet")
     wrong = []
     for draw in range(150):
