@@ -162,6 +162,8 @@ def test_a_claim_over_several_rows_needs_all_of_them():
     assert ledger.loc["best-canal", "verdict"] == "reproduced"
     assert ledger.loc["best-canal", "effect"] == pytest.approx(0.01, abs=0.004)
     assert "bs_esnet against attention_unet" in ledger.loc["best-canal", "note"]
+    tables["attention_unet"] = draw_cases("attention_unet", 0.93, noise=0.08)
+    assert judged(make_evidence(*tables.values()), "best-canal").loc["best-canal", "verdict"] == "within noise"
     tables["attention_unet"] = draw_cases("attention_unet", 0.95)
     assert judged(make_evidence(*tables.values()), "best-canal").loc["best-canal", "verdict"] == "contradicted"
 

@@ -96,6 +96,13 @@ def test_no_seam_opens_between_organs_that_touch():
     assert (fine.argmax(dim=0) > 0).all()
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_slices_keep_size_and_intensities(network, training):
+    images = [torch.randn(1, 32, 64), torch.randn(1, 32, 64)]
+    seen, _ = network.detector.transform.train(training)(images)
+    assert torch.equal(seen.tensors, torch.stack(images))
+
+
 def test_targets_assembled_again_are_the_mask():
     """Boxes, labels and masks of a slice belong together: nothing changes sides or names."""
     batch = random_batch(num_classes=5)
