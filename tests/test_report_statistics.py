@@ -265,7 +265,9 @@ def test_published_rows_without_a_run_are_gaps(evidence):
     assert order[:4] == ["unet", "bs_esnet_no_sag", "bs_esnet_no_deep_supervision", "bs_esnet"]
 
 
-def test_the_reference_can_be_chosen_and_must_exist(grid):
+def test_the_reference_can_be_chosen_and_must_exist(tmp_path):
+    grid = tmp_path
+    write_grid(grid, ("unet", "bs_esnet"), num_patients=4)
     assert line(evidence_of(grid, reference="unet"), "bs_esnet")["reference"] == "unet"
     with pytest.raises(ValueError, match=r"reference is 'yolo', which no finished run is; expected one of unet, "):
         evidence_of(grid, reference="yolo")
