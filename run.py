@@ -1,42 +1,51 @@
 """The only entry point: `python run.py` composes conf/ and runs the chosen task. See README.md for what to type."""
 
 import os
+import sys
+from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.run_folder import cell_name
+from lightning_modules.grid_cell import cause_of, run_cell
+from lightning_modules.grid_line import check_sweep_line
+from lightning_modules.run_folder import cell_name, row_name
 
 # Found when they are run: training imports torch, seconds that --help, --cfg and task=phantom need not wait for.
 TASKS = {
     "train": "lightning_modules.tasks.train",
     "test": "lightning_modules.tasks.test",
+    "score": "lightning_modules.scoring.score",
     "phantom": "lightning_modules.phantom_task.write",
+    "report": "reports.task.write",
 }
 OmegaConf.register_new_resolver("cell", cell_name, replace=True)
+OmegaConf.register_new_resolver("row", row_name, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    """Runs `task`; a mistake of the user ends in one clean line and exit code 1."""
+    """Runs `task`; a mistake of the user ends in one clean line and exit code 1, in a grid it ends that cell alone."""
     if config.task not in TASKS:
-        raise SystemExit(f"paraspine: task is {config.task!r}, expected one of {', '.join(TASKS)}")
+        raise SystemExit(f"paraspine: task is {config.task!r}, expected one of {', '.join((*TASKS, 'status'))}")
+    find_task = partial(get_method, TASKS[config.task])
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        run_cell(find_task, config)
+        return
     try:
-        get_method(TASKS[config.task])(config)
-    except ValueError as error:
-        raise SystemExit(f"paraspine: {error}") from None
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while isinstance(cause, InstantiationException):
-            cause = cause.__cause__
-        if isinstance(cause, ValueError):  # raised by a constructor about what it was given
-            raise SystemExit(f"paraspine: {cause}") from None
+        find_task()(config)
+    except Exception as error:
+        if isinstance(cause_of(error), ValueError):  # raised by a constructor about what it was given, or by a task
+            raise SystemExit(f"paraspine: {cause_of(error)}") from None
         raise
 
 
 if __name__ == "__main__":
+    check_sweep_line(sys.argv[1:], Path(__file__).parent / "conf")
     main()

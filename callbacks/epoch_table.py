@@ -35,8 +35,8 @@ class EpochTable(lightning.Callback):
         self._training_s, self._num_images = 0.0, 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx) -> None:
-        """Counts images; the clock is read here, so that validation is not counted as training."""
-        self._num_images += len(batch)
+        """Counts images of all devices; the clock is read here, so that validation is not counted as training."""
+        self._num_images += len(batch) * trainer.world_size
         self._training_s = time.perf_counter() - self._started
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

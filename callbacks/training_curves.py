@@ -33,7 +33,8 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(2, 1, sharex=True)
     for axis, prefix in ((losses, "loss/"), (scores, "val/")):
-        for column in (name for name in epochs.columns if name.startswith(prefix)):
+        # Means alone: a curve for every structure (val/dice/psoas_left) would bury them.
+        for column in (name for name in epochs.columns if name.startswith(prefix) and name.count("/") == 1):
             style = {"linewidth": 2.0, "color": "black"} if column == "loss/total" else {"linewidth": 1.2}
             axis.plot(epochs["epoch"], epochs[column], marker=".", label=column.removeprefix(prefix), **style)
         axis.grid(alpha=0.3)

@@ -121,7 +121,7 @@ class CaseReader:
             block = differences.index([])
             if block in masks:
                 raise ValueError(f"{path}: another label file has the same grid; keep one of them")
-            masks[block] = self._classes(case, label)
+            masks[block] = self.classes(case, label)
         if masks and not any(mask.any() for mask in masks.values()):
             names = ", ".join(str(path) for path in case.labels)
             raise ValueError(
@@ -130,8 +130,12 @@ class CaseReader:
             )
         return masks
 
-    def _classes(self, case: Case, label: Volume) -> UInt8[np.ndarray, "d H W"]:
-        """Class indices of label ids."""
+    def classes(self, case: Case, label: Volume) -> UInt8[np.ndarray, "d H W"]:
+        """Class indices of the label ids of a file.
+
+        Raises:
+            ValueError: If an id is not among `labels`.
+        """
         ids = np.unique(label.voxels)
         unknown = [f"{value:g}" for value in ids if value != 0 and value not in self.labels]
         if unknown:

@@ -69,6 +69,7 @@ class Cohort:
             self.cases = self._read_cases()
         except ValueError as error:
             raise ValueError(f"cohort {name}: {error}") from error
+        self._case_of_name = {case.case: case for case in self.cases}
         self._hashes = FileHashes()
 
     @property
@@ -83,6 +84,11 @@ class Cohort:
             ValueError: If something is wrong with its files, naming the case, the file and the remedy.
         """
         return self.reader.read(case)
+
+    def factors(self, case: str, names: Sequence[str]) -> dict[str, str]:
+        """Cells of a case's row in cohort.csv by column, as written there; blank where there is no such column."""
+        known = self._case_of_name[case]
+        return {name: known.site if name == "site" else known.row.get(name, "") for name in names}
 
     def fingerprint(self, memory: Path | None = None) -> str:
         """Hash of the content of every file and of every setting that slices depend on, not of where the folder lies.

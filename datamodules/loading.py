@@ -1,7 +1,8 @@
 """How slices become batches: in which order, with which seeds, augmented how."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch.utils.data import Dataset, Sampler
 
 from datamodules.batch import SpineBatch, boxes_of_masks, collate
 from datamodules.store import SliceStore
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -26,20 +29,50 @@ class Augmentation(Protocol):
     def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of the work that one of several processes does.
+
+    Attributes:
+        rank: Number of the process, from 0.
+        num_processes: How many there are.
+    """
+
+    rank: int = 0
+    num_processes: int = 1
+
+    def of(self, items: list[T]) -> list[T]:
+        """Every `num_processes`-th item; all processes get equally many, as they wait for each other.
+
+        What is short is filled up from the front: where results are gathered, those that come twice count once.
+        """
+        missing = -len(items) % self.num_processes
+        filled = [*items, *(items[position % len(items)] for position in range(missing))]
+        return filled[self.rank :: self.num_processes]
+
+
 class TrainingBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (store row, seed) in an order that follows from seed and epoch alone.
 
     The slices are one endless stream of shuffled passes; an epoch is the next `samples_per_epoch` of it. So every slice
-    is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was.
+    is seen equally often whatever the length of an epoch, and an interrupted epoch is drawn again as it was. Several
+    processes divide each batch among them: a step sees the same slices however many devices share it.
     """
 
     def __init__(
-        self, indices: Int[np.ndarray, " s"], *, batch_size: int, samples_per_epoch: int | None, seed: int
+        self,
+        indices: Int[np.ndarray, " s"],
+        *,
+        batch_size: int,
+        samples_per_epoch: int | None,
+        seed: int,
+        share: Share,
     ) -> None:
         self.indices = indices
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch or len(self.indices)
         self.seed = seed
+        self.share = share
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -59,7 +92,7 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         rows = [int(passes[position // len(self.indices)][position % len(self.indices)]) for position in stream]
         seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=len(rows))
         samples = list(zip(rows, seeds.tolist(), strict=True))
-        return (samples[at : at + self.batch_size] for at in range(0, len(samples), self.batch_size))
+        return (self.share.of(samples[at : at + self.batch_size]) for at in range(0, len(samples), self.batch_size))
 
 
 class SliceBatches(Dataset[SpineBatch]):

@@ -17,7 +17,7 @@ from datamodules.batch import SpineBatch
 from datamodules.cohort import Cohort
 from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
-from datamodules.loading import Augmentation, SliceBatches, TrainingBatches
+from datamodules.loading import Augmentation, Share, SliceBatches, TrainingBatches
 from datamodules.store import build_store
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class SliceDataModule(lightning.LightningDataModule):
         size: Rows and columns of the network's grid, pixels.
         spacing_mm: Its pixel size.
         offset_mm: Where its centre lies from the image's, (row, column).
-        batch_size: Slices per training step, and per validation and test step.
+        batch_size: Slices per step of training, validation and test; several devices divide them among each other.
         samples_per_epoch: Slices in a training epoch; None is one pass over the training slices.
         augmentation: Of training slices; says itself whether it works slice by slice or on the batch on its device.
         cache: Folder for preprocessed arrays.
@@ -89,6 +89,11 @@ class SliceDataModule(lightning.LightningDataModule):
         return self.cohort.anatomy
 
     @property
+    def share(self) -> Share:
+        """What this process does of every batch."""
+        return Share() if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
+
+    @property
     def num_channels(self) -> int:
         """Channels of an image."""
         return self.store.image.shape[1]
@@ -123,6 +128,7 @@ class SliceDataModule(lightning.LightningDataModule):
             batch_size=self.batch_size,
             samples_per_epoch=self.samples_per_epoch,
             seed=self.seed,
+            share=self.share,
         )
         # Lightning opens the first iterator of a resumed run before it announces its epoch.
         batches.set_epoch(self._next_epoch)
@@ -143,7 +149,7 @@ class SliceDataModule(lightning.LightningDataModule):
         return self.augmentation(batch) if training and self.augmentation.whole_batch else batch
 
     def _in_order(self, part: str) -> DataLoader:
-        rows = [(int(row), 0) for row in self.indices[part]]
+        rows = self.share.of([(int(row), 0) for row in self.indices[part]])
         batches = [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
         return self._loader(batches, None, num_workers=0)
 

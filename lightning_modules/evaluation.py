@@ -1,17 +1,18 @@
-"""From a prediction on the network's grid to masks and boxes on the untouched grid of the image."""
+"""From a prediction on the network's grid to masks, boxes and maps on the untouched grid of the image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from datamodules.batch import SpineBatch, boxes_of_masks
-from datamodules.geometry import SliceGrid
 from datamodules.store import SliceStore
 from lightning_modules.losses.marginal import merge_unlabelled
+from lightning_modules.losses.segmentation import class_shares
+from lightning_modules.native_grid import boxes_to_native, field_of_view, likeliest_on_native_grid, to_native_grid
+from metrics.mechanism import Mechanism
 from models.prediction import Prediction
 
 
@@ -28,8 +29,10 @@ class EvaluatedSlice:
         true_boxes: (cx, cy, w, h) in 0..1 of the native image, NaN where absent.
         mask_boxes: The same of the predicted mask.
         network_boxes: The same as regressed by the network itself, or None where it predicts none.
-        saliency: Attention map in 0..1 on a grid of its own, or None.
+        saliency: Attention map in 0..1, zero outside the network's field; or None.
         spacing_mm: (row, column).
+        mechanism: The masks and maps that show how the network works; empty where it was not asked for.
+        gated_features: Strength of the features in front of an attention gate, 0 or more; or None.
     """
 
     index: int
@@ -46,37 +49,82 @@ class EvaluatedSlice:
     network_boxes: Float[np.ndarray, "n 4"] | None
     saliency: Float[np.ndarray, "H W"] | None
     spacing_mm: tuple[float, float]
+    mechanism: Mechanism = field(default_factory=Mechanism)
+    gated_features: Float[np.ndarray, "H W"] | None = None
 
 
-def evaluate(prediction: Prediction, batch: SpineBatch, store: SliceStore) -> list[EvaluatedSlice]:
-    """Resamples probabilities, never labels, to each slice's native grid and takes the likeliest class there."""
-    probabilities = merge_unlabelled(prediction.logits.float(), batch.labelled).softmax(dim=1).cpu()
-    return [
-        _evaluate_slice(position, probabilities[position], prediction, batch, store) for position in range(len(batch))
-    ]
+def evaluate(
+    prediction: Prediction, batch: SpineBatch, store: SliceStore, *, mechanism: bool = False
+) -> list[EvaluatedSlice]:
+    """Resamples probabilities, never labels, to each slice's native grid and takes the likeliest class there.
+
+    Args:
+        prediction: Of the whole batch.
+        batch: What was predicted from.
+        store: Where its slices lie on their native grid.
+        mechanism: Whether to bring the preliminary mask, its ceiling and the gated features there as well, which
+            doubles the time.
+    """
+    outputs = Outputs.of(prediction, batch, mechanism=mechanism)
+    return [_evaluate_slice(position, outputs, batch, store) for position in range(len(batch))]
 
 
-def _evaluate_slice(
-    position: int, probabilities: Float[Tensor, "c h w"], prediction: Prediction, batch: SpineBatch, store: SliceStore
-) -> EvaluatedSlice:
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What is brought to the native grid, on the CPU, each on a grid of its own that covers the network's field.
+
+    `preliminary` and `ceiling` are the class probabilities of the preliminary mask, and the truth averaged to its grid.
+    """
+
+    probabilities: Float[Tensor, "b c h w"]
+    preliminary: Float[Tensor, "b c h_p w_p"] | None
+    ceiling: Float[Tensor, "b c h_p w_p"] | None
+    boxes: Float[Tensor, "b n 4"] | None
+    saliency: Float[Tensor, "b 1 h_s w_s"] | None
+    gated_features: Float[Tensor, "b 1 h_s w_s"] | None
+    shows_mechanism: bool
+
+    @classmethod
+    def of(cls, prediction: Prediction, batch: SpineBatch, *, mechanism: bool) -> "Outputs":
+        """Takes them from a prediction; unlabelled classes are merged into the background."""
+        preliminary = ceiling = None
+        if mechanism and prediction.preliminary is not None:
+            scores = prediction.preliminary.float()
+            preliminary = merge_unlabelled(scores, batch.labelled).softmax(dim=1).cpu()
+            ceiling = class_shares(batch.mask, scores.shape[1], scores.shape[2:], nearest=False).cpu()
+        boxes, saliency, features = (
+            None if value is None else value.float().cpu()
+            for value in (prediction.boxes, prediction.saliency, prediction.gated_features if mechanism else None)
+        )
+        return cls(
+            probabilities=merge_unlabelled(prediction.logits.float(), batch.labelled).softmax(dim=1).cpu(),
+            preliminary=preliminary,
+            ceiling=ceiling,
+            boxes=boxes,
+            saliency=saliency,
+            gated_features=features,
+            shows_mechanism=mechanism,
+        )
+
+
+def _evaluate_slice(position: int, outputs: Outputs, batch: SpineBatch, store: SliceStore) -> EvaluatedSlice:
     index = int(batch.index[position])
     native = store.native(index)
-    size = native.mask.shape
-    num_structures = probabilities.shape[0] - 1
-    # Outside the network's field of view nothing is predicted: background is what the others leave.
-    foreground = to_native_grid(probabilities[1:], store.grid, size, native.spacing_mm)
-    predicted = torch.cat([1 - foreground.sum(dim=0, keepdim=True), foreground]).argmax(dim=0)
+    place = (store.grid, native.mask.shape, native.spacing_mm)
+    num_structures = outputs.probabilities.shape[1] - 1
+    predicted = likeliest_on_native_grid(outputs.probabilities[position], *place)
     true_mask = torch.from_numpy(native.mask.astype(np.int64))
-    network_boxes = saliency = None
-    if prediction.boxes is not None:
-        boxes = prediction.boxes[position].float().cpu()
-        network_boxes = boxes_to_native(boxes, store.grid, size, native.spacing_mm).numpy()
-    if prediction.saliency is not None:
-        # The map's cells cover the network grid: brought to that first, then to the image.
-        fine = F.interpolate(
-            prediction.saliency[position][None].float().cpu(), probabilities.shape[1:], mode="bilinear"
-        )
-        saliency = to_native_grid(fine[0], store.grid, size, native.spacing_mm)[0].numpy()
+    network_boxes = None
+    if outputs.boxes is not None:
+        network_boxes = boxes_to_native(outputs.boxes[position], *place).numpy()
+    preliminary, ceiling = (
+        None if shares is None else likeliest_on_native_grid(shares[position], *place).numpy()
+        for shares in (outputs.preliminary, outputs.ceiling)
+    )
+    saliency, features = (
+        None if values is None else to_native_grid(values[position], *place)[0].numpy()
+        for values in (outputs.saliency, outputs.gated_features)
+    )
     return EvaluatedSlice(
         index=index,
         case=batch.case[position],
@@ -92,35 +140,11 @@ def _evaluate_slice(
         network_boxes=network_boxes,
         saliency=saliency,
         spacing_mm=native.spacing_mm,
+        mechanism=Mechanism(
+            preliminary_mask=preliminary,
+            ceiling_mask=ceiling,
+            saliency=saliency,
+            field=field_of_view(*place).numpy() if outputs.shows_mechanism else None,
+        ),
+        gated_features=features,
     )
-
-
-def to_native_grid(
-    values: Float[Tensor, "c h w"],
-    grid: SliceGrid,
-    native_size: tuple[int, int],
-    native_spacing_mm: tuple[float, float],
-) -> Float[Tensor, "c H W"]:
-    """Bilinear values at every native pixel; zero outside the network grid (see `SliceGrid` for the map)."""
-    coordinates = []
-    for axis in (0, 1):
-        centred = torch.arange(native_size[axis]) - (native_size[axis] - 1) / 2
-        offset_mm = centred * native_spacing_mm[axis] - grid.offset_mm[axis]
-        # grid_sample without aligned corners: -1 and 1 are the outer edges of the first and last pixel.
-        coordinates.append(2 * offset_mm / (grid.spacing_mm * grid.size[axis]))
-    inside = (coordinates[0].abs() <= 1)[:, None] & (coordinates[1].abs() <= 1)[None, :]
-    points = torch.stack(torch.meshgrid(coordinates[1], coordinates[0], indexing="xy"), dim=-1)
-    # The half pixel between the last centre and the edge takes the last value instead of fading out.
-    sampled = F.grid_sample(values[None], points[None].to(values), padding_mode="border", align_corners=False)[0]
-    return sampled * inside
-
-
-def boxes_to_native(
-    boxes: Float[Tensor, "n 4"], grid: SliceGrid, native_size: tuple[int, int], native_spacing_mm: tuple[float, float]
-) -> Float[Tensor, "n 4"]:
-    """Boxes in 0..1 of the network grid become boxes in 0..1 of the native image."""
-    grid_mm = torch.tensor([side * grid.spacing_mm for side in (grid.size[1], grid.size[0])])
-    native_mm = torch.tensor([native_size[axis] * native_spacing_mm[axis] for axis in (1, 0)])
-    offset_mm = torch.tensor([grid.offset_mm[1], grid.offset_mm[0]])
-    centre = ((boxes[:, :2] - 0.5) * grid_mm + offset_mm) / native_mm + 0.5
-    return torch.cat([centre, boxes[:, 2:] * grid_mm / native_mm], dim=1)

@@ -3,8 +3,10 @@
 import fcntl
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,25 @@ WITHOUT_VALUE = ("machine", "paths", "output")
 IDENTITY = ".identity.json"  # what config.yaml says once the machine is taken out of it
 WRITTEN = (
     *(IDENTITY, "config.yaml", "run_card.json", "split.csv", "metrics.csv", "cases.csv", "summary.json"),
-    *("checkpoints", "figures", "wandb"),
+    *("checkpoints", "figures", "wandb", "arms", "predictions"),
 )
+ERROR = "error.txt"  # what went wrong in a grid's cell: one line, then the traceback
+LOOKS_ON = ("status", "report")  # tasks that look at a training's folder; they must find it by its name
+LOCK_PATIENCE_S = 1.0  # another process may be asking whether the folder is in use, which takes the lock for an instant
+
+
+class InUseError(ValueError):
+    """Another process is at work in a run folder."""
+
+
+def is_first_process() -> bool:
+    """Whether this process leads its run; Lightning numbers those that it starts for further devices."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
+def row_name(experiment: str, ablation: str) -> str:
+    """What a table calls an experiment: `experiment=bs_esnet ablation=no_sag` is the row bs_esnet_no_sag."""
+    return experiment if ablation == "none" else f"{experiment}_{ablation}"
 
 
 def cell_name(*, _root_: DictConfig) -> str:
@@ -30,6 +49,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what depends on the machine, and, of a training, without where data lie."""
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
+    raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
         raw[key] = dict.fromkeys(raw[key]) if isinstance(raw[key], dict) else None
     if raw["task"] == "train":
@@ -45,10 +65,10 @@ class RunFolder:
 
     Args:
         path: The folder.
-        config: The composed configuration of the run.
+        config: The composed configuration of the run; None to look at the folder only.
     """
 
-    def __init__(self, path: str | Path, config: DictConfig) -> None:
+    def __init__(self, path: str | Path, config: DictConfig | None = None) -> None:
         self.path = Path(path)
         self.config = config
 
@@ -63,21 +83,53 @@ class RunFolder:
         """Whether the summary, the last thing that a run writes, is there."""
         return (self.path / "summary.json").exists()
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run ever began here."""
+        return (self.path / IDENTITY).exists()
+
+    def missing_arms(self, arms: Iterable[str]) -> list[str]:
+        """Those of these further tests that have no summary here yet."""
+        return [str(name) for name in arms if not (self.arm(str(name)) / "summary.json").exists()]
+
+    def arm(self, name: str) -> Path:
+        """Where a further test keeps its cases.csv and summary.json."""
+        return self.path / "arms" / name
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another process is at work here; changes nothing, creates nothing."""
+        if not (self.path / ".lock").exists():
+            return False
+        with (self.path / ".lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process; the system frees it when the process ends, however it ends.
 
+        The further processes of a distributed run work under the lock of their first.
+
         Raises:
-            ValueError: If another process is at work on it.
+            InUseError: If another process is at work on it.
         """
+        if not is_first_process():
+            yield
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ValueError(
-                    f"another process is at work in {self.path}: wait for it, or choose another folder by hydra.run.dir"
-                ) from None
+            give_up = time.monotonic() + LOCK_PATIENCE_S
+            while not _taken(lock.fileno()):
+                if time.monotonic() > give_up:
+                    raise InUseError(
+                        f"another process is at work in {self.path}: wait for it, or choose another folder by "
+                        "hydra.run.dir"
+                    )
+                time.sleep(0.05)
             yield
 
     def clear(self) -> None:
@@ -86,12 +138,17 @@ class RunFolder:
             path = self.path / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
+    def forget_resumption(self) -> None:
+        """Deletes what only an interrupted run needs: with the optimizer's state it is the largest file of a run."""
+        (self.path / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+
     def claim(self) -> None:
         """Writes config.yaml, resolved, or checks that the run here is the same one.
 
         Raises:
             ValueError: If the folder holds a run of another configuration; names what differs.
         """
+        assert self.config is not None, "only a run with a configuration claims its folder"
         path, ours = self.path / IDENTITY, identity(self.config)
         if path.exists():
             different = sorted(differences(json.loads(path.read_text()), json.loads(_text(ours))))
@@ -117,6 +174,14 @@ def differences(before: Any, after: Any, path: str = "") -> list[str]:
             for text in differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         ]
     return [] if before == after else [f"{path}: {before} -> {after}"]
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _text(tree: dict[str, Any]) -> str:

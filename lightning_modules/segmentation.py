@@ -51,13 +51,16 @@ class SegmentationModule(lightning.LightningModule):
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
+        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # set by `lightning_modules.arms` for one test
         if compile_network:
             self.network.compile()
 
     def forward(self, batch: SpineBatch) -> Prediction:
-        """Predicts; annotated boxes are offered in training alone."""
+        """Predicts; annotated boxes are offered in training, and to an arm that asks for boxes, alone."""
         image = batch.image.contiguous(memory_format=self._memory_format)
-        return self.network(image, batch.boxes if self.training else None)
+        if self.training:
+            return self.network(image, batch.boxes)
+        return self.network(image, None if self.offer_boxes is None else self.offer_boxes(batch))
 
     def setup(self, stage: str) -> None:
         """Takes the class frequencies from the training slices; a checkpoint overwrites them with its own."""
@@ -74,9 +77,13 @@ class SegmentationModule(lightning.LightningModule):
         seed = np.random.SeedSequence([self._seed, self.global_step]).generate_state(1)[0]
         torch.manual_seed(int(seed))
 
+    def losses(self, batch: SpineBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted total of the active loss terms, and each of them unweighted, by name."""
+        return self.objective(self(batch), batch)
+
     def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
         """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""
-        total, terms = self.objective(self(batch), batch)
+        total, terms = self.losses(batch)
         for name, value in {"total": total, **terms}.items():
             self.log(f"loss/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return total
@@ -86,8 +93,8 @@ class SegmentationModule(lightning.LightningModule):
         return {"slices": evaluate(self(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
-        """Returns the "slices" on their native grid."""
-        return self.validation_step(batch, batch_idx)
+        """Returns the "slices" on their native grid, with what shows how the network works."""
+        return {"slices": evaluate(self(batch), batch, self.data.store, mechanism=True)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""

@@ -1,5 +1,7 @@
 """What `task=...` on the command line runs. Every node of the configuration is built here, once, one by one."""
 
+import fcntl
+import json
 import logging
 import warnings
 from pathlib import Path
@@ -10,7 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
-from lightning_modules.run_folder import RunFolder, differences
+from lightning_modules.arms import check_arms, test_arms
+from lightning_modules.run_folder import RunFolder, differences, is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -29,21 +32,36 @@ def train(config: DictConfig) -> None:
     """
     folder = RunFolder(config.output, config)
     with folder.locked():
-        if config.retrain:
-            folder.clear()
-        folder.claim()
-        if folder.finished:
+        if is_first_process():
+            if config.retrain:
+                folder.clear()
+            folder.claim()
+        if folder.finished and not folder.missing_arms(config.arms):
+            check_same_data(card_identity(folder.path), folder.path, build_data(config))
             logger.info("%s is finished: nothing to do (retrain=true starts anew).", folder.path)
-            return
-        data, module, trainer = build(config)
-        resumed = folder.last_checkpoint
-        if resumed is not None:
-            logger.info("Going on from %s.", resumed)
-            check_same_data(resumed, data)
-        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-        trainer.test(
-            module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False
-        )
+        else:
+            data, module, trainer = build(config)
+            check_arms(config, module, data.anatomy)
+            if folder.finished:
+                check_same_data(card_identity(folder.path), folder.path, data)
+            else:
+                fit_and_test(folder, data, module, trainer)
+            test_arms(config, folder, data, module, trainer)
+        if is_first_process():
+            folder.forget_resumption()
+
+
+def fit_and_test(
+    folder: RunFolder, data: SliceDataModule, module: lightning.LightningModule, trainer: lightning.Trainer
+) -> None:
+    """Trains from the start or from the last checkpoint, and tests the best one."""
+    resumed = folder.last_checkpoint
+    if resumed is not None:
+        logger.info("Going on from %s.", resumed)
+        saved = torch.load(resumed, map_location="cpu", weights_only=True)
+        check_same_data(saved["data"], resumed, data)
+    trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    trainer.test(module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False)
 
 
 def test(config: DictConfig) -> None:
@@ -68,7 +86,7 @@ def build(
     """Instantiates data, module and trainer of a configuration; `more_callbacks` come after its own."""
     lightning.seed_everything(config.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
-    data: SliceDataModule = instantiate(config.data)
+    data = build_data(config)
     num_classes = data.anatomy.num_classes
     network = instantiate(config.model)(in_channels=data.num_channels, num_classes=num_classes)
     objective = instantiate(config.objective)(num_classes=num_classes)
@@ -80,6 +98,15 @@ def build(
     for kept in trainer.loggers:
         kept.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return data, module, trainer
+
+
+def build_data(config: DictConfig) -> SliceDataModule:
+    """Instantiates the data; processes that start together prepare a cohort once, the others wait for the first."""
+    cache = Path(config.paths.cache).expanduser()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return instantiate(config.data)
 
 
 def network_text(config: DictConfig) -> str:
@@ -110,17 +137,27 @@ def check_same_network(config: DictConfig) -> None:
         )
 
 
-def check_same_data(checkpoint: Path, data: SliceDataModule) -> None:
+def card_identity(folder: Path) -> dict[str, str]:
+    """Hashes of the images and of the split that a finished run was trained and tested on."""
+    card = json.loads((folder / "run_card.json").read_text())
+    return {"images": card["data"], "split": card["split"]}
+
+
+def check_same_data(before: dict[str, str], where: Path, data: SliceDataModule) -> None:
     """Refuses to go on with other images or another split than a run began with.
+
+    Args:
+        before: Hashes of the images and of the split, as in `SliceDataModule.identity`.
+        where: What was made from them.
+        data: What is there now.
 
     Raises:
         ValueError: Naming which of the two changed.
     """
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["data"]
     now = data.identity
-    changed = [name for name in now if saved[name] != now[name]]
+    changed = [name for name in now if before[name] != now[name]]
     if changed:
         raise ValueError(
-            f"the {' and the '.join(changed)} changed since {checkpoint} was written: restore what was there, or start "
-            "anew (retrain=true)"
+            f"cohort {data.cohort.name}: the {' and the '.join(changed)} changed since {where} was written: restore "
+            "what was there, or start anew (retrain=true)"
         )

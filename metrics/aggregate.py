@@ -6,12 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from metrics.cases import CASE_COLUMNS, DETECTION_IOU, STATUSES
+from metrics.cases import DETECTION_IOU, IDENTITY_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS, STATUSES
 
 METRICS = (
     *("dice", "iou", "precision", "recall", "box_iou", "mask_box_iou"),
     *("hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm", "csa_error_percent"),
 )
+NEEDED = (*IDENTITY_COLUMNS, *SCORE_COLUMNS)  # tables written before there were other columns have these
 # HD95 over hits alone: without the misses, whose distance is the diagonal of the image.
 HITS = "hd95_mm_hits"
 
@@ -27,6 +28,7 @@ def summarise(cases: pd.DataFrame) -> Summary:
     there are. Beside them:
 
     * `hd95_mm_hits`: HD95 where both masks are present.
+    * The same means of each of MECHANISM_COLUMNS that has a value; a network without such a part has no entry.
     * `slice_level.<metric>.<structure>`: `mean` and `sd` over slices (n - 1), as the papers print; for `mean`, the
       value of a slice is its mean over structures.
     * `detection.{own_box,mask_box}`: `precision` and `recall` at box IoU 0.5, mean over patients; the former for the
@@ -40,7 +42,7 @@ def summarise(cases: pd.DataFrame) -> Summary:
             or a structure called "mean".
     """
     check_cases(cases)
-    means = {name: patient_means(cases, name) for name in (*METRICS, HITS)}
+    means = {name: patient_means(cases, name) for name in (*METRICS, HITS, *_shown_mechanism(cases))}
     statuses = Counter(cases["status"])
     known = cases.loc[~cases["status"].isin(["absent", "unlabelled"])]
     undefined = {name: int(np.isnan(_values(known, name)).sum()) for name in METRICS}
@@ -77,9 +79,9 @@ def check_cases(cases: pd.DataFrame) -> None:
     Raises:
         ValueError: As in `summarise`.
     """
-    missing = [name for name in CASE_COLUMNS if name not in cases.columns]
+    missing = [name for name in NEEDED if name not in cases.columns]
     if missing:
-        raise ValueError(f"the case table lacks the columns {', '.join(missing)}; expected {', '.join(CASE_COLUMNS)}")
+        raise ValueError(f"the case table lacks the columns {', '.join(missing)}; expected {', '.join(NEEDED)}")
     if cases.empty:
         raise ValueError("the case table has no row, so nothing was scored; check that the test part has masks")
     unknown = sorted(set(cases["status"].astype(str)) - set(STATUSES))
@@ -98,6 +100,10 @@ def check_cases(cases: pd.DataFrame) -> None:
 
 
 _BOXES = {"own_box": "", "mask_box": "mask_"}
+
+
+def _shown_mechanism(cases: pd.DataFrame) -> list[str]:
+    return [name for name in MECHANISM_COLUMNS if name in cases.columns and np.isfinite(_values(cases, name)).any()]
 
 
 def _values(cases: pd.DataFrame, metric: str) -> np.ndarray:

@@ -22,7 +22,11 @@ SCORE_COLUMNS = (
     *("hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm", "tp", "fp", "fn"),
     *("area_true_mm2", "area_pred_mm2", "csa_error_percent", "mask_box_iou"),
 )
-CASE_COLUMNS = (*IDENTITY_COLUMNS, *SCORE_COLUMNS)
+# What shows how a network came to its mask; NaN for a network that has no such part.
+MECHANISM_COLUMNS = ("preliminary_dice", "preliminary_ceiling_dice", "saliency_share", "area_share")
+# What makes a case hard, as the cohort says; blank where it does not.
+FACTOR_COLUMNS = ("site", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr")
+CASE_COLUMNS = (*IDENTITY_COLUMNS, *SCORE_COLUMNS, *MECHANISM_COLUMNS, *FACTOR_COLUMNS)
 DETECTION_IOU = 0.5
 
 

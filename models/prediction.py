@@ -19,6 +19,8 @@ class Prediction(NamedTuple):
         key: Class scores of an attention gate's own mask.
         boxes: (cx, cy, w, h) in 0..1 of each structure.
         saliency: Attention map in 0..1.
+        gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
+            training alone.
         heatmaps: Key-point heat maps on the input grid.
     """
 
@@ -28,4 +30,5 @@ class Prediction(NamedTuple):
     key: Float[Tensor, "b c h_k w_k"] | None = None
     boxes: Float[Tensor, "b n 4"] | None = None
     saliency: Float[Tensor, "b 1 h_s w_s"] | None = None
+    gated_features: Float[Tensor, "b 1 h_s w_s"] | None = None
     heatmaps: Float[Tensor, "b k h w"] | None = None

@@ -45,17 +45,26 @@ class Encoder(nn.Module):
         Raises:
             ValueError: If height or width is not a multiple of `stride`.
         """
-        height, width = image.shape[2:]
-        if height % self.stride or width % self.stride:
-            fitting = [-(-side // self.stride) * self.stride for side in (height, width)]
-            raise ValueError(
-                f"input is {height} x {width} pixels, but {len(self.stages)} encoder stages need multiples of "
-                f"{self.stride}: set data.size=[{fitting[0]},{fitting[1]}] or fewer stages (model.depth)"
-            )
+        check_size(image, num_stages=len(self.stages))
         features = [self.stages[0](image)]
         for stage in self.stages[1:]:
             features.append(stage(self.pool(features[-1])))
         return tuple(features)
+
+
+def check_size(image: Float[Tensor, "b m h w"], *, num_stages: int) -> None:
+    """Refuses an image that cannot be halved `num_stages` - 1 times.
+
+    Raises:
+        ValueError: With the size that fits.
+    """
+    (height, width), stride = image.shape[2:], 2 ** (num_stages - 1)
+    if height % stride or width % stride:
+        fitting = [-(-side // stride) * stride for side in (height, width)]
+        raise ValueError(
+            f"input is {height} x {width} pixels, but {num_stages} encoder stages need multiples of "
+            f"{stride}: set data.size=[{fitting[0]},{fitting[1]}] or fewer stages (model.depth)"
+        )
 
 
 class Decoder(nn.Module):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metrics.aggregate import HITS, METRICS, check_cases, patient_means, summarise
-from metrics.cases import CASE_COLUMNS, SCORE_COLUMNS
+from metrics.cases import CASE_COLUMNS, FACTOR_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS
 
 FILL = {
     "scored": 0.5,
@@ -178,3 +178,20 @@ def test_a_table_whose_means_would_be_wrong_is_refused(cases, message):
         check_cases(cases)
     with pytest.raises(ValueError, match=message):
         summarise(cases)
+
+
+def test_what_a_network_shows_of_its_working_is_averaged_like_any_metric_and_never_counted_as_undefined():
+    cases = table(
+        *(row("a", 0, "disc", preliminary_dice=0.8), row("a", 1, "disc", preliminary_dice=0.6)),
+        row("b", 0, "disc", preliminary_dice=0.1),
+    )
+    summary = summarise(cases)
+    assert summary["preliminary_dice"] == pytest.approx({"mean": 0.4, "disc": 0.4})
+    assert not set(MECHANISM_COLUMNS[1:]) & set(summary), "a network without a part has no mean of it"
+    assert summary["num_undefined"] == 0
+
+
+def test_a_table_of_before_these_columns_is_summarised_as_before():
+    cases = table(row("a", 0, "disc", 0.8))
+    old = cases.drop(columns=[*MECHANISM_COLUMNS, *FACTOR_COLUMNS])
+    assert summarise(old) == summarise(cases)

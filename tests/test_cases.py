@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from datamodules.batch import boxes_of_masks
-from metrics.cases import CASE_COLUMNS, SCORE_COLUMNS, STATUSES, score_slice
+from metrics.cases import CASE_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS, STATUSES, score_slice
+from metrics.mechanism import Mechanism, score_mechanism
 
 LABELS = arrays(np.uint8, (9, 12), elements=st.integers(0, 3))
 ISSUE_COLUMNS = (
     "case, patient, level, slice, structure, status, dice, iou, precision, recall, box_iou, detected, hd95_mm, "
-    "assd_mm, nsd_1mm, nsd_2mm, tp, fp, fn, area_true_mm2, area_pred_mm2, csa_error_percent"
+    "assd_mm, nsd_1mm, nsd_2mm, tp, fp, fn, area_true_mm2, area_pred_mm2, csa_error_percent, mask_box_iou, "
+    "preliminary_dice, preliminary_ceiling_dice, saliency_share, area_share, "
+    "site, fat_fraction, fascia_contrast, quadratus_lumborum, snr"
 )
 SCORES = [name for name in SCORE_COLUMNS if name not in ("structure", "status", "tp", "fp", "fn")]
 UNDEFINED = {
@@ -61,7 +64,7 @@ def is_nan(value):
 
 
 def test_the_columns_are_those_of_the_contract():
-    assert ", ".join(CASE_COLUMNS) == ISSUE_COLUMNS + ", mask_box_iou"
+    assert ", ".join(CASE_COLUMNS) == ISSUE_COLUMNS
 
 
 def test_a_scored_row_by_hand():
@@ -170,3 +173,60 @@ def test_a_class_beyond_the_structures_is_refused():
     true = rectangle((0, 5), (0, 5)).astype(np.uint8)
     with pytest.raises(AssertionError, match="true mask has class 2 of 2 classes"):
         score(true * 2, true, num_structures=1)
+
+
+def shares(true, mechanism, *, labelled=(True, True)):
+    return score_mechanism(mechanism, true_mask=true.astype(np.uint8), labelled=np.array(labelled))[0]
+
+
+def test_saliency_inside_the_structure_alone_has_a_share_of_one_and_a_flat_map_that_of_the_area():
+    true = rectangle((4, 8), (10, 20))
+    field = rectangle((0, 20), (0, 25))
+    row = shares(true, Mechanism(saliency=true.astype(np.float32), field=field))
+    assert (row["saliency_share"], row["area_share"]) == pytest.approx((1, 40 / 500))
+    row = shares(true, Mechanism(saliency=0.3 * field.astype(np.float32), field=field))
+    assert row["saliency_share"] == pytest.approx(row["area_share"])
+
+
+def test_only_what_the_network_sees_counts_in_the_shares():
+    """Half of the structure lies outside of the field; saliency there cannot be."""
+    true, field = rectangle((4, 8), (10, 20)), rectangle((0, 20), (0, 15))
+    row = shares(true, Mechanism(saliency=field.astype(np.float32), field=field))
+    assert (row["saliency_share"], row["area_share"]) == pytest.approx((20 / 300, 20 / 300))
+
+
+def test_the_preliminary_mask_is_scored_like_any_mask():
+    true = rectangle((4, 8), (10, 20))
+    masks = {"preliminary_mask": rectangle((4, 8), (12, 22)), "ceiling_mask": true}
+    row = shares(true, Mechanism(**{name: mask.astype(np.uint8) for name, mask in masks.items()}))
+    assert (row["preliminary_dice"], row["preliminary_ceiling_dice"]) == pytest.approx((0.8, 1))
+    assert is_nan(row["saliency_share"])
+
+
+@pytest.mark.parametrize(
+    ("true", "labelled", "defined"),
+    [
+        (rectangle((4, 8), (10, 20)), (True, False), set()),
+        (rectangle((0, 0), (0, 0)), (True, True), {"preliminary_dice", "preliminary_ceiling_dice"}),
+        (rectangle((4, 8), (10, 20)), (True, True), set(MECHANISM_COLUMNS)),
+    ],
+    ids=["not annotated", "absent", "present"],
+)
+def test_which_structures_have_a_mechanism_to_score(true, labelled, defined):
+    found = rectangle((0, 2), (0, 2)).astype(np.uint8)
+    everywhere = np.ones(true.shape, dtype=bool)
+    mechanism = Mechanism(
+        preliminary_mask=found, ceiling_mask=found, saliency=everywhere.astype(np.float32), field=everywhere
+    )
+    row = shares(true, mechanism, labelled=labelled)
+    assert set(row) == set(MECHANISM_COLUMNS)
+    assert {name for name, value in row.items() if not is_nan(value)} == defined
+
+
+def test_a_network_that_shows_nothing_and_a_map_of_zeros_have_no_share():
+    true = rectangle((4, 8), (10, 20))
+    assert all(is_nan(value) for value in shares(true, Mechanism()).values())
+    zeros = Mechanism(saliency=np.zeros(true.shape, np.float32), field=np.ones(true.shape, dtype=bool))
+    row = shares(true, zeros)
+    assert is_nan(row["saliency_share"])
+    assert row["area_share"] == pytest.approx(40 / 600)

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,10 @@ from torch.nn import functional as F
 
 from datamodules.batch import boxes_of_masks
 from datamodules.geometry import SliceGrid
-from lightning_modules.evaluation import boxes_to_native, evaluate, to_native_grid
+from lightning_modules.evaluation import evaluate
+from lightning_modules.losses.segmentation import class_shares
+from lightning_modules.native_grid import boxes_to_native, to_native_grid
+from lightning_modules.records import slice_rows
 from lightning_modules.tasks import build
 from models.prediction import Prediction
 from tests.conftest import TINY_PHANTOM
@@ -70,8 +74,6 @@ def perfect_prediction(mask: torch.Tensor, num_classes: int) -> Prediction:
 
 def test_a_perfect_network_scores_nearly_perfectly_on_the_native_grid(composed):
     """The whole way, phantom to table: right sides, right millimetres, only the resolution of the grid is lost."""
-    from callbacks.case_table import slice_rows
-
     data, _, _ = build(
         composed(*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "data.spacing_mm=1.5", "data.size=[128,128]")
     )
@@ -84,6 +86,69 @@ def test_a_perfect_network_scores_nearly_perfectly_on_the_native_grid(composed):
     assert set(cases["status"]) == {"scored"}
     assert cases["dice"].min() > 0.9
     assert cases["hd95_mm"].max() <= 3.0 * 2**0.5
+
+
+def native_settings(composed, *overrides):
+    """A phantom whose slices lie on the network's own pixels."""
+    return build(composed(*TINY_PHANTOM, "trainer=smoke", "experiment=unet", *overrides))[0]
+
+
+def coarse_scores(mask: torch.Tensor, num_classes: int, scale: int) -> torch.Tensor:
+    """What a preliminary mask would be if it knew the truth, as logits."""
+    size = torch.Size(side // scale for side in mask.shape[1:])
+    return class_shares(mask, num_classes, size, nearest=False).clamp(min=1e-8).log()
+
+
+@pytest.mark.parametrize("scale", [1, 4, 8])
+def test_the_ceiling_is_what_the_scale_of_the_preliminary_mask_allows(composed, scale):
+    data = native_settings(composed)
+    batch = next(iter(data.test_dataloader()))
+    num_classes = data.anatomy.num_classes
+    prediction = perfect_prediction(batch.mask, num_classes)
+    scores = coarse_scores(batch.mask, num_classes, scale)
+    ceilings = []
+    for item in evaluate(prediction._replace(preliminary=scores), batch, data.store, mechanism=True):
+        rows = slice_rows(item, data.anatomy.structures)
+        for row in rows:
+            assert row["preliminary_dice"] == row["preliminary_ceiling_dice"], "perfect scores reach the ceiling"
+        ceilings += [row["preliminary_ceiling_dice"] for row in rows]
+    assert (np.mean(ceilings) == 1) if scale == 1 else (0.2 < np.mean(ceilings) < 0.95)
+
+
+def test_the_preliminary_mask_is_merged_for_unlabelled_classes_as_the_logits_are(composed):
+    data = native_settings(composed)
+    batch = next(iter(data.test_dataloader()))
+    psoas = data.anatomy.class_index("psoas_left")
+    labelled = batch.labelled.clone()
+    labelled[:, psoas] = False
+    partial = replace(batch, labelled=labelled, mask=batch.mask.masked_fill(batch.mask == psoas, 0))
+    prediction = perfect_prediction(batch.mask, data.anatomy.num_classes)
+    prediction = prediction._replace(preliminary=coarse_scores(batch.mask, data.anatomy.num_classes, 2))
+    for item in evaluate(prediction, partial, data.store, mechanism=True):
+        for mask in (item.mechanism.preliminary_mask, item.mechanism.ceiling_mask):
+            assert not (mask == psoas).any()
+            assert (mask > 0).any()
+
+
+def test_maps_lie_where_the_network_saw_them(composed):
+    """A map that is 1 in the left half of the network's field, and what validation leaves out."""
+    data = native_settings(composed, "data.spacing_mm=2.0")
+    batch = next(iter(data.test_dataloader()))
+    half = torch.zeros(len(batch), 1, 4, 4)
+    half[..., :2] = 1
+    prediction = perfect_prediction(batch.mask, data.anatomy.num_classes)._replace(saliency=half, gated_features=half)
+    item = evaluate(prediction, batch, data.store, mechanism=True)[0]
+    field = item.mechanism.field
+    rows, columns = np.nonzero(field)
+    assert np.ptp(rows) + 1 == pytest.approx(64 * 2 / 3, abs=1), "128 mm of a field on pixels of 3 mm"
+    left = columns < 24  # well on that side of the middle, where the bilinear map passes from 1 to 0
+    assert (item.saliency[rows, columns][left] == 1).all()
+    assert not item.saliency[~field].any()
+    np.testing.assert_array_equal(item.gated_features, item.saliency)
+    plain = evaluate(prediction, batch, data.store)[0]
+    assert plain.gated_features is None
+    assert plain.mechanism.field is None
+    np.testing.assert_array_equal(plain.predicted_mask, item.predicted_mask)
 
 
 def test_mirrored_predictions_are_caught(composed):
@@ -120,12 +185,12 @@ def test_image_left_is_the_patients_right(composed):
 
 
 def test_the_order_of_training_slices_follows_from_seed_and_epoch():
-    from datamodules.loading import TrainingBatches
+    from datamodules.loading import Share, TrainingBatches
 
-    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    batches = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     batches.set_epoch(2)
     first = list(batches)
-    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3)
+    again = TrainingBatches(np.arange(10), batch_size=4, samples_per_epoch=25, seed=3, share=Share())
     assert first != list(again)
     again.set_epoch(2)
     assert first == list(again)

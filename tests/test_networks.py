@@ -36,16 +36,22 @@ def check_trains(config, in_channels: int = 1) -> None:
     """Forward, backward: right shape, finite loss, gradient at every parameter."""
     network = build(config, num_classes=4, in_channels=in_channels)
     objective = instantiate(config.objective)(num_classes=4)
+    module = instantiate(config.module)(network=network, objective=objective)
     batch = random_batch(channels=in_channels)
-    prediction = network(batch.image, batch.boxes)
-    assert prediction.logits.shape == (2, 4, 32, 32)
-    total, terms = objective(prediction, batch)
+    total, terms = module.losses(batch)
     total.backward()
     assert torch.isfinite(total)
     assert terms
     assert set(terms) == set(objective.terms)
     dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert not dead, f"no gradient reaches {dead}"
+    with torch.no_grad():
+        prediction = network.eval()(batch.image)
+    assert prediction.logits.shape == (2, 4, 32, 32)
+    for field in (prediction.saliency, prediction.gated_features):
+        assert field is None or (field.shape[:2] == (2, 1) and bool((field >= 0).all()))
+    if prediction.saliency is not None:
+        assert prediction.saliency.max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -62,12 +68,31 @@ def test_every_reading_of_bs_esnet_is_reachable_and_trains(composed, override):
 
 
 @pytest.mark.parametrize(
+    ("experiment", "override"),
+    [
+        ("attention_unet", "model=attention_unet_monai"),
+        ("nonlocal_unet", "model.placement=bottleneck_and_eighth"),
+        ("nonlocal_unet", "model.placement=pooled"),
+        ("nonlocal_unet", "model.subsample=2"),
+        ("mask_rcnn", "model.normalisation=group"),
+    ],
+)
+def test_every_reading_of_the_other_rows_is_reachable_and_trains(composed, experiment, override):
+    check_trains(composed(f"experiment={experiment}", "trainer=smoke", override))
+
+
+@pytest.mark.parametrize(
     ("experiment", "overrides", "millions"),
     [
         ("unet", ["model.width=64"], 31.04),
         ("unet", ["model.width=32"], 7.76),
         ("bs_esnet", [], 44.94),
         ("bs_esnet", ["model.bsn.generator=light"], 34.0),
+        ("attention_unet", [], 34.50),  # no published count: the U-Net, its gates and the gating signal
+        ("attention_unet", ["model=attention_unet_monai"], 31.74),
+        ("nonlocal_unet", [], 33.1),
+        ("nonlocal_unet", ["model.placement=bottleneck_and_eighth"], 33.7),
+        ("mask_rcnn", [], 44.0),
     ],
 )
 def test_parameter_counts_at_paper_width(composed, experiment, overrides, millions):

@@ -59,6 +59,9 @@ class Objective(nn.Module):
 
     def forward(self, prediction: Prediction, batch: SpineBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the weighted total of the active terms, and each of them unweighted, by name."""
-        values = {name: self.terms[name](prediction, batch, self.class_weights) for name in self.active_terms}
+        return self.weigh({name: self.terms[name](prediction, batch, self.class_weights) for name in self.active_terms})
+
+    def weigh(self, values: Mapping[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Returns the weighted total of values of the terms, and each of them as it is, by name."""
         total = torch.stack([self.terms[name].weight * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}

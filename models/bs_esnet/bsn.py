@@ -9,14 +9,19 @@ from torch.nn import functional as F
 
 from models.unet import Decoder
 
+# Side of the input per side of the preliminary mask -> index of the encoder stage that has the mask's size.
+STAGE_OF_SCALE = {2: 1, 4: 2, 8: 3}
+
 
 class BoundarySensitiveNetwork(nn.Module):
-    """Preliminary mask at a quarter of the input side, and a box per organ from its own channel of that mask.
+    """Preliminary mask (in the paper at a quarter of the input side), and a box per organ from its own channel of it.
 
     Args:
         encoder_channels: Channels of the five encoder stages, finest first.
         num_classes: Classes with background.
-        generator: "unet" (two decoder steps with skips) or "light" (lateral 1 x 1 convolutions, summed).
+        generator: "unet" (decoder steps with skips) or "light" (lateral 1 x 1 convolutions, summed).
+        scale: How many times smaller than the input the sides of the preliminary mask are: 2, 4 or 8. The generator
+            takes three, two or one steps up from the deepest stage.
         mask_mode: How the mask reaches the detectors. The paper says binary masks and end-to-end training, which
             exclude each other: "soft" probabilities (differentiable), "hard" one-hot (the box loss stops here),
             "straight_through" (one-hot forward, soft backward).
@@ -30,6 +35,7 @@ class BoundarySensitiveNetwork(nn.Module):
         encoder_channels: tuple[int, ...],
         num_classes: int,
         generator: str = "unet",
+        scale: int = 4,
         mask_mode: str = "soft",
         detector_channels: Sequence[int] = (16, 32),
         hidden: int = 128,
@@ -39,9 +45,11 @@ class BoundarySensitiveNetwork(nn.Module):
             raise ValueError(f"model.bsn.mask_mode is {mask_mode!r}, expected soft, hard or straight_through")
         if generator not in ("unet", "light"):
             raise ValueError(f"model.bsn.generator is {generator!r}, expected unet or light")
+        if scale not in STAGE_OF_SCALE:
+            raise ValueError(f"model.bsn.scale is {scale!r}, expected 2, 4 or 8")
         self.mask_mode = mask_mode
         generators = {"unet": UNetGenerator, "light": LateralGenerator}
-        self.generator = generators[generator](encoder_channels, num_classes)
+        self.generator = generators[generator](encoder_channels, num_classes, STAGE_OF_SCALE[scale])
         self.detectors = OrganDetectors(num_classes - 1, channels=detector_channels, hidden=hidden)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Float[Tensor, "b c h_p w_p"], Float[Tensor, "b n 4"]]:
@@ -60,23 +68,24 @@ class BoundarySensitiveNetwork(nn.Module):
 
 
 class UNetGenerator(nn.Module):
-    """A U-Net decoder cut short after two steps: stages 5, 4 and 3 of the encoder, then a 1 x 1 convolution."""
+    """A U-Net decoder cut short at the size of encoder stage `stage` (from 0, finest), then a 1 x 1 convolution."""
 
-    def __init__(self, encoder_channels: tuple[int, ...], num_classes: int) -> None:
+    def __init__(self, encoder_channels: tuple[int, ...], num_classes: int, stage: int) -> None:
         super().__init__()
-        self.decoder = Decoder(encoder_channels, num_steps=2)
+        self.decoder = Decoder(encoder_channels, num_steps=len(encoder_channels) - 1 - stage)
         self.head = nn.Conv2d(self.decoder.channels[-1], num_classes, kernel_size=1)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Scores at a quarter of the input side."""
+        """Scores on the grid of the stage."""
         return self.head(self.decoder(features)[-1])
 
 
 class LateralGenerator(nn.Module):
-    """Stages 3 to 5 brought to `width` channels, resized and summed: 0.67 M parameters at paper width."""
+    """Stages from `stage` down brought to `width` channels, resized and summed: 0.67 M parameters at paper width."""
 
-    def __init__(self, encoder_channels: tuple[int, ...], num_classes: int, width: int = 128) -> None:
+    def __init__(self, encoder_channels: tuple[int, ...], num_classes: int, stage: int, width: int = 128) -> None:
         super().__init__()
+        self.stage = stage
         self.lateral = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, width, kernel_size=1),
@@ -84,14 +93,14 @@ class LateralGenerator(nn.Module):
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             )
-            for channels in encoder_channels[2:]
+            for channels in encoder_channels[stage:]
         )
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Scores at a quarter of the input side."""
-        size = features[2].shape[2:]
-        lateral = [layers(feature) for layers, feature in zip(self.lateral, features[2:], strict=True)]
+        """Scores on the grid of the stage."""
+        size = features[self.stage].shape[2:]
+        lateral = [layers(feature) for layers, feature in zip(self.lateral, features[self.stage :], strict=True)]
         resized = [F.interpolate(feature, size, mode="bilinear", align_corners=False) for feature in lateral]
         return self.head(torch.stack(resized).sum(dim=0))
 

@@ -15,6 +15,7 @@ class Segmented(NamedTuple):
     deep: tuple[Tensor, ...]
     saliency: Tensor | None
     key: Tensor | None
+    gated_features: Tensor | None
 
 
 class ExplicitSaliencyNetwork(nn.Module):
@@ -42,4 +43,4 @@ class ExplicitSaliencyNetwork(nn.Module):
         gated = self.gate(features, boxes)
         decoded = self.decoder(gated.features)
         deep = [head(stage) for head, stage in zip(self.deep_heads, decoded, strict=False)]
-        return Segmented(self.head(decoded[-1]), tuple(deep[::-1]), gated.saliency, gated.key)
+        return Segmented(self.head(decoded[-1]), tuple(deep[::-1]), gated.saliency, gated.key, gated.before)

@@ -18,11 +18,16 @@ CASCADES = {
 
 
 class Gated(NamedTuple):
-    """Encoder features after a gate, and what the gate can show for it (None from a gate that is not there)."""
+    """Encoder features after a gate, and what the gate can show for it (None from a gate that is not there).
+
+    `before` is the channel mean of the absolute features that the saliency map is made of, ungated; None in training,
+    which has no use for it.
+    """
 
     features: tuple[Tensor, ...]
     saliency: Float[Tensor, "b 1 h_s w_s"] | None
     key: Float[Tensor, "b c h_k w_k"] | None
+    before: Float[Tensor, "b 1 h_s w_s"] | None
 
 
 class SpatialAttentionGate(nn.Module):
@@ -77,7 +82,8 @@ class SpatialAttentionGate(nn.Module):
             self._act(feature, saliency) if stage in self.gated_stages else feature
             for stage, feature in enumerate(features)
         ]
-        return Gated(tuple(gated), saliency, key)
+        before = None if self.training else semantic.detach().abs().mean(dim=1, keepdim=True)
+        return Gated(tuple(gated), saliency, key, before)
 
     def _act(self, feature: Tensor, saliency: Tensor) -> Tensor:
         if saliency.shape[2:] != feature.shape[2:]:
@@ -93,7 +99,7 @@ class NoGate(nn.Module):
 
     def forward(self, features: tuple[Tensor, ...], boxes: Float[Tensor, "b n 4"]) -> Gated:
         """Returns the features as they came."""
-        return Gated(features, None, None)
+        return Gated(features, None, None, None)
 
 
 def rasterise(boxes: Float[Tensor, "b n 4"], size: tuple[int, int] | torch.Size) -> Float[Tensor, "b n h w"]:

@@ -1,0 +1,59 @@
+"""Where records come from: command, commit, versions, data and split."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from datamodules.slices import SliceDataModule
+
+PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "monai", "albumentations", "SimpleITK", "numpy", "scipy")
+
+
+def run_card(data: SliceDataModule) -> dict[str, Any]:
+    """What `run_card.json` says.
+
+    `data` is the hash of the prepared slices, which depend on the network's grid; `cohort_content` that of the cohort's
+    files and labels alone, the same for every row of a table.
+    """
+    return {
+        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        **_commit(),
+        "choices": _choices(),
+        "data": data.store.fingerprint,
+        "cohort_content": data.cohort.fingerprint(),
+        "split": data.split.fingerprint,
+        "patients": {part: len(data.patients(part)) for part in data.indices},
+        "slices": {part: len(rows) for part, rows in data.indices.items()},
+        "cohort": data.cohort.name,
+        "licence": data.cohort.licence,
+        "citation": data.cohort.citation,
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _choices() -> dict[str, str]:
+    """The chosen file of every group of conf/, as a table names a row; empty where Hydra did not start the run."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices
+    return {str(group): str(name) for group, name in chosen.items() if not str(group).startswith("hydra/")}
+
+
+def _commit() -> dict[str, Any]:
+    """Commit of the code and whether it was changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        answer = [
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": answer[0], "dirty": bool(answer[1])}

@@ -1,0 +1,164 @@
+"""The testable statements of the papers: reading and checking `reports/published/claims.csv`.
+
+A line says which two sides a claim compares. The left side is `row, arm, stratum, metric`; the right side is the same
+with what `other_row, other_arm, other_stratum, other_metric` change. Both sides are taken on `structure`: `mean` (all),
+the name of one, the beginning of several names (`psoas`), or such names joined by `+`. An empty `arm` is the run's own
+test, also called `predicted`; an empty `stratum` is all slices. `margin` is a number in units of the metric or the word
+`report` (the report's margin of interest).
+"""
+
+import csv
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+from metrics.aggregate import METRICS
+
+CLAIMS_FILE = Path(__file__).parent / "published" / "claims.csv"
+
+# What `reports.claim_values` derives from cases.csv beside the metrics of a summary.
+DERIVED = (
+    *("detection_precision", "detection_recall", "found_share", "missed_share", "false_alarm_share", "dice_spread"),
+    *("preliminary_dice", "preliminary_ceiling_dice", "saliency_inside", "area_inside", "saliency_enrichment"),
+)
+COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb", "training_s")
+
+# Test -> the columns that must not be empty.
+REQUIRED = {
+    "superior": ("row", "metric", "structure", "family", "cost"),
+    "ordered": ("row", "metric", "structure", "family", "cost"),
+    "equivalent": ("row", "metric", "structure", "margin", "cost"),
+    "non_inferior": ("row", "metric", "structure", "margin", "cost"),
+    "at_least": ("row", "metric", "structure", "value", "margin", "cost"),
+    "even": ("row", "metric", "structure", "stratum", "margin", "cost"),
+    "correlated": ("row", "metric", "other_metric", "structure", "margin", "cost"),
+    "cheaper": ("row", "other_row", "metric", "margin", "cost"),
+    "none": ("remark",),
+}
+# Tests that compare a left side with a right one, so that something must differ between the two.
+TWO_SIDED = ("superior", "equivalent", "non_inferior")
+SWITCHES = ("other_row", "other_arm", "other_stratum", "other_metric")
+COLUMNS = (
+    *("id", "paper", "section", "claim", "test", "family", "row", "other_row", "arm", "other_arm"),
+    *("stratum", "other_stratum", "metric", "other_metric", "structure", "value", "margin"),
+    *("cost", "remark", "otherwise"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One statement of a paper, in our words, and how it is tested.
+
+    `value` is NaN where the test needs none; `margin` is None where none is stated. `family` names the superiority
+    tests that share one Holm correction; `cost` is the part of a command that provides the data; `remark` is always
+    printed, `otherwise` is what a contradiction means.
+    """
+
+    id: str
+    paper: str
+    section: str
+    claim: str
+    test: str
+    family: str
+    row: str
+    other_row: str
+    arm: str
+    other_arm: str
+    stratum: str
+    other_stratum: str
+    metric: str
+    other_metric: str
+    structure: str
+    value: float
+    margin: float | None
+    cost: str
+    remark: str
+    otherwise: str
+
+
+def load_claims(path: Path, *, margin: float, structures: Collection[str]) -> tuple[Claim, ...]:
+    """Reads and checks a file of claims.
+
+    Args:
+        path: CSV with the columns COLUMNS.
+        margin: What the word `report` in the column `margin` stands for.
+        structures: Every structure that the papers' tables know, which `structure` is checked against.
+
+    Raises:
+        ValueError: If a column is missing or unknown, an id is not unique, or a line does not make a test; the message
+            names file and line.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, restkey="", restval="")
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(
+                f"{path} has the columns {', '.join(reader.fieldnames or ())}; expected {', '.join(COLUMNS)}"
+            )
+        claims: dict[str, Claim] = {}
+        for line in reader:
+            where = f"{path}, line {reader.line_num}"
+            if "" in line:
+                raise ValueError(f"{where}: more than {len(COLUMNS)} cells; quote a cell that has a comma")
+            cells = {name: cell.strip() for name, cell in line.items()}
+            _check_line(cells, structures, where)
+            if cells["id"] in claims:
+                raise ValueError(f"{where}: the id {cells['id']} is taken by an earlier line")
+            claims[cells["id"]] = _claim(cells, margin, where)
+    return tuple(claims.values())
+
+
+def in_group(structure: str, group: str) -> bool:
+    """Whether a structure belongs to a group: `mean`, its name, the beginning of its name, or several joined by `+`."""
+    return any(part == "mean" or structure == part or structure.startswith(f"{part}_") for part in group.split("+"))
+
+
+def published_structures(folder: Path) -> set[str]:
+    """Names of the structures of every published table in the folder."""
+    names: set[str] = set()
+    for path in sorted(folder.glob("*_table*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            names |= {line["structure"] for line in csv.DictReader(file) if line.get("structure")}
+    return names
+
+
+def _check_line(cells: Mapping[str, str], structures: Collection[str], where: str) -> None:
+    test = cells["test"]
+    if test not in REQUIRED:
+        raise ValueError(f"{where}: unknown test {test!r}; expected one of {', '.join(REQUIRED)}")
+    empty = [name for name in ("id", "paper", "section", "claim", *REQUIRED[test]) if not cells[name]]
+    if empty:
+        raise ValueError(f"{where}: the test {test} needs {', '.join(empty)}, which is empty")
+    if test in TWO_SIDED and not any(cells[name] for name in SWITCHES):
+        raise ValueError(f"{where}: the test {test} compares two sides; state one of {', '.join(SWITCHES)}")
+    if test == "superior" and cells["other_stratum"]:
+        raise ValueError(f"{where}: superiority is tested on pairs, and two strata have none; use equivalent")
+    if (";" in cells["row"] and test != "ordered") or (";" in cells["other_row"] and test != "superior"):
+        raise ValueError(f"{where}: the test {test} takes one row on either side; got several, joined by ';'")
+    if test == "ordered" and ";" not in cells["row"]:
+        raise ValueError(f"{where}: ordered needs two rows or more, joined by ';'; got {cells['row']!r}")
+    known = COSTS if test == "cheaper" else (*METRICS, *DERIVED)
+    for name in ("metric", "other_metric"):
+        if cells[name] and cells[name] not in known:
+            raise ValueError(f"{where}: unknown {name} {cells[name]!r}; expected one of {', '.join(known)}")
+    for part in cells["structure"].split("+"):
+        if part not in ("", "mean") and not any(in_group(name, part) for name in structures):
+            raise ValueError(f"{where}: {part!r} is no structure or group of {', '.join(sorted(structures))}")
+
+
+def _claim(cells: Mapping[str, str], report_margin: float, where: str) -> Claim:
+    margin = report_margin if cells["margin"] == "report" else _number(cells["margin"], "margin", where)
+    if margin is not None and margin < 0:
+        raise ValueError(f"{where}: the margin is {margin:g}; expected zero or more")
+    value = _number(cells["value"], "value", where)
+    text = {name: cells[name] for name in COLUMNS if name not in ("margin", "value")}
+    return Claim(**text, margin=margin, value=nan if value is None else value)
+
+
+def _number(cell: str, name: str, where: str) -> float | None:
+    if not cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{where}: {name} is {cell!r}; expected a number or nothing") from None

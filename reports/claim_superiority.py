@@ -1,0 +1,123 @@
+"""Superiority: is one side better than the other, over all such claims of a family."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from reports.claim_findings import (
+    CONTRADICTED,
+    REPRODUCED,
+    WITHIN_NOISE,
+    Finding,
+    missing,
+    sides,
+    too_few,
+)
+from reports.claim_list import Claim
+from reports.claim_samples import paired
+from reports.claim_values import GapError, PatientValues
+from reports.comparisons import ALPHA, compare, holm, smallest_p
+from reports.intervals import FEWEST_FOR_TEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Test:
+    """One superiority test before Holm: its pairs brought to one.
+
+    `direction` is 1 as claimed, -1 the other way, 0 where mean and ranks disagree; `excluded` says that the interval
+    rules out an improvement of the margin.
+    """
+
+    finding: Finding
+    p: float
+    direction: int
+    excluded: bool
+
+
+def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[str, Finding]:
+    """Findings of the claims `superior` and `ordered`, by id.
+
+    A claim with several pairs is an intersection-union test: p is the largest if all point the claimed way, else the
+    smallest of those that point the other way times the number of pairs; effect and interval are those of the pair with
+    the smallest difference. Holm then runs over the claims of each family.
+    """
+    found: dict[str, Finding] = {}
+    samples: dict[str, list[np.ndarray]] = {}
+    for claim in claims:
+        try:
+            pairs = [paired(values, left, right) for left, right in sides(claim)]
+        except GapError as gap:
+            found[claim.id] = missing(claim, gap)
+            continue
+        shortest = min(pairs, key=len)
+        if len(shortest) < FEWEST_FOR_TEST:
+            found[claim.id] = too_few(shortest, len(shortest))
+        else:
+            samples[claim.id] = pairs
+    tests = _tests([claim for claim in claims if claim.id in samples], samples)
+    families: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.id in tests:
+            families.setdefault(claim.family, []).append(claim.id)
+    for family, ids in families.items():
+        adjusted = holm(np.array([tests[name].p for name in ids]))
+        found |= {name: _verdict(tests[name], p, family, len(ids)) for name, p in zip(ids, adjusted, strict=True)}
+    return found
+
+
+def _tests(claims: Sequence[Claim], samples: Mapping[str, list[np.ndarray]]) -> dict[str, _Test]:
+    """Every comparison at once, because that shares the permutations; then a test for each claim."""
+    flat = [sample for claim in claims for sample in samples[claim.id]]
+    if not flat:
+        return {}
+    table = compare(flat, 0.0)
+    ends = np.cumsum([len(samples[claim.id]) for claim in claims])
+    return {
+        claim.id: _joined(claim, table.iloc[end - len(samples[claim.id]) : end].reset_index(drop=True))
+        for claim, end in zip(claims, ends, strict=True)
+    }
+
+
+def _joined(claim: Claim, pairs: pd.DataFrame) -> _Test:
+    """One test of the comparisons of a claim."""
+    names = ["difference", "difference_low", "difference_high", "rank_biserial", "p_wilcoxon"]
+    differences, lows, highs, ranks, p_values = pairs[names].to_numpy(dtype=float).T
+    signs = np.where(np.sign(differences) == np.sign(ranks), np.sign(differences), 0)
+    against = p_values[signs < 0]
+    if (signs > 0).all():
+        p, direction = float(p_values.max()), 1
+    elif len(against):
+        p, direction = min(1.0, len(pairs) * float(against.min())), -1
+    else:
+        p, direction = 1.0, 0
+    hardest = int(differences.argmin())
+    left, right = sides(claim)[hardest]
+    finding = Finding(
+        effect=float(differences[hardest]),
+        low=float(lows[hardest]),
+        high=float(highs[hardest]),
+        num_patients=int(pairs["num_pairs"].to_numpy().min()),
+        notes=(f"the smallest difference is {left.row} against {right.row}",) if len(pairs) > 1 else (),
+    )
+    excluded = claim.margin is not None and bool((highs < claim.margin).any())
+    return _Test(finding=finding, p=p, direction=direction, excluded=excluded)
+
+
+def _verdict(test: _Test, p: float, family: str, num_tests: int) -> Finding:
+    verdict = WITHIN_NOISE
+    if p < ALPHA and test.direction > 0:
+        verdict = REPRODUCED
+    elif (p < ALPHA and test.direction < 0) or test.excluded:
+        verdict = CONTRADICTED
+    tests = f" after Holm over {num_tests} tests of the family {family}" if num_tests > 1 else ""
+    notes = [f"p = {p:.2g}{tests}", *test.finding.notes]
+    if test.excluded and verdict == REPRODUCED:
+        notes.append("a real difference, but smaller than the margin")
+    elif test.excluded and not (p < ALPHA and test.direction < 0):
+        notes.append("not significant, but the interval excludes an improvement of the margin")
+    smallest = smallest_p(test.finding.num_patients) * num_tests
+    if smallest >= ALPHA:
+        notes.append(f"the smallest p that {test.finding.num_patients} patients allow here is {min(smallest, 1.0):.2g}")
+    return replace(test.finding, verdict=verdict, notes=tuple(notes))

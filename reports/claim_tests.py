@@ -1,0 +1,133 @@
+"""The tests that a claim may name beside superiority."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.claim_findings import (
+    CONTRADICTED,
+    NOT_TESTABLE,
+    REPRODUCED,
+    WITHIN_NOISE,
+    Finding,
+    estimate,
+    margin_of,
+    missing,
+    sides,
+)
+from reports.claim_list import Claim
+from reports.claim_samples import between_strata, correlation, paired
+from reports.claim_values import GapError, PatientValues
+from reports.comparisons import ALPHA, compare
+from reports.intervals import FEWEST_FOR_TEST
+
+if TYPE_CHECKING:
+    from reports.evidence import Evidence
+
+
+def judge_one(claim: Claim, values: PatientValues, evidence: "Evidence") -> Finding:
+    """Finding of a claim whose test is none of superiority."""
+    if claim.test == "none":
+        return Finding(verdict=NOT_TESTABLE)
+    try:
+        return cheaper(claim, evidence) if claim.test == "cheaper" else TESTS[claim.test](claim, values)
+    except GapError as gap:
+        return missing(claim, gap)
+
+
+def equivalent(claim: Claim, values: PatientValues) -> Finding:
+    """Whether the two sides differ by less than the margin: two one-sided t tests."""
+    sample, finding = _two_sided(claim, values)
+    margin = margin_of(claim)
+    p = float(compare([sample], margin).loc[0, "p_equivalence"]) if not finding.verdict else nan
+    return _judged(finding, p < ALPHA, finding.low > margin or finding.high < -margin, p)
+
+
+def non_inferior(claim: Claim, values: PatientValues) -> Finding:
+    """Whether the left side is worse by less than the margin: a one-sided t test."""
+    sample, finding = _two_sided(claim, values)
+    margin = margin_of(claim)
+    p = float(compare([sample], margin).loc[0, "p_noninferiority"]) if not finding.verdict else nan
+    return _judged(finding, p < ALPHA, finding.high < -margin, p)
+
+
+def at_least(claim: Claim, values: PatientValues) -> Finding:
+    """Whether the mean reaches a stated value, less the margin; the effect is the mean itself."""
+    (left, _), bar = sides(claim)[0], claim.value - margin_of(claim)
+    finding = estimate(values.of(left).to_numpy(dtype=float))
+    return _judged(finding, finding.low >= bar, finding.high < bar)
+
+
+def even(claim: Claim, values: PatientValues) -> Finding:
+    """Whether in no stratum of a kind (`level`: every level) the mean is below that of all slices by the margin.
+
+    The effect is that of the weakest stratum. Every stratum must be tested for the claim to be reproduced.
+    """
+    side, _ = sides(claim)[0]
+    everything = replace(side, stratum="")
+    strata = values.strata(claim.stratum)
+    gaps = {name: between_strata(values, replace(side, stratum=name), everything) for name in strata}
+    found = {name: estimate(sample, smaller) for name, (sample, smaller) in gaps.items()}
+    tested = {name: finding for name, finding in found.items() if not finding.verdict}
+    if not tested:
+        return Finding(verdict=NOT_TESTABLE, notes=(f"no {claim.stratum} with {FEWEST_FOR_TEST} patients",))
+    weakest = min(tested, key=lambda name: tested[name].effect)
+    short = [f"{name} has fewer than {FEWEST_FOR_TEST} patients" for name in strata if name not in tested]
+    margin = margin_of(claim)
+    every_one = not short and all(finding.low > -margin for finding in tested.values())
+    one_below = any(finding.high < -margin for finding in tested.values())
+    return _judged(replace(tested[weakest], notes=(f"the weakest is {weakest}", *short)), every_one, one_below)
+
+
+def correlated(claim: Claim, values: PatientValues) -> Finding:
+    """Whether two metrics of a row's slices rise together: Spearman's correlation within structures."""
+    (left, _), margin = sides(claim)[0], margin_of(claim)
+    sample = correlation(values, left, claim.other_metric)
+    if not len(sample):
+        what = f"no correlation of {claim.metric} and {claim.other_metric}: one of them is empty or constant"
+        raise GapError(what, row=left.row, more=" retrain=true")
+    finding = estimate(sample)
+    effect, low, high = np.clip([finding.effect, finding.low, finding.high], -1, 1).tolist()
+    finding = replace(finding, effect=effect, low=low, high=high)
+    return _judged(finding, finding.low > margin, finding.high < margin)
+
+
+def cheaper(claim: Claim, evidence: "Evidence") -> Finding:
+    """Whether a cost is lower than the other row's by the margin (a share); the effect is the share saved."""
+    costs = evidence.costs
+    known = dict(zip(costs["row"], costs[claim.metric], strict=True)) if claim.metric in costs.columns else {}
+    for row in (claim.row, claim.other_row):
+        if not known.get(row, nan) > 0:
+            raise GapError(f"no {claim.metric} of the row {row}", row=row)
+    saved, margin = float(1 - known[claim.row] / known[claim.other_row]), margin_of(claim)
+    return _judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, saved < -margin)
+
+
+TESTS: dict[str, Callable[[Claim, PatientValues], Finding]] = {
+    "equivalent": equivalent,
+    "non_inferior": non_inferior,
+    "at_least": at_least,
+    "even": even,
+    "correlated": correlated,
+}
+
+
+def _two_sided(claim: Claim, values: PatientValues) -> tuple[np.ndarray, Finding]:
+    """One number a patient for the difference of the two sides, and its estimate."""
+    left, right = sides(claim)[0]
+    if left.stratum == right.stratum:
+        sample = paired(values, left, right)
+        return sample, estimate(sample)
+    sample, smaller = between_strata(values, left, right)
+    return sample, estimate(sample, smaller)
+
+
+def _judged(finding: Finding, reproduced: bool, contradicted: bool, p: float = nan) -> Finding:
+    if finding.verdict:
+        return finding
+    verdict = REPRODUCED if reproduced else CONTRADICTED if contradicted else WITHIN_NOISE
+    notes = finding.notes if np.isnan(p) else (f"p = {p:.2g}, one-sided", *finding.notes)
+    return replace(finding, verdict=verdict, notes=notes)

@@ -1,0 +1,172 @@
+"""One value a patient for either side of a claim, from the joined case tables."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from metrics.aggregate import patient_means
+from metrics.cases import DETECTION_IOU
+from reports.claim_list import in_group
+from reports.patients import LOWER_IS_BETTER
+from reports.runs import BY_PATIENT
+from reports.strata import SLICE, strata
+
+if TYPE_CHECKING:
+    from reports.evidence import Evidence
+
+PREDICTED = "predicted"  # the run's own test, whose arm is ""
+
+# Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
+_STATUS_SHARES = {
+    "found_share": (("scored",), ("scored", "missed")),
+    "missed_share": (("missed",), ("scored", "missed")),
+    "false_alarm_share": (("false_alarm",), ("false_alarm", "absent")),
+}
+_DETECTION = {"detection_precision": ("scored", "false_alarm"), "detection_recall": ("scored", "missed")}
+SALIENCY = ("saliency_inside", "area_inside", "saliency_enrichment")
+FEWER_IS_BETTER = (*LOWER_IS_BETTER, "missed_share", "false_alarm_share", "dice_spread")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What one side of a comparison is measured on: `arm` "predicted" is the own test, `stratum` "" all slices."""
+
+    row: str
+    metric: str
+    structure: str
+    arm: str = PREDICTED
+    stratum: str = ""
+
+
+class GapError(Exception):
+    """Something that a claim needs is not in the evidence.
+
+    Args:
+        missing: What, in words.
+        row: Row that would have to be run, "" if none would help.
+        more: What to add to its command line.
+    """
+
+    def __init__(self, missing: str, *, row: str = "", more: str = "") -> None:
+        super().__init__(missing)
+        self.row, self.more = row, more
+
+
+class PatientValues:
+    """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
+
+    def __init__(self, evidence: "Evidence") -> None:
+        cases = evidence.cases
+        self._by_patient = bool((cases["split"] == BY_PATIENT).any())
+        drawn = cases.loc[(cases["split"] == BY_PATIENT) & (cases["status"] != "unlabelled")]
+        drawn = drawn.assign(
+            slice_key=[f"{case}#{number}" for case, number in zip(*(drawn[name] for name in SLICE), strict=True)]
+        )
+        self._tables = {(str(row), str(arm)): table for (row, arm), table in drawn.groupby(["row", "arm"], sort=False)}
+        self._strata = {name: set(part["slice_key"]) for name, part in strata(drawn.loc[drawn["arm"] == ""])}
+        self._known: dict[Side, pd.Series] = {}
+        self.num_patients = drawn["patient"].nunique()
+
+    def arms(self, row: str) -> list[str]:
+        """Names of the arms in which a row was tested beside its own test."""
+        return sorted(arm for known, arm in self._tables if known == row and arm)
+
+    def strata(self, kind: str) -> list[str]:
+        """Names of the strata that begin with a word, such as `level`."""
+        return [name for name in self._strata if name.startswith(f"{kind} ")]
+
+    def cases(self, side: Side) -> pd.DataFrame:
+        """The rows of the case tables that a side is measured on; one per seed, slice and structure.
+
+        Raises:
+            GapError: If there are none.
+        """
+        arm = "" if side.arm == PREDICTED else side.arm
+        if (side.row, "") not in self._tables:
+            raise GapError(f"no finished run of the row {side.row}{self._hint(side.row)}", row=side.row)
+        if (side.row, arm) not in self._tables:
+            raise GapError(f"the row {side.row} was not tested in the arm {side.arm}", row=side.row)
+        cases = self._tables[side.row, arm]
+        cases = cases.loc[[in_group(name, side.structure) for name in cases["structure"]]]
+        if cases.empty:
+            raise GapError(f"the cohort has no structure {side.structure}")
+        if side.stratum:
+            cases = cases.loc[cases["slice_key"].isin(self._strata.get(side.stratum, set()))]
+            if cases.empty:
+                where = "the cohort does not say it or has none; cohort=phantom with the preset bs_esnet does and has"
+                raise GapError(f"no slice of the stratum {side.stratum}: {where}")
+        return cases
+
+    def _hint(self, row: str) -> str:
+        """Why a row may not be there though something like it was run."""
+        if not self._by_patient:
+            return " with folds by patient"
+        variants = sorted({known for known, _ in self._tables if known.startswith(f"{row} ")})
+        return f" (but of {', '.join(variants)}; report one set of settings at a time)" if variants else ""
+
+    def of(self, side: Side) -> pd.Series:
+        """One value per patient (index: patient, sorted), patients without a value left out.
+
+        Raises:
+            GapError: If no patient has a value.
+        """
+        if side not in self._known:
+            cases = self.cases(side)
+            seeds = [_values(table, side.metric) for _, table in cases.groupby("seed")]
+            values = pd.concat(seeds, axis=1).mean(axis=1).dropna().sort_index()
+            assert isinstance(values, pd.Series)
+            if values.empty:
+                raise GapError(
+                    f"no value of {side.metric} for the row {side.row}: its network has none, its records are of an "
+                    "older version, or no slice allows one",
+                    row=side.row,
+                    more=" retrain=true",
+                )
+            self._known[side] = values
+        return self._known[side]
+
+
+def _values(cases: pd.DataFrame, metric: str) -> pd.Series:
+    """Value per patient of one seed; NaN or left out where there is none."""
+    statuses, patients = cases["status"].to_numpy(dtype=str), cases["patient"].to_numpy(dtype=str)
+    if metric in _STATUS_SHARES:
+        part, whole = _STATUS_SHARES[metric]
+        return _means(np.where(np.isin(statuses, whole), np.isin(statuses, part), np.nan), patients)
+    if metric in _DETECTION:
+        right = cases["box_iou"].to_numpy(dtype=float) >= DETECTION_IOU
+        return _means(np.where(np.isin(statuses, _DETECTION[metric]), right, np.nan), patients)
+    if metric in SALIENCY:
+        slices = _slice_shares(cases)
+        return _means(slices[metric].to_numpy(dtype=float), slices["patient"].to_numpy(dtype=str))
+    if metric == "dice_spread":
+        distance = (cases["dice"] - cases.groupby("structure")["dice"].transform("median")).abs()
+        cases = cases.assign(dice_spread=distance)
+    if metric not in cases.columns:
+        return pd.Series(dtype=float)
+    values = patient_means(cases, metric).agg("mean", axis=1)
+    assert isinstance(values, pd.Series)
+    return values
+
+
+def _means(values: np.ndarray, patients: np.ndarray) -> pd.Series:
+    """Mean of the defined values of each patient."""
+    means = pd.DataFrame({"patient": patients, "value": values}).groupby("patient")["value"].agg("mean")
+    assert isinstance(means, pd.Series)
+    return means
+
+
+def _slice_shares(cases: pd.DataFrame) -> pd.DataFrame:
+    """Of each slice `patient` and SALIENCY: what lies inside its structures, what they cover, the one over the other.
+
+    Only structures with both shares count, so that the two are of the same pixels.
+    """
+    columns = ["saliency_share", "area_share"]
+    known = cases.dropna(subset=columns) if set(columns) <= set(cases.columns) else cases.iloc[:0]
+    sums = (
+        known.reindex(columns=["patient", "case", "slice", *columns]).groupby(["patient", "case", "slice"]).agg("sum")
+    )
+    inside, area = (sums[name].to_numpy(dtype=float) for name in columns)
+    shares = dict(zip(SALIENCY, (inside, area, inside / area), strict=True))
+    return pd.DataFrame({"patient": sums.index.get_level_values("patient").astype(str), **shares})

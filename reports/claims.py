@@ -1,0 +1,100 @@
+"""The claims ledger: every testable statement of a paper, judged on the evidence at hand.
+
+The rules, which the report prints (`RULES`), follow PROTOCOL, "Intervals and tests" and "Claims".
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports.claim_findings import CONTRADICTED, NOT_TESTABLE, Finding
+from reports.claim_list import CLAIMS_FILE, Claim, load_claims, published_structures
+from reports.claim_superiority import judge_superiority
+from reports.claim_tests import judge_one
+from reports.claim_values import PREDICTED, PatientValues
+
+if TYPE_CHECKING:
+    from reports.evidence import Evidence
+
+RULES = (
+    "The unit is the patient, averaged over slices and seeds; only runs with folds by patient count.",
+    "Effects are signed so that positive is what the paper says; intervals are 95 %, not corrected for multiplicity.",
+    "superior, ordered: reproduced if Wilcoxon's signed-rank test gives p < 0.05 in the claimed direction after Holm "
+    "over the superiority tests of the same family; contradicted if it does so in the other direction, or if the "
+    "interval excludes an improvement of the margin (for Dice half the published difference, at most the margin of "
+    "interest; for other metrics ours); "
+    "else within noise. Mean and ranks must point the same way.",
+    "superior over several rows, ordered: every pair must hold (largest p); one pair is enough to contradict.",
+    "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "
+    "the margin, or above minus the margin; contradicted if the interval lies outside.",
+    "at_least, even: reproduced if the interval's lower end is not below the stated value, or the mean of all slices, "
+    "by more than the margin; contradicted if its upper end is.",
+    "correlated: Spearman's correlation within structures over slices, its interval over patients (jackknife); "
+    "reproduced above the margin, contradicted below.",
+    "cheaper: a cost, not a sample; reproduced if lower by the margin, contradicted if higher by it.",
+    "Fewer than six patients, or a row, arm, stratum or column that is not there: not testable, with the command that "
+    "provides it.",
+)
+COLUMNS = (
+    *("id", "paper", "section", "claim", "test", "margin", "verdict"),
+    *("effect", "ci95_low", "ci95_high", "num_patients", "cost", "note"),
+)
+
+
+def judge(evidence: "Evidence", claims: tuple[Claim, ...] | None = None) -> pd.DataFrame:
+    """Judges every claim; one row per claim with COLUMNS, in the order of the file.
+
+    `claims` are by default those of `reports/published/claims.csv` whose paper's system (the row named like the paper,
+    or a variant of it) was run, or is in the published table that the report prints.
+
+    Raises:
+        ValueError: If the file of claims is not sound.
+    """
+    if claims is None:
+        structures = published_structures(CLAIMS_FILE.parent)
+        known = load_claims(CLAIMS_FILE, margin=evidence.margin, structures=structures)
+        rows = {*evidence.rows, *evidence.published["row"]}
+        claims = tuple(claim for claim in known if any(row.startswith(claim.paper) for row in rows))
+    values = PatientValues(evidence)
+    pairwise = [claim for claim in claims if claim.test in ("superior", "ordered")]
+    findings = judge_superiority(pairwise, values)
+    findings |= {claim.id: judge_one(claim, values, evidence) for claim in claims if claim.id not in findings}
+    records = [_record(claim, findings[claim.id], values) for claim in claims]
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _record(claim: Claim, finding: Finding, values: PatientValues) -> dict[str, object]:
+    notes = list(finding.notes)
+    if claim.otherwise and finding.verdict == CONTRADICTED:
+        notes.insert(0, claim.otherwise)
+    if not claim.stratum and 0 < finding.num_patients < values.num_patients and finding.verdict != NOT_TESTABLE:
+        notes.append(f"{finding.num_patients} of {values.num_patients} patients have all it takes")
+    if claim.remark:
+        notes.append(claim.remark)
+    return asdict(claim) | {
+        "test": describe(claim),
+        "verdict": finding.verdict,
+        "effect": finding.effect,
+        "ci95_low": finding.low,
+        "ci95_high": finding.high,
+        "num_patients": finding.num_patients,
+        "note": "; ".join(notes),
+    }
+
+
+def describe(claim: Claim) -> str:
+    """The test of a claim in words: `superior: bs_esnet over unet, dice of canal, level L4/5`."""
+    if claim.test == "none":
+        return "none"
+    rows = claim.row.replace(";", " > ")
+    changes = [claim.other_row.replace(";", ", "), claim.other_arm, claim.other_stratum, claim.other_metric]
+    against = " ".join(change for change in changes if change)
+    arm = "" if claim.arm in ("", PREDICTED) and not claim.other_arm else f" {claim.arm or PREDICTED}"
+    parts = [f"{rows}{arm}{f' against {against}' if against else ''}"]
+    parts.append(f"{claim.metric}{f' of {claim.structure}' if claim.structure not in ('', 'mean') else ''}")
+    if claim.stratum:
+        parts.append(claim.stratum)
+    if claim.value == claim.value:
+        parts.append(f"{claim.value:g}")
+    return f"{claim.test}: {', '.join(parts)}"

@@ -1,0 +1,78 @@
+"""Which test slices have pictures, and how their rows scored on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.evidence import Evidence
+from reports.gallery_panels import Slice, load_slice
+from reports.page_values import pick
+from reports.plots_style import COLOURS
+
+KEYS = ["case", "slice"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Album:
+    """Every slice with a picture.
+
+    Attributes:
+        slices: Columns row, seed, case, slice, path, dice (mean over structures, NaN where unknown), level and factors.
+        view_of: Structures in the order of the classes, each with its colour.
+        sides: Whether the patient's sides can be marked.
+        num_scored: Slices of the reference that have scores, with or without a picture.
+    """
+
+    slices: pd.DataFrame
+    colours: Mapping[str, str]
+    sides: bool
+    num_scored: int
+
+    def find(self, row: str, where: Mapping[str, Any]) -> tuple[Slice | None, float]:
+        """The picture of a row's slice (lowest seed) and its Dice."""
+        found = pick(self.slices, row=row, case=where["case"], slice=where["slice"])
+        if found.empty:
+            return None, float("nan")
+        first = found.sort_values("seed").iloc[0]
+        return load_slice(first["path"]), float(first["dice"])
+
+    def legend(self) -> list[tuple[str, str]]:
+        """Names and colours."""
+        return [(name.replace("_", " "), colour) for name, colour in self.colours.items()]
+
+
+def open_album(evidence: Evidence) -> Album:
+    """Lists the pictures of the runs that trained and tested by patient (of all, where there are no such)."""
+    runs = [run for run in evidence.runs.runs if not run.arm]
+    runs = [run for run in runs if run.split == "by patient"] or runs
+    frames = []
+    for run in runs:
+        index = run.folder / "predictions" / "index.csv"
+        if index.exists():
+            table = pd.read_csv(index, dtype={"case": str, "patient": str, "level": str})
+            if {"file", *KEYS} <= set(table.columns):
+                paths = [index.parent / str(name) for name in table["file"]]
+                frame = table[KEYS].assign(row=run.row, seed=run.seed, path=paths)
+                frames.append(frame.merge(_slice_scores(run.cases), on=KEYS, how="left"))
+    columns = ["row", "seed", *KEYS, "path", "dice", "level"]
+    slices = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    scored = [run.cases[KEYS].drop_duplicates() for run in runs if run.row == evidence.reference]
+    anatomy = next((run.config.get("anatomy") for run in runs if run.config.get("anatomy")), None) or {}
+    names = list(anatomy.get("structures") or evidence.runs.structures)
+    colours = dict(anatomy.get("colours") or {})
+    return Album(
+        slices=slices,
+        colours={name: colours.get(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)},
+        sides=anatomy.get("view", "axial") == "axial",
+        num_scored=len(pd.concat(scored).drop_duplicates()) if scored else 0,
+    )
+
+
+def _slice_scores(cases: pd.DataFrame) -> pd.DataFrame:
+    """A row a slice: mean Dice over structures, level and the factors of the case."""
+    cases = cases.assign(case=cases["case"].astype(str))
+    factors = [name for name in ("level", "fat_fraction", "fascia_contrast") if name in cases]
+    means = cases.pivot_table(index=KEYS, values="dice", aggfunc="mean").reset_index()
+    return cases.loc[~cases.duplicated(KEYS), [*KEYS, *factors]].merge(means, on=KEYS, how="left")

@@ -1,0 +1,58 @@
+"""The report as one HTML file that opens from disk: no network, no other file."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from reports.evidence import Evidence
+from reports.gallery import features, gallery
+from reports.gallery_album import open_album
+from reports.mechanism import mechanism_tables
+from reports.page_blocks import Section
+from reports.page_findings import claims, costs, detection
+from reports.page_headline import headline
+from reports.page_mechanism import mechanism, training
+from reports.page_protocol import protocol
+from reports.page_statistics import statistics
+from reports.page_table import paper_table
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(evidence: Evidence, folder: Path) -> Path:
+    """Writes `folder`/report.html, pictures inside, and returns its path.
+
+    What is missing from the evidence (pictures, arms, a published table, folds) is said in its place, with the command
+    that provides it. Text is escaped: a row may be called anything.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    path = folder / "report.html"
+    title = f"{evidence.runs.cohort or 'no cohort'}: {len(evidence.rows)} systems compared"
+    path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
+    return path
+
+
+def sections(evidence: Evidence) -> list[Section]:
+    """The chapters of the page in order."""
+    album = open_album(evidence)
+    tables = mechanism_tables(evidence)
+    return [
+        Section(key="headline", title="Result", blocks=headline(evidence)),
+        Section(key="table", title="The paper's table", blocks=paper_table(evidence)),
+        Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
+        Section(key="detection", title="Detection and boxes", blocks=detection(evidence)),
+        Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
+        Section(key="mechanism", title="Mechanism", blocks=mechanism(evidence, tables, features(evidence, album))),
+        Section(key="training", title="Training", blocks=training(evidence)),
+        Section(key="pictures", title="Pictures", blocks=gallery(evidence, album)),
+        Section(key="cost", title="Cost", blocks=costs(evidence)),
+        Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
+    ]

@@ -1,0 +1,141 @@
+"""Boxes, claims and cost: the sections beside the table."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.evidence import Evidence
+from reports.page_blocks import Block, Cell, Folded, Gap, Heading, Table, Text
+from reports.page_setting import in_order, label_of, main_split
+from reports.page_values import (
+    DASH,
+    count,
+    has_values,
+    interval,
+    is_number,
+    number,
+    percent,
+    pick,
+    record,
+    spoken,
+    word,
+)
+
+BOXES = {"network": "own box", "mask": "box of the mask"}
+PARTS = ("IoU", "precision", "recall")
+CLAIMS_CAPTION = (
+    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim."
+)
+# A sign beside the word and the colour: a verdict is read without colours too.
+VERDICTS = {"reproduced": "✓", "within noise": "≈", "contradicted": "✗", "not testable": "?"}
+
+
+def detection(evidence: Evidence) -> list[Block]:
+    """Boxes, then structures that were missed or invented."""
+    table = evidence.detection
+    if table.empty or not has_values(table, "iou", "precision", "recall"):
+        blocks: list[Block] = [Gap("No run has box scores, so detection cannot be judged.")]
+    else:
+        rows = [_detected(evidence, row) for row in dict.fromkeys(in_order(evidence, table)["row"])]
+        caption = "Boxes against those of the annotation, percent, patient means; a box is right from an IoU of 0.5."
+        header = ["row", *(f"{name}: {part}" for name in BOXES.values() for part in PARTS), "patients"]
+        note = "The box of the mask is the trivial one: a detector has to beat it to be of use."
+        blocks = [Table(caption=caption, header=header, rows=rows, notes=[note, *_published_boxes(evidence)])]
+    return [*blocks, Heading("Missed, invented, undefined"), _statuses(evidence)]
+
+
+def _detected(evidence: Evidence, row: str) -> list[Cell]:
+    entries = [record(evidence.detection, row=row, box=box) for box in BOXES]
+    values = [Cell(text=percent(entry.get(part.lower()))) for entry in entries for part in PARTS]
+    patients = next((entry.get("num_patients") for entry in entries if entry), None)
+    return [Cell(text=label_of(evidence, row), tone="name"), *values, Cell(text=count(patients))]
+
+
+def _published_boxes(evidence: Evidence) -> list[str]:
+    table = evidence.published
+    if table.empty or "metric" not in table:
+        return []
+    boxes = table.loc[table["metric"].astype(str).str.lower().str.contains("iou")]
+    values = [f"{spoken(entry['structure'])} {number(entry['mean'])}" for entry in boxes.to_dict("records")]
+    mean = number(boxes["mean"].mean()) if len(boxes) else ""
+    return [f"The paper's box IoU, percent: {', '.join(values)}; mean {mean}."] if values else []
+
+
+def _statuses(evidence: Evidence) -> Block:
+    table = pick(evidence.table, split=main_split(evidence))
+    structures = [name for name in evidence.runs.structures if name in set(table["structure"])]
+    rows = []
+    for row in (row for row in evidence.rows if len(table) and row in set(table["row"])):
+        entries = [record(table, row=row, structure=name) for name in structures]
+        cells = [
+            Cell(text=" / ".join(count(entry.get(key)) for key in ("missed", "false_alarms", "undefined")))
+            for entry in entries
+        ]
+        rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
+    if not rows:
+        return Gap("There is no table from which misses could be counted.")
+    caption = "Slices on which a structure was missed / invented / undefined (absent from both, or not annotated)."
+    return Table(caption=caption, header=["", *(spoken(name) for name in structures)], rows=rows)
+
+
+def claims(evidence: Evidence) -> list[Block]:
+    """The ledger: every sentence that can be tested, and what came of it."""
+    table = evidence.claims
+    if table.empty:
+        return [Gap("No claim was judged: reports/published/claims.csv has none for this table.")]
+    counts = table["verdict"].value_counts()
+    summary = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
+    untested, tested = (table.loc[(table["verdict"] == "not testable") == answer] for answer in (True, False))
+    blocks: list[Block] = [Text(f"{len(table)} claims: {summary}.", tone="lead")]
+    blocks += [_ledger(tested)] if len(tested) else []
+    folded = f"{len(untested)} claims were not testable, with what each lacks"
+    return [*blocks, Folded(summary=folded, blocks=[_ledger(untested)])] if len(untested) else blocks
+
+
+def _ledger(table: pd.DataFrame) -> Table:
+    header = ["claim", "verdict", "effect", "patients", "test", "note"]
+    rows = [_claim(entry) for entry in table.to_dict("records")]
+    return Table(caption=CLAIMS_CAPTION, header=header, rows=rows, stacked=True)
+
+
+def _claim(entry: Mapping) -> list[Cell]:
+    verdict = word(entry.get("verdict"))
+    tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
+    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), 3, signed=True)
+    place = " · ".join(filter(None, (word(entry.get("id")), word(entry.get("section")))))
+    margin = f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else ""
+    return [
+        Cell(text=word(entry.get("claim")), below=place, tone="prose claim"),
+        Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
+        Cell(text=number(entry.get("effect"), 3, signed=True), below=ends),
+        Cell(text=count(entry.get("num_patients"))),
+        Cell(text=word(entry.get("test")), below=margin, tone="prose"),
+        Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),
+    ]
+
+
+def costs(evidence: Evidence) -> list[Block]:
+    """What a row costs."""
+    if evidence.costs.empty:
+        return [Gap("No summary.json states a cost.")]
+    columns = {"parameters": ("parameters, M", 1e-6, 2), "flop_per_image": ("GFLOP an image", 1e-9, 1)}
+    columns |= {"ms_per_image": ("ms an image", 1.0, 1), "peak_memory_mb": ("peak memory, MB", 1.0, 0)}
+    columns |= {"training_s": ("training, s", 1.0, 0), "num_runs": ("runs", 1.0, 0)}
+    rows = [
+        [
+            Cell(text=label_of(evidence, entry["row"]), tone="name"),
+            *(Cell(text=number(entry.get(key), digits, scale=scale)) for key, (_, scale, digits) in columns.items()),
+        ]
+        for entry in in_order(evidence, evidence.costs).to_dict("records")
+    ]
+    unknown = any(not is_number(entry.get(key)) for entry in evidence.costs.to_dict("records") for key in columns)
+    notes = [f"{DASH}: the run folder does not say (older, or masks that were only scored)."] if unknown else []
+    header = ["row", *(title for title, *_ in columns.values())]
+    return [
+        Table(
+            caption="Cost of a row, mean over its runs; times are of the machine that ran them.",
+            header=header,
+            rows=rows,
+            notes=notes,
+        )
+    ]

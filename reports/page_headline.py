@@ -1,0 +1,148 @@
+"""What was compared, on whom, and what came of it: the first section of the page."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from reports.evidence import Evidence
+from reports.page_blocks import Block, Gap, Lines, Terms, Text
+from reports.page_setting import label_of, main_split, our_means, primary_comparisons, published_means, trained
+from reports.page_values import count, interval, is_number, listed, numbers, percent, pick, record, word
+from reports.runs import Run
+
+SYNTHETIC = (
+    "Synthetic data. These patients were generated; no person was scanned. The numbers compare programs with each "
+    "other and say nothing about accuracy on people."
+)
+
+
+def headline(evidence: Evidence) -> list[Block]:
+    """The result in a sentence, and what it rests on."""
+    if not evidence.runs.runs:
+        problems = [Lines(lines=list(evidence.runs.problems))] if evidence.runs.problems else []
+        return [Gap("There is no finished run to report.", "python run.py sweep=bs_esnet_table1"), *problems]
+    runs = trained(evidence)
+    blocks: list[Block] = []
+    if is_synthetic(runs):
+        blocks.append(Text(SYNTHETIC, tone="warning"))
+    small = not_paper_size(runs)
+    if small:
+        blocks.append(Text(small, tone="warning"))
+    blocks.append(Text(primary_sentence(evidence), tone="lead"))
+    blocks += [Text(sentence) for sentence in (order_sentence(evidence), significance_sentence(evidence)) if sentence]
+    return [*blocks, Terms(terms=[(term, text) for term, text in _facts(evidence, runs) if text])]
+
+
+def is_synthetic(runs: list[Run]) -> bool:
+    """Whether the cohort was generated, by its licence, its citation or its maker."""
+    said = " ".join(
+        f"{run.card.get('licence', '')} {run.card.get('citation', '')} {run.card.get('cohort', '')}" for run in runs
+    )
+    return "synthetic" in said.lower() or "phantom" in said.lower()
+
+
+def not_paper_size(runs: list[Run]) -> str:
+    """A warning if any run was trained smaller than the paper says; empty if none was."""
+    names = {str(scale["name"]) for run in runs if (scale := run.config.get("scale")) and "name" in scale}
+    if not names - {"paper"}:
+        return ""
+    paper = next((run.config["paper"] for run in runs if run.config.get("paper")), {})
+    stated = ", ".join(
+        f"{key.replace('_', ' ')} {paper[key]}" for key in ("epochs", "width", "batch_size") if key in paper
+    )
+    return f"Not the paper's size: trained with the preset {listed(sorted(names))}" + (
+        f". The paper, as the experiments state it: {stated}." if stated else "."
+    )
+
+
+def primary_sentence(evidence: Evidence) -> str:
+    """The primary endpoint of the reference, with its interval."""
+    found = record(
+        evidence.statistics,
+        split=main_split(evidence),
+        arm="",
+        row=evidence.reference,
+        stratum="",
+        structure="mean",
+        metric="dice",
+    )
+    label = label_of(evidence, evidence.reference)
+    if not found or not is_number(found.get("mean")):
+        return f"Primary endpoint (Dice, patient mean over structures): no value for {label}."
+    ends = interval(found.get("ci95_low"), found.get("ci95_high"), scale=100)
+    kind = word(found.get("interval"))
+    named = f" ({'range over patients' if kind == 'range' else f'95 % {kind} interval'} {ends[1:-1]} %)" if ends else ""
+    patients = count(found.get("num_patients"))
+    value = f"{label} reaches a Dice of {percent(found['mean'])} %{named}"
+    return f"Primary endpoint: {value}, patient mean over structures, n = {patients} patients."
+
+
+def order_sentence(evidence: Evidence) -> str:
+    """Whether the rows come in the paper's order; empty if fewer than two can be compared."""
+    paper, ours = published_means(evidence), our_means(evidence)
+    both = [row for row in evidence.rows if row in paper and row in ours]
+    if len(both) < 2:
+        return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
+    theirs, here = (sorted(both, key=lambda row: -means[row]) for means in (paper, ours))
+    orders = [" > ".join(label_of(evidence, row) for row in order) for order in (theirs, here)]
+    start = f"The paper's order of its {len(both)} rows, by mean over structures,"
+    if theirs == here:
+        return f"{start} holds: {orders[1]}."
+    return f"{start} does not hold. Paper: {orders[0]}. Here: {orders[1]}."
+
+
+def significance_sentence(evidence: Evidence) -> str:
+    """How many rows differ from the reference in the primary endpoint."""
+    primary = primary_comparisons(evidence)
+    tested = primary.loc[np.isfinite(numbers(primary, "p_holm"))] if len(primary) else primary
+    if tested.empty:
+        return "No difference between rows was testable: too few patients, or no row beside the reference."
+    differ = tested.loc[tested["p_holm"].astype(float) < 0.05]
+    named = f" ({listed(label_of(evidence, row) for row in differ['row'])})" if len(differ) else ""
+    return f"{len(differ)} of {len(tested)} rows differ from the reference beyond chance, p < 0.05 after Holm{named}."
+
+
+def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
+    cards, configs = [run.card for run in runs], [run.config for run in runs]
+    own = pick(evidence.cases, split=main_split(evidence), arm="")
+    num_slices = len(own[["case", "slice"]].drop_duplicates()) if {"case", "slice"} <= set(own.columns) else 0
+    num_patients = own["patient"].nunique() if "patient" in own else 0
+    folds = sorted({run.fold for run in runs if run.fold is not None})
+    commits = [
+        f"{str(card['commit'])[:10]}{' with changes' if card.get('dirty') else ''}"
+        for card in cards
+        if card.get("commit")
+    ]
+    return [
+        (
+            "Compared",
+            f"{len(evidence.rows)} rows: " + listed((label_of(evidence, row) for row in evidence.rows), 20),
+        ),
+        ("Cohort", evidence.runs.cohort),
+        ("Licence", listed(card["licence"] for card in cards if card.get("licence"))),
+        ("Citation", listed(card["citation"] for card in cards if card.get("citation"))),
+        ("Structures", listed((name.replace("_", " ") for name in evidence.runs.structures), 20)),
+        ("Tested on", f"{num_patients} patients, {num_slices} slices" if num_slices else ""),
+        ("Split", f"{main_split(evidence)}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
+        ("Seeds", listed(sorted({run.seed for run in runs}))),
+        ("Runs", f"{len(runs)}"),
+        ("Size", _size(configs)),
+        ("Code", listed(commits)),
+        ("Report written", date.today().isoformat()),
+    ]
+
+
+def _size(configs: Sequence[Mapping[str, Any]]) -> str:
+    """Presets and what they mean, as far as the configurations say."""
+    texts = []
+    for config in configs:
+        scale = config.get("scale") or {}
+        grid = (config.get("grids") or {}).get(scale.get("name")) or {}
+        side = " x ".join(str(side) for side in grid.get("size", ()))
+        parts = [f"preset {scale['name']}"] if "name" in scale else []
+        parts += [f"{side} pixels of {grid.get('spacing_mm')} mm"] if side else []
+        parts += [f"{key.replace('_', ' ')} {scale[key]}" for key in ("epochs", "width", "batch_size") if key in scale]
+        texts += [", ".join(parts)] if parts else []
+    return listed(texts, 3).replace(", preset", "; preset")

@@ -1,0 +1,59 @@
+"""Rules of the measurement, folds, gaps and commands: the last section of the page."""
+
+from reports.evidence import Evidence
+from reports.page_blocks import Block, Cell, Folded, Gap, Lines, Table, Text
+from reports.page_values import count, is_number, word
+
+RULES = (
+    "The unit is the patient: a value is averaged over a patient's slices, then over structures, then over patients. "
+    "Predictions are compared with the untouched annotation on the image's own pixels. A structure that was missed or "
+    "invented has Dice 0; one that is absent from both is undefined and counted. Below 6 patients there is a range and "
+    "no test; from 6 to 19 a t interval; from 20 a BCa bootstrap. p after Holm over the rows."
+)
+
+
+def protocol(evidence: Evidence) -> list[Block]:
+    """Rules in short, folds, gaps and commands."""
+    blocks: list[Block] = [
+        Text(RULES),
+        _fold_table(evidence),
+    ]
+    problems = list(evidence.runs.problems)
+    blocks.append(
+        Text("Left out or missing:") if problems else Text("No run folder was left out and no cell is missing.")
+    )
+    blocks += [Lines(lines=problems)] if problems else []
+    blocks.append(Text("To repeat the grid and this report:"))
+    blocks.append(Lines(lines=repeat_commands(evidence), code=True))
+    commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.runs if run.card.get("command")))
+    if commands:
+        summary = f"The {len(commands)} commands as they were run"
+        blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
+    else:
+        blocks.append(Gap("No run_card.json says with which command its run was started."))
+    return blocks
+
+
+def _fold_table(evidence: Evidence) -> Block:
+    if evidence.folds.empty:
+        return Gap("No run folder has a split.csv, so folds cannot be listed.")
+    header = ["split", "fold", "part", "patients", "slices", "levels"]
+    columns = ["split", "fold", "part", "num_patients", "num_slices", "levels"]
+    rows = [
+        [Cell(text=count(entry.get(name)) if is_number(entry.get(name)) else word(entry.get(name))) for name in columns]
+        for entry in evidence.folds.to_dict("records")
+    ]
+    return Table(caption="Who was in which part of which fold.", header=header, rows=rows)
+
+
+def repeat_commands(evidence: Evidence) -> list[str]:
+    """The sweep that made these runs, and the report over the same folders."""
+    parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.runs if not run.arm))
+    sweeps = {path: [table.stem.removeprefix("grid_") for table in sorted(path.glob("grid_*.csv"))] for path in parents}
+    lines = []
+    for path, names in sweeps.items():
+        for name in names:
+            moved = "" if path.name in names else f" hydra.sweep.dir={path}"
+            lines.append(f"python run.py sweep={name}{moved}")
+    runs = ",".join(str(path) for path in parents)
+    return [*lines, f"python run.py task=report 'runs=[{runs}]'"]

@@ -1,0 +1,51 @@
+"""What the sections of the page agree on: the split it is about, its runs, and the values of the primary endpoint."""
+
+import pandas as pd
+
+from reports.evidence import Evidence
+from reports.page_values import is_number, pick
+from reports.runs import Run
+
+
+def main_split(evidence: Evidence) -> str:
+    """The split that the page is about: by patient, unless nothing was trained so."""
+    splits = {run.split for run in evidence.runs.runs}
+    return "as published" if splits == {"as published"} else "by patient"
+
+
+def trained(evidence: Evidence) -> list[Run]:
+    """Runs of the main split, arms left out."""
+    return [run for run in evidence.runs.runs if run.split == main_split(evidence) and not run.arm]
+
+
+def primary_comparisons(evidence: Evidence) -> pd.DataFrame:
+    """Rows of statistics.csv that compare to the reference in the primary endpoint, in the order of the table."""
+    found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", structure="mean", metric="dice")
+    found = found.loc[found["row"] != evidence.reference] if len(found) else found
+    return in_order(evidence, found) if len(found) else found
+
+
+def published_means(evidence: Evidence) -> dict[str, float]:
+    """Mean over structures of the paper's Dice, percent, of each of its rows."""
+    table = evidence.published
+    if table.empty or not {"row", "mean", "metric"} <= set(table.columns):
+        return {}
+    dice = table.loc[table["metric"].astype(str).str.lower().isin(["dice", "dsc"])].dropna(subset=["row", "mean"])
+    return {str(row): float(group.mean()) for row, group in dice.groupby("row")["mean"]}
+
+
+def our_means(evidence: Evidence) -> dict[str, float]:
+    """Primary endpoint of each row, a share of 1."""
+    found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", structure="mean", metric="dice")
+    return {str(entry["row"]): float(entry["mean"]) for entry in found.to_dict("records") if is_number(entry["mean"])}
+
+
+def label_of(evidence: Evidence, row: object) -> str:
+    """What a row is called in print."""
+    return evidence.labels.get(str(row), str(row))
+
+
+def in_order(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its rows in the order of the paper's."""
+    order = {row: place for place, row in enumerate(evidence.rows)}
+    return table.sort_values("row", key=lambda rows: rows.map(lambda row: order.get(row, len(order))), kind="stable")

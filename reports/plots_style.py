@@ -1,0 +1,65 @@
+"""How plots look: one colour and marker a row wherever it is drawn, and figures as SVG inside the page."""
+
+import io
+import textwrap
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+
+from reports.page_blocks import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without their yellow (too faint on white); then greys and
+# browns for rows beyond seven. Markers differ too, so that no row depends on its colour.
+COLOURS = ("#000000", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#0072b2", "#7f7f7f", "#8a7a00", "#7f4f24")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+WIDTH = 4.6  # inches; a phone shows them at four fifths, so that 11 pt is still read
+SMALL = 3.6  # inches; of several beside each other
+DPI = 96  # CSS pixels an inch
+SETTINGS: dict[Any, Any] = {
+    "font.size": 11,
+    "svg.hashsalt": "paraspine",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+}
+SETTINGS |= {"axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 10}
+
+
+class Style(NamedTuple):
+    """How a row is drawn."""
+
+    colour: str
+    marker: str
+
+
+def row_styles(rows: Sequence[str]) -> dict[str, Style]:
+    """A style for each row, by its place."""
+    return {row: Style(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, row in enumerate(rows)}
+
+
+def wrapped(label: str, width: int = 17) -> str:
+    """A label broken into lines; a dollar sign is no formula."""
+    return "\n".join(textwrap.wrap(label, width, break_long_words=True)).replace("$", r"\$") or " "
+
+
+def new_canvas(width: float, height: float) -> Canvas:
+    """An empty figure of so many inches."""
+    canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasSVG(canvas)
+    return canvas
+
+
+def finished(canvas: Canvas, *, alt: str, caption: str = "") -> Figure:
+    """The figure as a picture of the page."""
+    stream = io.BytesIO()
+    canvas.savefig(stream, format="svg", metadata={"Date": None})
+    source = "data:image/svg+xml;base64," + b64encode(stream.getvalue()).decode("ascii")
+    return Figure(source=source, alt=alt, width=round(canvas.get_figwidth() * DPI), caption=caption)
+
+
+def styled():
+    """Context in which figures are drawn, legible at the width of a phone."""
+    return matplotlib.rc_context(SETTINGS)

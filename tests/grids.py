@@ -1,0 +1,70 @@
+"""Grids started inside the test process, where imports are paid for once, and what they leave."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+import run
+from lightning_modules.grid_line import check_sweep_line
+from lightning_modules.grid_plan import Cell, plan
+from tests.conftest import ROOT, TINY_PHANTOM
+
+SMOKE = (*TINY_PHANTOM, "trainer=smoke", "logger=csv", "scale.epochs=2", "callbacks.prediction_writer.enabled=false")
+
+
+def places(folder: Path, generated: Path) -> tuple[str, ...]:
+    """Words of a command line that keep a grid and its data in a test's folders."""
+    return (f"hydra.sweep.dir={folder}", f"paths.data={generated}", f"paths.cache={generated}/cache")
+
+
+def start(*words: str) -> int:
+    """Does what `python run.py WORDS` does and returns the exit code; a message goes to stderr."""
+    before = sys.argv
+    sys.argv = ["run.py", "--config-path", str(ROOT / "conf"), *words]
+    try:
+        with untouched_logging():
+            check_sweep_line(sys.argv[1:], ROOT / "conf")
+            run.main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@cache
+def planned(*words: str) -> tuple[Cell, ...]:
+    """Cells of a command line."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("config", list(words), RunMode.MULTIRUN, validate_sweep_overrides=False)
+        return tuple(plan(config, hydra.config_loader))
+
+
+def listed(folder: Path, sweep: str = "bs_esnet_table1") -> pd.DataFrame:
+    """The grid's own list."""
+    return pd.read_csv(folder / f"grid_{sweep}.csv", keep_default_na=False)
+
+
+@contextmanager
+def untouched_logging() -> Iterator[None]:
+    """Hydra sets up logging for a whole process; the tests after this one have their own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

@@ -1,0 +1,100 @@
+"""The file of claims: what is refused, and what a group of structures is."""
+
+import csv
+
+import pytest
+
+from reports.claim_list import CLAIMS_FILE, COLUMNS, in_group, load_claims, published_structures
+
+STRUCTURES = ("disc", "psoas_left", "psoas_right", "multifidus_left")
+GOOD = {
+    "id": "beats-unet",
+    "paper": "bs_esnet",
+    "section": "Table 1",
+    "claim": "Better than the U-Net",
+    "test": "superior",
+    "family": "table 1",
+    "row": "bs_esnet",
+    "other_row": "unet",
+    "metric": "dice",
+    "structure": "mean",
+    "cost": "sweep=bs_esnet_table1",
+}
+
+
+def write_lines(path, *lines):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
+
+
+def load(path):
+    return load_claims(path, margin=0.005, structures=STRUCTURES)
+
+
+def test_the_papers_claims_are_sound():
+    claims = load_claims(CLAIMS_FILE, margin=0.004, structures=published_structures(CLAIMS_FILE.parent))
+    known = {claim.id: claim for claim in claims}
+    assert known["mean-dice"].margin == 0.004
+    assert known["mean-dice"].value == 0.94
+    assert known["fewer-misses-than-anchors"].margin is None
+    assert {claim.paper for claim in claims} == {"bs_esnet"}
+
+
+def test_numbers_and_the_margin_of_the_report_are_read(tmp_path):
+    lines = [GOOD, {**GOOD, "id": "b", "test": "equivalent", "margin": "report"}, {**GOOD, "id": "c", "margin": "0.01"}]
+    assert [claim.margin for claim in load(write_lines(tmp_path / "claims.csv", *lines))] == [None, 0.005, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test": "better"}, "unknown test 'better'"),
+        ({"id": "beats-unet"}, "the id beats-unet is taken"),
+        ({"test": "equivalent"}, "needs margin"),
+        ({"test": "at_least", "margin": "0"}, "needs value"),
+        ({"family": ""}, "needs family"),
+        ({"other_row": ""}, "compares two sides"),
+        ({"other_stratum": "level L4/5"}, "two strata have none"),
+        ({"test": "equivalent", "margin": "report", "other_row": "unet;mask_rcnn"}, "one row on either side"),
+        ({"test": "ordered", "row": "bs_esnet"}, "two rows or more"),
+        ({"structure": "psoas+kidney"}, "'kidney' is no structure"),
+        ({"structure": "pso"}, "'pso' is no structure"),
+        ({"metric": "beauty"}, "unknown metric 'beauty'"),
+        ({"test": "cheaper", "margin": "0", "metric": "dice"}, "unknown metric 'dice'"),
+        ({"margin": "half"}, "margin is 'half'"),
+        ({"margin": "-0.1"}, "expected zero or more"),
+        ({"test": "none"}, "needs remark"),
+    ],
+)
+def test_a_line_that_makes_no_test_is_refused_by_its_number(tmp_path, change, words):
+    path = write_lines(tmp_path / "claims.csv", GOOD, {**GOOD, "id": "other", **change})
+    with pytest.raises(ValueError, match=r"claims\.csv, line 3: ") as error:
+        load(path)
+    assert words in str(error.value)
+
+
+def test_other_columns_and_unquoted_commas_are_refused(tmp_path):
+    path = write_lines(tmp_path / "claims.csv", GOOD)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.rstrip("\n") + ",more\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2: more than"):
+        load(path)
+    path.write_text(text.replace("remark", "comment"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has the columns .*comment.*; expected .*remark"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("group", "members"),
+    [
+        ("mean", set(STRUCTURES)),
+        ("psoas", {"psoas_left", "psoas_right"}),
+        ("disc+multifidus_left", {"disc", "multifidus_left"}),
+        ("pso", set()),
+    ],
+)
+def test_groups_of_structures(group, members):
+    assert {name for name in STRUCTURES if in_group(name, group)} == members

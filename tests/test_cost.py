@@ -1,0 +1,101 @@
+"""What a network costs, counted by hand where that is possible."""
+
+import json
+
+import lightning
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from callbacks.cost import Cost, count_flop
+from callbacks.training_curves import draw_curves
+from lightning_modules import tasks
+from models.bs_esnet.bsn import OrganDetectors
+from tests.batches import random_batch
+from tests.conftest import TINY_PHANTOM
+
+SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=unet")
+MEASURED = {"parameters", "flop_per_image", "ms_per_image", "timed_batch_size", "peak_memory_mb", "peak_memory_of"}
+
+
+class OneLayer(lightning.LightningModule):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, batch):
+        return self.layer(batch.image)
+
+
+@pytest.mark.parametrize(
+    ("layer", "multiply_adds"),
+    [
+        (nn.Conv2d(1, 5, 3, padding=1), 32 * 32 * 5 * 9),
+        (nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 6, 1, groups=2)), 32 * 32 * (4 + 6 * 2)),
+        (nn.ConvTranspose2d(1, 3, 2, stride=2), 32 * 32 * 3 * 4),
+        (nn.Sequential(nn.Flatten(), nn.Linear(1024, 7)), 1024 * 7),
+    ],
+    ids=["convolution", "groups", "transposed", "dense"],
+)
+def test_a_multiply_add_counts_as_two(layer, multiply_adds):
+    assert count_flop(OneLayer(layer), random_batch(num_slices=1)) == 2 * multiply_adds
+
+
+def test_a_compiled_network_costs_what_it_costs_uncompiled():
+    layer = nn.Conv2d(1, 5, 3, padding=1)
+    expected = count_flop(OneLayer(layer), random_batch(num_slices=1))
+    layer.compile(backend="eager")
+    assert count_flop(OneLayer(layer), random_batch(num_slices=1)) == expected
+
+
+def test_detectors_run_as_one_cost_as_many_as_they_are():
+    masks = torch.rand(1, 2, 16, 16)
+
+    class Detectors(OneLayer):
+        def forward(self, batch):
+            return self.layer(masks[:, : self.layer.num_organs])
+
+    one, two = (OrganDetectors(number, channels=(4, 8), hidden=16) for number in (1, 2))
+    batch = random_batch()
+    assert count_flop(Detectors(two), batch) == 2 * count_flop(Detectors(one), batch)
+
+
+def test_a_run_says_what_its_network_costs(composed, tmp_path):
+    tasks.train(composed(*SMOKE, "trainer.limit_test_batches=1.0"))
+    model = json.loads((tmp_path / "run" / "summary.json").read_text())["model"]
+    assert set(model) == MEASURED
+    assert model["flop_per_image"] > 1e6
+    assert 0 < model["ms_per_image"] < 1000
+    assert model["timed_batch_size"] == 4
+    assert model["peak_memory_of"] == "process"
+    assert 50 < model["peak_memory_mb"] < 1e5
+
+
+def test_a_test_alone_knows_nothing_of_the_memory_of_training(composed, tmp_path):
+    tasks.train(composed(*SMOKE))
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    tasks.test(composed(*SMOKE, "task=test", f"checkpoint={best}", f"output={tmp_path / 'test'}"))
+    trained, tested = (json.loads((tmp_path / name / "summary.json").read_text())["model"] for name in ("run", "test"))
+    assert (tested["peak_memory_mb"], tested["peak_memory_of"]) == (None, None)
+    assert tested["flop_per_image"] == trained["flop_per_image"]
+
+
+def test_the_peak_outlives_an_interruption():
+    before, after = Cost(), Cost()
+    before.load_state_dict({"peak_mb": 123.0, "peak_of": "device"})
+    after.load_state_dict(before.state_dict())
+    summary = after.summary()
+    assert (summary["peak_memory_mb"], summary["peak_memory_of"]) == (123.0, "device")
+    assert summary["ms_per_image"] is None
+
+
+def test_every_structure_is_logged_and_the_curves_show_the_means_alone(composed, tmp_path):
+    tasks.train(composed(*SMOKE, "trainer.limit_val_batches=1.0"))
+    epochs = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    structures = [name for name in epochs.columns if name.startswith("val/dice/")]
+    assert len(structures) == 9
+    assert epochs[structures].mean(axis=1).tolist() == pytest.approx(epochs["val/dice"].tolist(), abs=1e-6)
+    losses, scores = draw_curves(epochs).axes
+    assert {line.get_label() for line in scores.get_lines()} == {"dice", "box_iou", "score"}
+    assert {line.get_label() for line in losses.get_lines()} == {"total", "segmentation"}

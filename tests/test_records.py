@@ -1,0 +1,34 @@
+"""What the processes of one run have found, joined."""
+
+import pytest
+
+from lightning_modules import records
+from lightning_modules.records import of_all_processes, write_json
+
+
+def test_slices_of_several_processes_are_joined_and_none_counts_twice(monkeypatch):
+    """A sampler that pads deals a slice to two processes."""
+    found = [{0: "a", 2: "c"}, {1: "b", 0: "a"}]
+
+    def gather(parts, own):
+        assert own == found[1]
+        parts[:] = found
+
+    monkeypatch.setattr(records.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(records.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(records.distributed, "all_gather_object", gather)
+    assert of_all_processes(found[1]) == {0: "a", 1: "b", 2: "c"}
+
+
+def test_a_single_process_has_what_it_has():
+    assert of_all_processes({3: "x"}) == {3: "x"}
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "new" / "summary.json"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"dice": float("nan")})
+    assert not path.exists()
+    write_json(path, {"dice": None})
+    assert path.read_text() == '{\n  "dice": null\n}\n'
+    assert [file.name for file in path.parent.iterdir()] == ["summary.json"]

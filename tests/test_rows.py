@@ -1,0 +1,49 @@
+"""The rows of the table: ablation rows are what their names say, and every new system runs, stops and goes on."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from lightning_modules import tasks
+from lightning_modules.run_folder import cell_name
+from metrics.cases import CASE_COLUMNS
+from tests.conftest import TINY_PHANTOM, compose_line
+from tests.test_run import StopAt
+
+CONF = Path(__file__).parents[1] / "conf"
+ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "none")
+SYSTEMS = ("attention_unet", "nonlocal_unet", "mask_rcnn")
+SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1")
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_row_is_the_ablation_of_its_experiment(composed, ablation):
+    row = composed(f"experiment=bs_esnet_{ablation}")
+    assert cell_name(_root_=row) == cell_name(_root_=composed("experiment=bs_esnet", f"ablation={ablation}"))
+    assert cell_name(_root_=row) != cell_name(_root_=composed("experiment=bs_esnet"))
+
+
+@pytest.mark.parametrize("experiment", SYSTEMS)
+def test_a_system_runs_and_a_stopped_run_ends_as_an_undisturbed_one(generated, tmp_path, experiment):
+    line = (*SMOKE, f"experiment={experiment}")
+    tasks.train(compose_line(tmp_path / "whole", generated, *line))
+    cases = pd.read_csv(tmp_path / "whole" / "cases.csv")
+    assert set(CASE_COLUMNS) <= set(cases.columns)
+    assert cases["dice"].notna().any()
+    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *line))
+    trainer.callbacks.append(StopAt(3))
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer.fit(module, data)
+    tasks.train(compose_line(tmp_path / "parts", generated, *line))
+    runs = (tmp_path / "whole", tmp_path / "parts")
+    before, after = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"] for run in runs)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    pd.testing.assert_frame_equal(*(pd.read_csv(run / "cases.csv") for run in runs))
+    epochs = [pd.read_csv(run / "metrics.csv").drop(columns=["training_s", "images_per_s"]) for run in runs]
+    pd.testing.assert_frame_equal(*epochs)
+    assert epochs[0].filter(like="loss/").notna().all(axis=None)
+    for run in runs:  # the weights of a ResNet-50 are a fifth of a gigabyte
+        shutil.rmtree(run / "checkpoints")
