@@ -91,12 +91,16 @@ def run_paths(config: DictConfig) -> list[Path]:
 
 
 def sweep_folder(config: DictConfig) -> Path:
-    """hydra.sweep.dir."""
-    node: Any = config.get("hydra") if "hydra" in config else None
+    """hydra.sweep.dir.
+
+    Raises:
+        ValueError: If neither the configuration nor Hydra knows it.
+    """
+    node: Any = config.get("hydra") or (HydraConfig.get() if HydraConfig.initialized() else None)
     if node is None:
-        if not HydraConfig.initialized():
-            raise ValueError("runs is not given and this is no sweep; name the run folders with runs=DIR")
-        node = HydraConfig.get()
+        raise ValueError("runs is not given and this is no sweep; name the run folders with runs=DIR")
+    if OmegaConf.is_interpolation(node.sweep, "dir") and not HydraConfig.initialized():
+        HydraConfig.instance().set_config(config)  # after a sweep Hydra has none, and its resolver asks it
     return Path(str(node.sweep.dir))
 
 
@@ -118,8 +122,6 @@ class ReportAtEnd(Callback):
         if config.task not in REPORTED:
             return
         try:
-            if not HydraConfig.initialized():
-                HydraConfig.instance().set_config(config)
             folder = sweep_folder(config)
             paths = [folder] if config.runs is None else run_paths(config)
             job: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
