@@ -31,6 +31,7 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
     return (
         *_cohort(evidence),
         *_size(evidence),
+        *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),
         *_without_run(evidence),
@@ -71,6 +72,19 @@ def _cohort(evidence: Evidence) -> list[str]:
             "Split as published: folds dealt by image, so slices of a tested patient were trained on. Those numbers "
             "are too good for unseen patients."
         )
+    return texts
+
+
+def _versions(evidence: Evidence) -> list[str]:
+    """Runs of several versions of the code, or of one that was changed, may differ for that reason alone."""
+    cards = [run.card for run in evidence.runs.runs if run.card and not run.arm]
+    commits = list(dict.fromkeys(str(card["commit"])[:7] for card in cards if card.get("commit")))
+    texts = []
+    if len(commits) > 1:
+        texts.append(f"The runs come from {len(commits)} versions of the code: commits {', '.join(commits)}.")
+    changed = sum(bool(card.get("dirty")) for card in cards)
+    if changed:
+        texts.append(f"{changed} of {len(cards)} runs were made with uncommitted changes of the code.")
     return texts
 
 
@@ -141,12 +155,11 @@ def _without_run(evidence: Evidence) -> list[str]:
 
 
 def _coverage(evidence: Evidence) -> list[str]:
-    notes = evidence.statistics
-    here = notes.loc[
-        (notes["stratum"] == "") & (notes["arm"] == "") & (notes["metric"] == "dice") & (notes["structure"] == MEAN)
-    ]
-    return [
+    table = evidence.statistics
+    here = table.loc[(table["stratum"] == "") & (table["arm"] == "") & (table["metric"] == "dice")]
+    texts = [
         f"{evidence.labels[line['row']]} ({line['split']}): {line['note']}."
-        for line in here.to_dict("records")
+        for line in here.loc[here["structure"] == MEAN].to_dict("records")
         if "compared on" in str(line["note"])
     ]
+    return [*texts, "Ranks are those on the patients that all rows have."] if texts else texts

@@ -188,7 +188,7 @@ def _name_variants(runs: Sequence[Run]) -> list[Run]:
             {path: value for path, value in settings_of(run.config).items() if "split" not in path.split(".")}
             for run in trained
         ]
-        variants = variant_names(settings)
+        variants = variant_names(settings, [run.card.get("commit") for run in trained])
         named += [run for run in members if run.scored]
         named += [replace(run, row=f"{row} {text}".strip()) for run, text in zip(trained, variants, strict=True)]
     return named
