@@ -7,10 +7,11 @@ from pathlib import Path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from hydra.utils import instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightning_modules.grid_cell import one_line
 from lightning_modules.grid_line import mistake
 from lightning_modules.grid_plan import Cell, plan
 from lightning_modules.grid_status import exit_code, print_table, status_of, write_csv
@@ -22,11 +23,15 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class GridEnd(Callback):
     """Plans a grid, answers task=status and task=report without starting a cell, and ends with the list of all cells.
 
-    Hydra turns ordinary exceptions of its callbacks into warnings, hence SystemExit. It calls the callbacks' ends in
-    reverse order: what has to come before the list and the exit code is named after this one in the configuration.
+    Hydra turns ordinary exceptions of its callbacks into warnings, hence SystemExit.
+
+    Args:
+        report: Path of a callback whose end writes the report, imported when it is needed; it comes after the file with
+            the state of every cell, which it reads, and before the list and the exit code. None for no report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report: str | None = None) -> None:
+        self.report = report
         self.cells: list[Cell] = []
 
     def on_run_start(self, config: DictConfig, **kwargs) -> None:
@@ -42,9 +47,7 @@ class GridEnd(Callback):
         if config.task == "status":
             sys.exit(self._list(config))
         if config.task == "report":
-            if "report" in config.hydra.callbacks:
-                instantiate(config.hydra.callbacks.report).on_multirun_end(config=config)
-            sys.exit(0)
+            sys.exit(self._report(config))
         write_csv([status_of(cell) for cell in self.cells], _csv(config))
         for name in THREADS:
             limit = threads_per_cell(config.hydra.launcher, len(self.cells), os.cpu_count() or 1)
@@ -52,13 +55,25 @@ class GridEnd(Callback):
                 os.environ.setdefault(name, str(limit))
 
     def on_multirun_end(self, config: DictConfig, **kwargs) -> None:
-        """Lists the cells and ends the process: 1 if one failed or is missing, 3 if the rest runs elsewhere."""
+        """Reports, lists the cells, ends the process: 1 if one failed or is missing, 3 if the rest runs elsewhere."""
         if not self.cells:
             return
         write_csv([status_of(cell) for cell in self.cells], _csv(config))
+        self._report(config)
         code = self._list(config)
         if code:
             sys.exit(code)
+
+    def _report(self, config: DictConfig) -> int:
+        """Has the report written; one that fails takes nothing else with it. Returns 1 then."""
+        if self.report is None:
+            return 0
+        try:
+            get_class(self.report)().on_multirun_end(config=config)
+        except Exception as error:
+            print(f"paraspine: no report was written: {one_line(error)}", file=sys.stderr)
+            return 1
+        return 0
 
     def _list(self, config: DictConfig) -> int:
         statuses = [status_of(cell) for cell in self.cells]

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 import run
@@ -17,7 +19,20 @@ from lightning_modules.grid_line import check_sweep_line
 from lightning_modules.grid_plan import Cell, plan
 from tests.conftest import ROOT, TINY_PHANTOM
 
-SMOKE = (*TINY_PHANTOM, "trainer=smoke", "logger=csv", "scale.epochs=2", "callbacks.prediction_writer.enabled=false")
+SMOKE = (
+    *(*TINY_PHANTOM, "trainer=smoke", "logger=csv", "scale.epochs=2", "callbacks.prediction_writer.enabled=false"),
+    "hydra.callbacks.grid.report=null",
+)
+
+
+class Reporter:
+    """Takes the place of the report at the end of a grid, and remembers what it finds."""
+
+    found: ClassVar[list[str]] = []
+
+    def on_multirun_end(self, config) -> None:
+        self.found.extend(listed(Path(config.hydra.sweep.dir))["status"].tolist())
+        raise RuntimeError("no report")
 
 
 def places(folder: Path, generated: Path) -> tuple[str, ...]:
@@ -27,7 +42,7 @@ def places(folder: Path, generated: Path) -> tuple[str, ...]:
 
 def start(*words: str) -> int:
     """Does what `python run.py WORDS` does and returns the exit code; a message goes to stderr."""
-    before = sys.argv
+    before, hydra = sys.argv, HydraConfig.instance().cfg
     sys.argv = ["run.py", "--config-path", str(ROOT / "conf"), *words]
     try:
         with untouched_logging():
@@ -39,7 +54,7 @@ def start(*words: str) -> int:
             return 1
         return int(end.code or 0)
     finally:
-        sys.argv = before
+        sys.argv, HydraConfig.instance().cfg = before, hydra
     return 0
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from lightning_modules import tasks
 from lightning_modules.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.grids import SMOKE, listed, places, planned, start
+from tests.grids import SMOKE, Reporter, listed, places, planned, start
 
 TABLE = ("sweep=bs_esnet_table1", "experiment=unet", *SMOKE)
 UNET = ("sweep=bs_esnet_table1", "experiment=unet", "fold=0")
@@ -57,7 +57,9 @@ def test_a_failing_cell_stops_no_other_and_the_list_names_it(made):
     assert [path.name for path in (done / "checkpoints").iterdir()] == ["best.ckpt"], "last.ckpt is spent"
 
 
-def test_status_trains_nothing_and_the_same_line_skips_what_is_finished(copied, tmp_path, generated, capsys):
+def test_status_trains_nothing_and_the_same_line_skips_what_is_finished(
+    copied, tmp_path, generated, capsys, monkeypatch
+):
     grid = copied / "grid"
     line = (*TABLE, "fold=9,0", *places(grid, copied / "data"))
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
@@ -69,11 +71,15 @@ def test_status_trains_nothing_and_the_same_line_skips_what_is_finished(copied, 
     assert "none of the 2 cells of this grid has ever been started" in capsys.readouterr().out
     assert not (tmp_path / "elsewhere").exists()
 
+    monkeypatch.setattr(Reporter, "found", [])
     finished, errors = times(grid, "*/summary.json"), times(grid, "*/error.txt")
-    assert start(*line) == 1
+    assert start(*line, "hydra.callbacks.grid.report=tests.grids.Reporter") == 1
+    assert Reporter.found == ["failed", "done"], "the report is made after the last cell"
     printed = capsys.readouterr()
-    (message,) = [words for words in printed.err.splitlines() if words.startswith("paraspine: ")]
+    message, report = [words for words in printed.err.splitlines() if words.startswith("paraspine: ")]
     assert "failed: ValueError: fold=9 is out of range" in message
+    assert "no report was written: RuntimeError: no report" in report
+    assert "1 done, 1 failed" in printed.out, "a report that fails takes neither the list nor the exit code with it"
     assert times(grid, "*/summary.json") == finished, "finished: skipped"
     again = times(grid, "*/error.txt")
     assert again.keys() == errors.keys()

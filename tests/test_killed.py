@@ -80,7 +80,7 @@ def test_a_multirun_gives_every_fold_a_folder_of_its_own(tmp_path, generated):
     assert "test patients are in training or validation, too" in output, (
         "the image-level split says how many patients are in training and test"
     )
-    assert len(list((tmp_path / "grids").glob("unet-*/summary.json"))) == 2
+    assert len(list((tmp_path / "grids").glob("none/unet-*/summary.json"))) == 2
 
 
 def test_a_mistake_ends_in_one_line_and_a_non_zero_exit_code(tmp_path, generated):

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.run_folder import RunFolder, cell_name
 from metrics.cases import CASE_COLUMNS
 from tests.conftest import TINY_PHANTOM, compose_line
 
@@ -19,6 +19,14 @@ SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=4", "scale.joint_epochs=1
 # A cycle of one epoch each, so that four short epochs hold every phase.
 ASYNCHRONOUS = ("experiment=bs_esnet", "callbacks.asynchronous_training.cycle={esnet: 1, bsn: 1}")
 CARD = {"command", "commit", "dirty", "data", "split", "versions", "patients", "slices"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keep_last():
+    """A finished run has no use for last.ckpt; here it shows whether two trainings ended at the same weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "forget_resumption", lambda folder: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +167,6 @@ def test_a_folder_of_another_run_is_refused(finished, generated):
 
 
 def test_two_processes_do_not_share_a_run_folder(composed):
-    from lightning_modules.run_folder import RunFolder
-
     config = composed(*SMOKE)
     with (
         RunFolder(config.output, config).locked(),

@@ -1,0 +1,97 @@
+"""Grids as real processes: killed, two at once, and through the launchers that start cells elsewhere."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lightning_modules import tasks
+from lightning_modules.grid_status import status_of
+from tests.conftest import ROOT, TINY_PHANTOM, compose_line
+from tests.grids import SMOKE, listed, places, planned
+
+LONGER = ("experiment=unet", *TINY_PHANTOM, "trainer=smoke", "scale.epochs=6", "data.samples_per_epoch=24")
+NO_REPORT = "hydra.callbacks.grid.report=null"
+LAUNCHERS = {
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", []),
+    "ray": ("hydra_plugins.hydra_ray_launcher", ["+hydra.launcher.ray.init.num_cpus=2"]),
+}
+
+
+def started(tmp_path: Path, *words: str) -> subprocess.Popen:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_killed_grid_goes_on_in_two_processes_that_train_no_cell_twice(tmp_path, generated, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    grid = tmp_path / "grid"
+    words = (
+        "sweep=bs_esnet_table1",
+        *LONGER,
+        "model.width=8",
+        "logger=csv",
+        "fold=0,1",
+        NO_REPORT,
+        *places(grid, generated),
+    )
+    first, second = planned(*words)
+    killed = started(tmp_path, *words)
+    deadline = time.monotonic() + 240
+    while not (first.folder / "checkpoints" / "last.ckpt").exists():
+        assert killed.poll() is None, killed.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [status_of(cell).state for cell in (first, second)] == ["running", "missing"]
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert [status_of(cell).state for cell in (first, second)] == ["interrupted", "missing"]
+
+    together = [started(tmp_path, *words) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in together]
+    assert {process.returncode for process in together} <= {0, 3}, outputs
+    assert [status_of(cell).state for cell in (first, second)] == ["done", "done"]
+    for cell in (first, second):
+        assert sum(output.count(f"everything is in {cell.folder}") for output in outputs) == 1
+    assert sum(output.count("Going on from") for output in outputs) == 1
+    assert all("another process is at work" in output or " is finished: " in output for output in outputs)
+
+    tasks.train(compose_line(tmp_path / "undisturbed", generated, *LONGER, "model.width=8"))
+    tables = [pd.read_csv(folder / "cases.csv") for folder in (tmp_path / "undisturbed", first.folder)]
+    pd.testing.assert_frame_equal(*tables)
+    clocks = ["training_s", "images_per_s"]
+    tables = [pd.read_csv(folder / "metrics.csv") for folder in (tmp_path / "undisturbed", first.folder)]
+    pd.testing.assert_frame_equal(*(table.drop(columns=clocks) for table in tables))
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_trains_the_cells_in_processes_of_its_own(tmp_path, launcher):
+    """Cold: both processes need a cohort and prepared arrays that are not there yet, and one of them makes them."""
+    package, settings = LAUNCHERS[launcher]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: it comes with an extra of its own")
+    words = ("sweep=bs_esnet_table1", "experiment=unet", *SMOKE, "phantom.num_patients=5", "fold=0,9")
+    places_ = places(tmp_path / "grid", tmp_path / "data")
+    process = started(tmp_path, *words, f"hydra/launcher={launcher}", *settings, *places_)
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    table = listed(tmp_path / "grid")
+    assert table["status"].tolist() == ["done", "failed"], output
+    assert "fold=9 is out of range" in table["error"][1]
+    assert len(list((tmp_path / "data" / "phantom").iterdir())) == 1
+    assert len(list((tmp_path / "data" / "cache").glob("phantom-*"))) == 1
+    assert len(pd.read_csv(tmp_path / "grid" / table["cell"][0] / "cases.csv")) > 0
