@@ -136,11 +136,12 @@ def _power(evidence: Evidence) -> list[str]:
     smallest = smallest_p(num_pairs)
     drawn = f" (permutation: {1 / (NUM_FLIPS + 1) * 2:g}, of {NUM_FLIPS} flips)" if smallest < 1 / NUM_FLIPS else ""
     detectable = [100 * detectable_difference(sample) for sample in testable]
+    ends = dict.fromkeys(f"{end:.2f}" for end in (np.min(detectable), np.max(detectable)))
     texts += [
         f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n = {num_pairs} "
-        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} rows {min(smallest * len(testable), 1):.2g}.",
-        f"A mean difference of {np.min(detectable):.2f} to {np.max(detectable):.2f} Dice points (by row) would be "
-        f"found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
+        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} row(s) "
+        f"{min(smallest * len(testable), 1):.2g}.",
+        f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
         "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
         "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
         "than the best of its column after Holm (none if all are).",
