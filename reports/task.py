@@ -114,11 +114,15 @@ def report_folder(config: DictConfig, paths: Sequence[Path]) -> Path:
 class ReportAtEnd(Callback):
     """Writes the report once the last cell of a sweep is done; runs in the process that started it.
 
-    A report that fails is one line in the log: the cells are there, and `task=report` makes it again.
+    A report that fails after a training is one line in the log: the cells are there, and `task=report` makes it again.
     """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Reports what there is, finished or not."""
+        """Reports what there is, finished or not.
+
+        Raises:
+            ValueError: As in `write`, if the report is all that was asked for.
+        """
         if config.task not in REPORTED:
             return
         try:
@@ -127,6 +131,8 @@ class ReportAtEnd(Callback):
             job: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             write_report(job, paths, folder / FOLDER)
         except Exception as error:
+            if config.task == "report":
+                raise
             logger.debug("report", exc_info=True)
             logger.error(
                 "The report was not made: %s. The runs are kept; task=report makes it again.", _describe(error)

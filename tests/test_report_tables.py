@@ -234,6 +234,11 @@ def test_a_sweep_that_cannot_be_reported_is_one_line(tmp_path, caplog):
     assert "task=report makes it again" in caplog.text
 
 
+def test_a_report_that_was_asked_for_and_fails_says_so(tmp_path):
+    with pytest.raises(ValueError, match="there is no finished run in"):
+        ReportAtEnd().on_multirun_end(config_of(task="report", hydra={"sweep": {"dir": str(tmp_path)}}))
+
+
 def test_other_tasks_are_not_reported(tmp_path):
     write_grid(tmp_path, ("unet",), num_patients=4)
     ReportAtEnd().on_multirun_end(config_of(task="phantom", hydra={"sweep": {"dir": str(tmp_path)}}))
