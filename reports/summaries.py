@@ -19,6 +19,7 @@ TABLE_COLUMNS = (
     *("patient_mean", "ci95_low", "ci95_high", "num_patients", "num_slices", "missed", "false_alarms", "undefined"),
     *("hd95_mm", "bold", "complete"),
 )
+COUNTS = ("missed", "false_alarms", "undefined")
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
 
 
@@ -59,6 +60,7 @@ def build_table(
     table = table.merge(_patient_level(statistics), on=["split", "row", "structure"], how="left")
     table["bold"] = table["bold"].eq(True)
     table["num_patients"] = table["num_patients"].fillna(0).astype(int)
+    table = table.astype(dict.fromkeys(COUNTS, "Int64"))  # without a run there is no count, which is not a count of none
     order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
     position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
@@ -170,7 +172,7 @@ def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, floa
 def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Slice-level numbers of a row: mean, SD, how many slices, misses, false alarms, undefined."""
     if cases.empty:
-        empty = {"slice_mean": nan, "slice_sd": nan, "num_slices": 0, "missed": 0, "false_alarms": 0, "undefined": 0}
+        empty = {"slice_mean": nan, "slice_sd": nan, "num_slices": 0, **dict.fromkeys(COUNTS, pd.NA)}
         return {structure: dict(empty) for structure in (*structures, MEAN)}
     levels = slice_level(cases, "dice")
     counts = {}
