@@ -51,7 +51,7 @@ class MaskRCNN(nn.Module):
         *,
         in_channels: int,
         num_classes: int,
-        normalisation: str = "batch",
+        normalisation: str = "group",
         weights: str | None = None,
         anchor_sizes: Sequence[int] = (16, 32, 64, 128, 256),
         rois_per_image: int = 64,

@@ -225,7 +225,7 @@ def test_pretrained_weights_are_taken_over(tmp_path):
         ({"normalisation": "layer"}, r"model\.normalisation is 'layer', expected one of batch"),
         ({"normalisation": "frozen"}, "frozen needs the statistics of pretrained weights"),
         ({"normalisation": "group", "weights": "x.pth"}, "come from batch normalisation"),
-        ({"weights": "x.pth"}, r"model\.weights=x\.pth does not exist"),
+        ({"normalisation": "batch", "weights": "x.pth"}, r"model\.weights=x\.pth does not exist"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, message):
@@ -236,4 +236,4 @@ def test_what_does_not_go_together_is_refused(options, message):
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"encoder.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds no ResNet-50 backbone"):
-        MaskRCNN(in_channels=1, num_classes=4, weights=str(tmp_path / "other.pth"))
+        MaskRCNN(in_channels=1, num_classes=4, normalisation="batch", weights=str(tmp_path / "other.pth"))

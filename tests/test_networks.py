@@ -74,7 +74,7 @@ def test_every_reading_of_bs_esnet_is_reachable_and_trains(composed, override):
         ("nonlocal_unet", "model.placement=bottleneck_and_eighth"),
         ("nonlocal_unet", "model.placement=pooled"),
         ("nonlocal_unet", "model.subsample=2"),
-        ("mask_rcnn", "model.normalisation=group"),
+        ("mask_rcnn", "model.normalisation=batch"),
     ],
 )
 def test_every_reading_of_the_other_rows_is_reachable_and_trains(composed, experiment, override):
