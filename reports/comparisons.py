@@ -1,6 +1,7 @@
 """Two rows on the same patients: tests, effect sizes, equivalence, ranks and what a table may print in bold."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import nan
 from typing import Any
 
@@ -14,7 +15,8 @@ from reports.intervals import FEWEST_FOR_TEST, NUM_DRAWS, SEED, intervals
 
 ALPHA = 0.05
 POWER = 0.8
-NUM_FLIPS = 9_999  # all 2^n of them where that is fewer: up to 13 patients
+NUM_FLIPS = 9_999
+MOST_ENUMERATED = 13  # patients whose 2^n signs are fewer than that: both tests are exact then
 DECIMALS = 12  # what a difference of means is rounded to, so that equal ones are ties and none is noise of the sum
 EXACT = 2.0**40  # differences as integers below this add up without rounding
 COLUMNS = (
@@ -61,6 +63,11 @@ def wilcoxon_p(difference: np.ndarray) -> float:
         return nan
     if not np.any(difference):
         return 1.0
+    if len(difference) <= MOST_ENUMERATED:
+        # SciPy has this, too, but takes seconds for it where there are ties, and a report has thousands of columns.
+        ranks = rankdata(np.abs(difference)) * np.sign(difference)
+        sums = _every_flip(len(difference)) @ ranks
+        return min(1.0, 2 * float(np.mean(sums >= abs(ranks.sum()))))
     result: Any = wilcoxon(difference, zero_method="pratt", correction=False, method="auto")
     return float(result.pvalue)
 
@@ -187,6 +194,12 @@ def _rank_biserial(difference: np.ndarray) -> float:
         return 0.0
     ranks = rankdata(np.abs(nonzero))
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+
+
+@cache
+def _every_flip(size: int) -> np.ndarray:
+    """All signs that so many differences can have, [2^size, size]."""
+    return 1 - 2 * ((np.arange(2**size)[:, None] >> np.arange(size)) & 1)
 
 
 def _as_integers(difference: np.ndarray) -> np.ndarray:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports.comparisons import rank_probabilities
+from reports.gaps import expected_rows
 from reports.notes import write_notes
 from reports.papers import empty_published, load_published, method_names, proposed_row
 from reports.patients import MEAN, patient_scores, scored_metrics
-from reports.runs import Runs, expected_rows
+from reports.runs import Runs
 from reports.statistics import build_statistics, patient_table
 from reports.summaries import build_costs, build_detection, build_folds, build_inflation, build_table, primary_split
 

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isinf, isnan
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.patients import MEAN
 from reports.runs import AS_PUBLISHED, BY_PATIENT
 from reports.summaries import slice_level
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
-
-GAP = "-"
-INCOMPLETE = "*"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A cell. `bold` by the rule of `reports.comparisons.bold_rows`."""
-
-    text: str
-    bold: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A table: `header` and `lines` have the same number of cells; `main` ones are the paper's."""
-
-    title: str
-    header: tuple[str, ...]
-    lines: tuple[tuple[Text, ...], ...]
-    main: bool = False
 
 
 def sections(evidence: Evidence) -> list[Section]:
@@ -42,35 +21,6 @@ def sections(evidence: Evidence) -> list[Section]:
     found = [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
     found += [build(evidence) for build in (_inflation, _arms, _costs, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]
-
-
-def number(value: Any, digits: int = 1) -> str:
-    """A number, or the mark of a gap."""
-    if value is None or isnan(value):
-        return GAP
-    return f"{value:.{digits}f}" if not isinf(value) else ("inf" if value > 0 else "-inf")
-
-
-def p_value(value: Any, *, testable: bool = True) -> str:
-    """A p value; "not testable" where there are too few patients."""
-    if not testable:
-        return "not testable"
-    if value is None or isnan(value):
-        return GAP
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def with_interval(mean: Any, low: Any, high: Any, kind: str, digits: int = 2) -> str:
-    """Mean and interval; a range is marked, as it is none."""
-    if mean is None or isnan(mean):
-        return GAP
-    ends = f"{number(low, digits)} to {number(high, digits)}"
-    return f"{number(mean, digits)} [{ends}]" if kind != "range" else f"{number(mean, digits)} (range {ends})"
-
-
-def words(name: str) -> str:
-    """A structure's name as a heading."""
-    return name.replace("_", " ")
 
 
 def _paper(evidence: Evidence, split: str) -> Section:

@@ -31,6 +31,7 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
     return (
         *_cohort(evidence),
         *_size(evidence),
+        *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),
         *_without_run(evidence),
@@ -71,6 +72,19 @@ def _cohort(evidence: Evidence) -> list[str]:
             "Split as published: folds dealt by image, so slices of a tested patient were trained on. Those numbers "
             "are too good for unseen patients."
         )
+    return texts
+
+
+def _versions(evidence: Evidence) -> list[str]:
+    """Runs of several versions of the code, or of one that was changed, may differ for that reason alone."""
+    cards = [run.card for run in evidence.runs.runs if run.card and not run.arm]
+    commits = list(dict.fromkeys(str(card["commit"])[:7] for card in cards if card.get("commit")))
+    texts = []
+    if len(commits) > 1:
+        texts.append(f"The runs come from {len(commits)} versions of the code: commits {', '.join(commits)}.")
+    changed = sum(bool(card.get("dirty")) for card in cards)
+    if changed:
+        texts.append(f"{changed} of {len(cards)} runs were made with uncommitted changes of the code.")
     return texts
 
 
@@ -122,11 +136,12 @@ def _power(evidence: Evidence) -> list[str]:
     smallest = smallest_p(num_pairs)
     drawn = f" (permutation: {1 / (NUM_FLIPS + 1) * 2:g}, of {NUM_FLIPS} flips)" if smallest < 1 / NUM_FLIPS else ""
     detectable = [100 * detectable_difference(sample) for sample in testable]
+    ends = dict.fromkeys(f"{end:.2f}" for end in (np.min(detectable), np.max(detectable)))
     texts += [
         f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n = {num_pairs} "
-        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} rows {min(smallest * len(testable), 1):.2g}.",
-        f"A mean difference of {np.min(detectable):.2f} to {np.max(detectable):.2f} Dice points (by row) would be "
-        f"found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
+        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} row(s) "
+        f"{min(smallest * len(testable), 1):.2g}.",
+        f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
         "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
         "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
         "than the best of its column after Holm (none if all are).",
@@ -141,12 +156,11 @@ def _without_run(evidence: Evidence) -> list[str]:
 
 
 def _coverage(evidence: Evidence) -> list[str]:
-    notes = evidence.statistics
-    here = notes.loc[
-        (notes["stratum"] == "") & (notes["arm"] == "") & (notes["metric"] == "dice") & (notes["structure"] == MEAN)
-    ]
-    return [
+    table = evidence.statistics
+    here = table.loc[(table["stratum"] == "") & (table["arm"] == "") & (table["metric"] == "dice")]
+    texts = [
         f"{evidence.labels[line['row']]} ({line['split']}): {line['note']}."
-        for line in here.to_dict("records")
+        for line in here.loc[here["structure"] == MEAN].to_dict("records")
         if "compared on" in str(line["note"])
     ]
+    return [*texts, "Ranks are those on the patients that all rows have."] if texts else texts

@@ -7,14 +7,18 @@ from typing import Any
 # Neither says what is compared: where and how fast a run is made, what it records, and what a row is averaged over.
 IGNORED_NODES = (
     *("output", "paths", "machine", "logger", "hydra", "retrain", "arms", "report", "runs", "checkpoint", "task"),
-    *("masks", "row", "seed", "fold", "paper", "callbacks.overlays", "callbacks.progress_bar"),
+    *("masks", "row", "seed", "fold", "paper"),
 )
+# Of the callbacks, those that change what is trained or which epoch is tested; the others record.
+TRAINING_CALLBACKS = ("asynchronous_training", "best_checkpoint", "case_table")
 IGNORED_NAMES = (
     *("cache", "num_workers", "device", "devices", "root", "channels_last", "compile", "compile_network", "folder"),
     *("dirpath", "default_root_dir", "accelerator", "precision", "strategy", "num_nodes", "log_every_n_steps", "fold"),
     *("enable_model_summary", "enable_progress_bar", "limit_test_batches", "citation", "licence", "colours"),
+    "use_distributed_sampler",
 )
 ABSENT = "absent"
+_TRAINING = [[name] for name in TRAINING_CALLBACKS]
 
 
 def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
@@ -44,7 +48,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
         names = path.split(".")
         if any(path == node or path.startswith(f"{node}.") for node in IGNORED_NODES):
             continue
-        if set(names) & set(IGNORED_NAMES):
+        if set(names) & set(IGNORED_NAMES) or (names[0] == "callbacks" and names[1:2] not in _TRAINING):
             continue
         # Copies of the run's seed; that of a split or a cohort is a setting.
         if names[-1] == "seed" and "split" not in names and "cohort" not in names and value == run_seed:
@@ -53,20 +57,33 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
     return leaves
 
 
-def variant_names(settings: Sequence[Mapping[str, str]]) -> list[str]:
+def variant_names(settings: Sequence[Mapping[str, str]], commits: Sequence[object]) -> list[str]:
     """For runs of one row, the settings in which they differ as "name=value name=value"; "" if there are none.
 
-    Of settings that differ together (a value and where it is interpolated) the shortest path is named.
+    Of settings that differ together (a value and where it is interpolated) the shortest path is named. A setting that
+    some runs do not have because the code did not have it yet makes no difference: they are of other commits, and
+    nothing stands in its place.
     """
     paths = sorted({path for each in settings for path in each}, key=lambda path: (path.count("."), len(path), path))
     chosen: dict[tuple[str, ...], str] = {}
     for path in paths:
         values = tuple(each.get(path, ABSENT) for each in settings)
-        if len(set(values)) > 1:
+        if len(set(values)) > 1 and not _came_later(path, settings, commits):
             chosen.setdefault(values, path)
     return [
         " ".join(f"{path}={values[index]}" for values, path in chosen.items()).strip() for index in range(len(settings))
     ]
+
+
+def _came_later(path: str, settings: Sequence[Mapping[str, str]], commits: Sequence[object]) -> bool:
+    """Whether a setting is absent from some runs only because their code is older, and the same in the others."""
+    having = [index for index, each in enumerate(settings) if path in each]
+    lacking = [index for index in range(len(settings)) if index not in having]
+    names = path.split(".")
+    parents = [".".join(names[:depth]) for depth in range(1, len(names))]
+    replaced = any(parent in settings[index] for index in lacking for parent in parents)
+    same_commit = {commits[index] for index in having} & {commits[index] for index in lacking}
+    return not replaced and not same_commit and len({settings[index][path] for index in having}) == 1
 
 
 def _leaves(node: Any, path: str = "") -> list[tuple[str, Any]]:

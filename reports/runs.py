@@ -1,6 +1,6 @@
 """Finished runs from disk, and which of them may stand in one table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.consistency import check_budget, check_cells, check_cohort, check_data, check_truth
+from reports.gaps import expected_cells, find_gaps
 from reports.row_names import row_of, settings_of, variant_names
 from reports.run_files import read_config, read_epochs, read_json, read_scores, read_split
 
@@ -108,13 +109,13 @@ def load_runs(paths: Sequence[Path]) -> Runs:
     check_data(named)
     check_cells(named)
     check_truth(named)
-    expected = _expected(paths)
+    expected = expected_cells(paths)
     structures = tuple(dict.fromkeys(named[0].config["anatomy"]["structures"]))
     return Runs(
         runs=tuple(sorted(named, key=lambda run: (run.split, run.row, run.arm, run.seed, run.fold or 0))),
         cohort=str(named[0].card.get("cohort") or named[0].config["cohort"]["name"]),
         structures=structures,
-        problems=(*problems, *_gaps(named, expected)),
+        problems=(*problems, *find_gaps(named, expected)),
         expected=expected,
     )
 
@@ -132,13 +133,6 @@ def find_run_folders(path: Path) -> list[Path]:
         return [path]
     below = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
     return [folder for child in sorted(below) for folder in find_run_folders(child)]
-
-
-def num_folds(run: Run) -> int:
-    """How many folds the split of a run has."""
-    if run.parts is not None and len(run.parts):
-        return len(set(run.parts["fold"]))
-    return int(run.config.get("split", {}).get("num_folds", 1))
 
 
 def _read_run(folder: Path) -> tuple[list[Run], list[str]]:
@@ -188,44 +182,7 @@ def _name_variants(runs: Sequence[Run]) -> list[Run]:
             {path: value for path, value in settings_of(run.config).items() if "split" not in path.split(".")}
             for run in trained
         ]
-        variants = variant_names(settings)
+        variants = variant_names(settings, [run.card.get("commit") for run in trained])
         named += [run for run in members if run.scored]
         named += [replace(run, row=f"{row} {text}".strip()) for run, text in zip(trained, variants, strict=True)]
     return named
-
-
-def _expected(paths: Iterable[Path]) -> pd.DataFrame:
-    files = sorted({file for path in paths for file in Path(path).resolve().glob("grid_*.csv")})
-    tables = []
-    for file in files:
-        try:
-            tables.append(pd.read_csv(file, dtype=str, keep_default_na=False).assign(grid=file.stem))
-        except ValueError as error:
-            raise ValueError(f"{file} cannot be read ({error}); make it again with task=status") from error
-    columns = ["cell", "experiment", "ablation", "split", "fold", "seed", "overrides", "status", "error", "epochs"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-
-
-def _gaps(runs: Sequence[Run], expected: pd.DataFrame) -> list[str]:
-    """Folds of a row that no finished cell tested, for each of its seeds, and rows without any cell."""
-    texts = []
-    own = [run for run in runs if not run.arm and not run.scored]
-    for split, row, seed in dict.fromkeys((run.split, run.row, run.seed) for run in own):
-        members = [run for run in own if (run.split, run.row, run.seed) == (split, row, seed)]
-        missing = sorted(set(range(num_folds(members[0]))) - {run.fold for run in members})
-        if missing:
-            folds = ", ".join(map(str, missing))
-            texts.append(f"gap: {row}, {split}, seed {seed}: no finished cell for fold {folds}")
-    known = {run.row.split(" ")[0] for run in runs}
-    for row in expected_rows(expected):
-        if row not in known:
-            texts.append(f"gap: {row}: no finished cell at all")
-    return texts
-
-
-def expected_rows(expected: pd.DataFrame) -> list[str]:
-    """Rows that the lists of cells name."""
-    if not {"experiment", "ablation"} <= set(expected.columns):
-        return []
-    pairs = zip(expected["experiment"], expected["ablation"], strict=True)
-    return list(dict.fromkeys(name if ablation in ("", "none") else f"{name}_{ablation}" for name, ablation in pairs))

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import METRICS, summarise
+from reports.gaps import num_folds
 from reports.intervals import intervals
 from reports.papers import method_names
 from reports.patients import MEAN, over_seeds
-from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs, num_folds
+from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
 
 TABLE_COLUMNS = (
     *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),

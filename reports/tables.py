@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reports.layout import GAP, INCOMPLETE, Section, Text, sections
+from reports.cells import GAP, INCOMPLETE, Section, Text
+from reports.layout import sections
 from reports.notes import commands
 
 if TYPE_CHECKING:

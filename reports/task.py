@@ -91,12 +91,16 @@ def run_paths(config: DictConfig) -> list[Path]:
 
 
 def sweep_folder(config: DictConfig) -> Path:
-    """hydra.sweep.dir."""
-    node: Any = config.get("hydra") if "hydra" in config else None
+    """hydra.sweep.dir.
+
+    Raises:
+        ValueError: If neither the configuration nor Hydra knows it.
+    """
+    node: Any = config.get("hydra") or (HydraConfig.get() if HydraConfig.initialized() else None)
     if node is None:
-        if not HydraConfig.initialized():
-            raise ValueError("runs is not given and this is no sweep; name the run folders with runs=DIR")
-        node = HydraConfig.get()
+        raise ValueError("runs is not given and this is no sweep; name the run folders with runs=DIR")
+    if OmegaConf.is_interpolation(node.sweep, "dir") and not HydraConfig.initialized():
+        HydraConfig.instance().set_config(config)  # after a sweep Hydra has none, and its resolver asks it
     return Path(str(node.sweep.dir))
 
 
@@ -110,21 +114,25 @@ def report_folder(config: DictConfig, paths: Sequence[Path]) -> Path:
 class ReportAtEnd(Callback):
     """Writes the report once the last cell of a sweep is done; runs in the process that started it.
 
-    A report that fails is one line in the log: the cells are there, and `task=report` makes it again.
+    A report that fails after a training is one line in the log: the cells are there, and `task=report` makes it again.
     """
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Reports what there is, finished or not."""
+        """Reports what there is, finished or not.
+
+        Raises:
+            ValueError: As in `write`, if the report is all that was asked for.
+        """
         if config.task not in REPORTED:
             return
         try:
-            if not HydraConfig.initialized():
-                HydraConfig.instance().set_config(config)
             folder = sweep_folder(config)
             paths = [folder] if config.runs is None else run_paths(config)
             job: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             write_report(job, paths, folder / FOLDER)
         except Exception as error:
+            if config.task == "report":
+                raise
             logger.debug("report", exc_info=True)
             logger.error(
                 "The report was not made: %s. The runs are kept; task=report makes it again.", _describe(error)

@@ -71,6 +71,28 @@ def test_settings_that_differ_within_a_row_make_rows_of_their_own(tmp_path):
     assert rows(load_runs([tmp_path])) == ["bs_esnet", "unet optimizer.lr=0.001", "unet optimizer.lr=0.002"]
 
 
+LATER = {"trainer.gradient_clip_val": 1.0, "model.detector.scale": 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "commit", "named"),
+    [
+        (LATER, "1" * 40, None),
+        (LATER, "0" * 40, "model.detector.scale=4"),
+        ({"model.width": {"encoder": 8}}, "1" * 40, "model.width.encoder=8"),
+        ({"callbacks.overlays.num_slices": 3}, "0" * 40, None),
+        ({"callbacks.case_table.smoothing": 0.1}, "0" * 40, "callbacks.case_table.smoothing=0.1"),
+    ],
+    ids=["newer code", "same code", "replaced", "a recorder", "a choice of the checkpoint"],
+)
+def test_what_older_code_did_not_have_makes_no_row(tmp_path, settings, commit, named):
+    write_run(tmp_path / "a", "unet", fold=0, **SMALL)
+    write_run(tmp_path / "b", "unet", fold=1, settings=settings, card={"commit": commit}, **SMALL)
+    found = rows(load_runs([tmp_path]))
+    assert found == ["unet"] if named is None else len(found) == 2
+    assert named is None or any(named in row for row in found), found
+
+
 def test_seeds_folds_and_paths_do_not_make_rows(tmp_path):
     write_grid(tmp_path, ("unet",), seeds=(0, 1), **SMALL)
     assert rows(load_runs([tmp_path])) == ["unet"]
