@@ -14,6 +14,7 @@ from lightning_modules.run_folder import ERROR, RunFolder
 
 STATES = ("done", "failed", "interrupted", "running", "missing")
 COLUMNS = ("cell", "experiment", "ablation", "split", "fold", "seed", "overrides", "status", "error", "epochs")
+WIDTH = 160  # characters of the widest list: a cell's name is cut by no terminal and no log file
 STYLES = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
 
 
@@ -74,7 +75,7 @@ def write_csv(statuses: Sequence[CellStatus], path: Path) -> None:
 
 def print_table(statuses: Sequence[CellStatus], folder: Path) -> None:
     """Prints a row per cell, then how many there are of each state; or that nothing ever ran."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     states = [status.state for status in statuses]
     if set(states) == {"missing"}:
         console.print(f"{folder}: none of the {len(states)} cells of this grid has ever been started")

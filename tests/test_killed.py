@@ -23,6 +23,9 @@ LINE = (
 )
 
 
+NO_REPORT = "hydra.callbacks.grid.report=null"
+
+
 def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
     words = [f"hydra.run.dir={folder}", f"paths.data={generated}", f"paths.cache={generated}/cache", *LINE, *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -74,7 +77,9 @@ def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
 
 
 def test_a_multirun_gives_every_fold_a_folder_of_its_own(tmp_path, generated):
-    process = start(tmp_path / "run", generated, "logger=csv", "scale.epochs=2", "fold=0,1", "split=as_published", "-m")
+    process = start(
+        tmp_path / "run", generated, "logger=csv", "scale.epochs=2", "fold=0,1", "split=as_published", NO_REPORT, "-m"
+    )
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "test patients are in training or validation, too" in output, (
