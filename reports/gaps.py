@@ -30,7 +30,7 @@ def expected_cells(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 def find_gaps(runs: Sequence[Run], expected: pd.DataFrame) -> list[str]:
-    """Folds of a row that no finished cell tested, for each of its seeds, and rows without any cell."""
+    """Folds of a row that no finished cell tested, or not all of it, for each of its seeds; rows without any cell."""
     texts = []
     own = [run for run in runs if not run.arm and not run.scored]
     for split, row, seed in dict.fromkeys((run.split, run.row, run.seed) for run in own):
@@ -39,6 +39,13 @@ def find_gaps(runs: Sequence[Run], expected: pd.DataFrame) -> list[str]:
         if missing:
             folds = ", ".join(map(str, missing))
             texts.append(f"gap: {row}, {split}, seed {seed}: no finished cell for fold {folds}")
+        untested = [num_untested(run) for run in members]
+        if any(untested):
+            folds = ", ".join(str(run.fold) for run, count in zip(members, untested, strict=True) if count)
+            texts.append(
+                f"gap: {row}, {split}, seed {seed}: {sum(untested)} test slices of fold {folds} were not scored, as "
+                "with trainer.limit_test_batches"
+            )
     known = {run.row.split(" ")[0] for run in runs}
     for row in expected_rows(expected):
         if row not in known:
@@ -52,6 +59,12 @@ def expected_rows(expected: pd.DataFrame) -> list[str]:
         return []
     pairs = zip(expected["experiment"], expected["ablation"], strict=True)
     return list(dict.fromkeys(name if ablation in ("", "none") else f"{name}_{ablation}" for name, ablation in pairs))
+
+
+def num_untested(run: Run) -> int:
+    """How many slices of its test part, as its run card counts them, a run has no score of."""
+    expected = (run.card.get("slices") or {}).get("test", 0)
+    return max(int(expected) - len(run.cases[["case", "slice"]].drop_duplicates()), 0)
 
 
 def num_folds(run: Run) -> int:

@@ -118,7 +118,8 @@ P_VALUES = ("p_wilcoxon", "p_permutation", "p_holm", "p_equivalence")
 def _inflation(evidence: Evidence) -> Section:
     lines = []
     for line in evidence.inflation.to_dict("records"):
-        interval = with_interval(100 * line["difference"], 100 * line["ci95_low"], 100 * line["ci95_high"], "")
+        low, high = 100 * line["ci95_low"], 100 * line["ci95_high"]
+        interval = with_interval(100 * line["difference"], low, high, str(line["interval"]))
         means = (number(100 * line["by_patient"], 2), number(100 * line["as_published"], 2))
         cells = (words(str(line["structure"])), *means, interval, number(line["num_patients"], 0))
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))

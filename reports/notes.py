@@ -115,10 +115,10 @@ def _power(evidence: Evidence) -> list[str]:
     scores = evidence.scores
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     table = patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], evidence.rows)
-    num_patients = int(table.count().max()) if table.shape[1] else 0
-    texts = [
-        f"Primary endpoint: Dice, patient's mean over structures, n = {num_patients} ({KINDS[kind(num_patients)]})."
-    ]
+    counts = sorted({np.count_nonzero(table[row].notna()) for row in table.columns} or {0})
+    kinds = "; ".join(dict.fromkeys(KINDS[kind(count)] for count in counts))
+    size = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
+    texts = [f"Primary endpoint: Dice, patient's mean over structures, n = {size} ({kinds})."]
     others = [row for row in table.columns if row != evidence.reference]
     if evidence.reference not in table or not others:
         return [*texts, "Only one row has runs: nothing is compared."]
@@ -141,7 +141,8 @@ def _power(evidence: Evidence) -> list[str]:
         f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n = {num_pairs} "
         f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} row(s) "
         f"{min(smallest * len(testable), 1):.2g}.",
-        f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; the margin of interest is {100 * evidence.margin:g} points.",
+        f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; "
+        f"the margin of interest is {100 * evidence.margin:g} points.",
         "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
         "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
         "than the best of its column after Holm (none if all are).",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import METRICS, summarise
-from reports.gaps import num_folds
+from reports.gaps import num_folds, num_untested
 from reports.intervals import intervals
 from reports.papers import method_names
 from reports.patients import MEAN, over_seeds
@@ -69,9 +69,11 @@ def build_table(
 
 
 def is_complete(runs: Runs, row: str, split: str) -> bool:
-    """Whether every seed of a row has every fold; scored masks cover the cohort in one."""
+    """Whether every seed of a row has every fold, each tested to the end; scored masks cover the cohort in one."""
     own = [run for run in runs.runs if (run.row, run.split, run.arm) == (row, split, "")]
     seeds = {run.seed: {other.fold for other in own if other.seed == run.seed} for run in own}
+    if any(num_untested(run) for run in own):
+        return False
     return bool(own) and all(None in folds or len(folds) == num_folds(own[0]) for folds in seeds.values())
 
 
@@ -139,7 +141,7 @@ def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Seque
 
     Of rows that have both splits; paired on the patients that both have.
     """
-    columns = ["row", "structure", "by_patient", "as_published", "difference", "ci95_low", "ci95_high", "num_patients"]
+    columns = ["row", "structure", "by_patient", "as_published", "difference", "ci95_low", "ci95_high", "interval"]
     own = over_seeds(scores.loc[(scores["arm"] == "") & (scores["metric"] == "dice")])
     records, differences = [], []
     for row in rows:
@@ -151,9 +153,9 @@ def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Seque
                 differences.append((table[AS_PUBLISHED] - table[BY_PATIENT]).to_numpy())
     table = pd.DataFrame(records, columns=columns[:4])
     found = intervals(differences)
-    table[["difference", "ci95_low", "ci95_high"]] = found[["mean", "low", "high"]]
+    table[["difference", "ci95_low", "ci95_high", "interval"]] = found[["mean", "low", "high", "interval"]]
     table["num_patients"] = [len(sample) for sample in differences]
-    return table.loc[:, columns]
+    return table.loc[:, [*columns, "num_patients"]]
 
 
 def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, float]]:

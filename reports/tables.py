@@ -16,7 +16,7 @@ from reports.notes import commands
 if TYPE_CHECKING:
     from reports.evidence import Evidence
 
-LEGEND = f"`{GAP}`: no value, or no finished run. `{INCOMPLETE}`: a fold is missing, see the notes."
+LEGEND = f"`{GAP}`: no value, or no finished run. `{INCOMPLETE}`: a fold, or a part of one, is missing; see the notes."
 SHOWN = ("Method", "n", "Dice", "difference", "p Holm", "seed SD", "missed")  # of the columns, in a terminal
 LATEX = {
     "\\": r"\textbackslash{}",

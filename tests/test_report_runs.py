@@ -129,6 +129,15 @@ def test_the_lists_of_cells_name_rows_without_any_cell(tmp_path):
     ]
 
 
+def test_a_test_that_was_cut_short_is_a_gap(tmp_path):
+    folders = write_grid(tmp_path, ("unet",), **SMALL)
+    slices = json.loads((folders[1] / "run_card.json").read_text())["slices"]
+    edit_card(folders[1], slices={**slices, "test": slices["test"] + 3})
+    problems = load_runs([tmp_path]).problems
+    assert len(problems) == 1
+    assert problems[0].startswith("gap: unet, by patient, seed 0: 3 test slices of fold 1 were not scored")
+
+
 def cut_lines(text):
     return "".join(text.splitlines(keepends=True)[:-3])
 

@@ -99,7 +99,7 @@ def test_markdown_marks_gaps_and_missing_folds(evidence):
     assert set(lines[gap + 1][2:]) == {"-"}
     assert any(line[1] == r"ours\*" for line in lines[2:])
     assert "no finished cell for fold 1" in text
-    assert "`*`: a fold is missing" in text
+    assert "`*`: a fold, or a part of one, is missing" in text
 
 
 def test_bold_in_print_is_bold_in_the_statistics(evidence):
@@ -118,7 +118,7 @@ def test_bold_in_print_is_bold_in_the_statistics(evidence):
 
 def test_notes_say_size_n_and_commands(evidence):
     text = tables.markdown(evidence)
-    for phrase in ("not paper size", "n = 14", "t interval", "Smallest p", "80 % power", "Licence: CC0", "run.py"):
+    for phrase in ("not paper size", "n = 7 to 14", "t interval", "Smallest p", "80 % power", "Licence: CC0", "run.py"):
         assert phrase in text
 
 
