@@ -60,7 +60,8 @@ def build_table(
     table = table.merge(_patient_level(statistics), on=["split", "row", "structure"], how="left")
     table["bold"] = table["bold"].eq(True)
     table["num_patients"] = table["num_patients"].fillna(0).astype(int)
-    table = table.astype(dict.fromkeys(COUNTS, "Int64"))  # without a run there is no count, which is not a count of none
+    # Without a run there is no count, which is not a count of none.
+    table = table.astype(dict.fromkeys(COUNTS, "Int64"))
     order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
     position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
