@@ -26,8 +26,8 @@ from reports.intervals import FEWEST_FOR_TEST
 class _Test:
     """One superiority test before Holm: its pairs brought to one.
 
-    `direction` is 1 as claimed, -1 the other way, 0 where mean and ranks disagree; `excluded` says that the interval
-    rules out an improvement of the margin.
+    `direction` is 1 as claimed, -1 the other way, 0 where mean, its interval and ranks disagree; `excluded` says that
+    the interval rules out an improvement of the margin.
     """
 
     finding: Finding
@@ -84,7 +84,8 @@ def _joined(claim: Claim, pairs: pd.DataFrame) -> _Test:
     """One test of the comparisons of a claim."""
     names = ["difference", "difference_low", "difference_high", "rank_biserial", "p_wilcoxon"]
     differences, lows, highs, ranks, p_values = pairs[names].to_numpy(dtype=float).T
-    signs = np.where(np.sign(differences) == np.sign(ranks), np.sign(differences), 0)
+    agree = (np.sign(differences) == np.sign(ranks)) & ((lows > 0) | (highs < 0))
+    signs = np.where(agree, np.sign(differences), 0)
     against = p_values[signs < 0]
     if (signs > 0).all():
         p, direction = float(p_values.max()), 1
@@ -113,6 +114,8 @@ def _verdict(test: _Test, p: float, family: str, num_tests: int) -> Finding:
         verdict = CONTRADICTED
     tests = f" after Holm over {num_tests} tests of the family {family}" if num_tests > 1 else ""
     notes = [f"p = {p:.2g}{tests}", *test.finding.notes]
+    if test.direction == 0:
+        notes[0] = "mean, its interval and ranks do not point the same way"
     if test.excluded and verdict == REPRODUCED:
         notes.append("a real difference, but smaller than the margin")
     elif test.excluded and not (p < ALPHA and test.direction < 0):

@@ -24,7 +24,7 @@ RULES = (
     "over the superiority tests of the same family; contradicted if it does so in the other direction, or if the "
     "interval excludes an improvement of the margin (for Dice half the published difference, at most the margin of "
     "interest; for other metrics ours); "
-    "else within noise. Mean and ranks must point the same way.",
+    "else within noise. Mean, its interval and ranks must point the same way.",
     "superior over several rows, ordered: every pair must hold (largest p); one pair is enough to contradict.",
     "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "
     "the margin, or above minus the margin; contradicted if the interval lies outside.",

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from reports.claims import RULES
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Folded, Gap, Heading, Table, Text
+from reports.page_blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
 from reports.page_setting import in_order, label_of, main_split
 from reports.page_values import (
     DASH,
@@ -89,7 +90,8 @@ def claims(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [Text(f"{len(table)} claims: {summary}.", tone="lead")]
     blocks += [_ledger(tested)] if len(tested) else []
     folded = f"{len(untested)} claims were not testable, with what each lacks"
-    return [*blocks, Folded(summary=folded, blocks=[_ledger(untested)])] if len(untested) else blocks
+    blocks += [Folded(summary=folded, blocks=[_ledger(untested)])] if len(untested) else []
+    return [*blocks, Folded(summary="How a verdict is reached", blocks=[Lines(lines=list(RULES))])]
 
 
 def _ledger(table: pd.DataFrame) -> Table:
