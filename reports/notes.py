@@ -115,7 +115,7 @@ def _power(evidence: Evidence) -> list[str]:
     scores = evidence.scores
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     table = patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], evidence.rows)
-    counts = sorted({np.count_nonzero(table[row].notna()) for row in table.columns} or {0})
+    counts = sorted({int(np.count_nonzero(table[row].notna())) for row in table.columns} or {0})
     kinds = "; ".join(dict.fromkeys(KINDS[kind(count)] for count in counts))
     size = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
     texts = [f"Primary endpoint: Dice, patient's mean over structures, n = {size} ({kinds})."]
