@@ -93,7 +93,9 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
     reference, note = _reference(rows, published, reference)
     cases = _joined(runs)
     scores = patient_scores(cases, scored_metrics(cases))
-    statistics = build_statistics(cases, scores, rows=rows, reference=reference, margin=margin)
+    scored = {run.row for run in runs.runs if run.scored}
+    systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
+    statistics = build_statistics(cases, scores, rows=rows, systems=systems, reference=reference, margin=margin)
     evidence = Evidence(
         runs=runs,
         published=published,
@@ -107,7 +109,7 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
         table=build_table(runs, cases, statistics, published, rows),
         costs=build_costs(runs, rows),
         detection=build_detection(cases, rows),
-        ranks=_ranks(scores, rows, primary_split(cases)),
+        ranks=_ranks(scores, systems, primary_split(cases)),
         folds=build_folds(runs),
         inflation=build_inflation(scores, rows, runs.structures),
         claims=pd.DataFrame(),

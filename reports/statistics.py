@@ -34,7 +34,13 @@ class Cell:
 
 
 def build_statistics(
-    cases: pd.DataFrame, scores: pd.DataFrame, *, rows: Sequence[str], reference: str, margin: float
+    cases: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    rows: Sequence[str],
+    systems: Sequence[str],
+    reference: str,
+    margin: float,
 ) -> pd.DataFrame:
     """All statistics of a report, with COLUMNS.
 
@@ -47,14 +53,15 @@ def build_statistics(
         cases: Case tables joined, for the strata; of these STRATUM_METRICS are looked at.
         scores: `patient_scores` of all of them.
         rows: Order of the rows.
+        systems: Those of them that compete for the best of a column.
         reference: Row that the others are compared with.
         margin: Difference of interest in Dice.
     """
     own = cases.loc[cases["arm"] == ""]
-    cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, reference), *_arm_cells(scores)]
+    cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, systems, reference), *_arm_cells(scores)]
     for split in own["split"].drop_duplicates():
         for name, part in strata(own.loc[own["split"] == split]):
-            cells += _own_cells(patient_scores(part, STRATUM_METRICS), name, rows, reference)
+            cells += _own_cells(patient_scores(part, STRATUM_METRICS), name, rows, systems, reference)
     return _estimate(cells, margin)
 
 
@@ -69,7 +76,9 @@ def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd
     return table if rows is None else table.loc[:, [row for row in rows if row in table]]
 
 
-def _own_cells(scores: pd.DataFrame, stratum: str, rows: Sequence[str], reference: str) -> Iterator[Cell]:
+def _own_cells(
+    scores: pd.DataFrame, stratum: str, rows: Sequence[str], systems: Sequence[str], reference: str
+) -> Iterator[Cell]:
     keys = ["split", "structure", "metric"]
     tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns="row", values="value")
     tables = tables.loc[:, [row for row in rows if row in tables]]
@@ -78,7 +87,8 @@ def _own_cells(scores: pd.DataFrame, stratum: str, rows: Sequence[str], referenc
     for key, part in tables.groupby(level=keys, sort=False):
         split, structure, metric = key
         table: Any = part.droplevel(keys).dropna(axis=1, how="all")
-        bold = bold_rows(table, higher_is_better=metric not in LOWER_IS_BETTER)
+        competing = table[[row for row in table.columns if row in systems]]
+        bold = bold_rows(competing, higher_is_better=metric not in LOWER_IS_BETTER)
         for row in table.columns:
             labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if row == reference else reference}

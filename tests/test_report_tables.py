@@ -72,6 +72,17 @@ def markdown_lines(text, heading):
     return [re.split(r"(?<!\\) \| ", line[2:-2]) for line in part.splitlines() if line.startswith("|")]
 
 
+def test_a_second_rater_is_no_competitor(tmp_path):
+    """The best masks of all, scored beside two systems: neither bold nor ranked, and the best system is bold."""
+    write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=14)
+    write_run(tmp_path / "rater", "second_rater", scored=True, num_patients=14, quality=0.99)
+    evidence = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    mean = evidence.table.loc[evidence.table["structure"] == "mean"].set_index("row")
+    assert mean["patient_mean"].idxmax() == "second_rater"
+    assert mean.index[mean["bold"]].tolist() == ["bs_esnet"]
+    assert set(evidence.ranks["row"]) == {"unet", "bs_esnet"}
+
+
 def test_every_section_is_a_rectangle(evidence):
     found = sections(evidence)
     assert len(found) > 6
