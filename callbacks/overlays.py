@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from callbacks.loggers import log_image
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
 from metrics.overlap import count_overlap
 
@@ -118,13 +118,6 @@ def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy) -> Non
             if item.labelled[index + 1]:
                 _draw_box(axis, item.true_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=True)
                 _draw_box(axis, item.network_boxes[index], item.true_mask.shape, anatomy.colours[name], dashed=False)
-
-
-def windowed(item: EvaluatedSlice) -> np.ndarray:
-    """The first channel as bytes [H, W]: its 1 % darkest pixels are black, its 0.5 % brightest white."""
-    grey = item.image[0]
-    low, high = np.percentile(grey, [1, 99.5])
-    return (np.clip((grey - low) / max(high - low, 1e-6), 0, 1) * 255).round().astype(np.uint8)
 
 
 def _rows_and_columns(item: EvaluatedSlice) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,9 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib import colormaps
 
 from callbacks.loggers import CellLogger, wandb_loggers
-from callbacks.overlays import mean_dice, windowed, worst_to_best
+from callbacks.overlays import mean_dice, worst_to_best
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
 
 MAX_ROWS = 10_000  # of a table that a dashboard shows

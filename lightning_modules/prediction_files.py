@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 
-from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.records import of_all_processes, replace_text
 
 INDEX_COLUMNS = ("file", "case", "patient", "level", "slice")
-WINDOW_PERCENT = (1.0, 99.5)  # of the intensities, for pictures
 
 
 class PredictionFolder:
@@ -66,13 +65,12 @@ class PredictionFolder:
 
 def compressed(item: EvaluatedSlice) -> bytes:
     """Content of the file of a slice, see `PredictionFolder`."""
-    low, high = np.percentile(item.image[0], WINDOW_PERCENT)
     no_map, no_boxes = np.zeros((0, 0), np.uint8), np.zeros((0, 4), np.float32)
     features = item.gated_features
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        image=_as_bytes((item.image[0] - low) / max(float(high - low), 1e-6)),
+        image=windowed(item),
         true_mask=item.true_mask.astype(np.uint8),
         predicted_mask=item.predicted_mask.astype(np.uint8),
         labelled=item.labelled,

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import wandb
 
-from callbacks.overlays import windowed, worst_to_best
+from callbacks.overlays import worst_to_best
 from callbacks.wandb_review import MAX_ROWS, WandbReview, flat_summary, review_media, saliency_picture, shown_cases
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.evaluation import EvaluatedSlice, windowed
 from tests.conftest import ROOT
 
 ANATOMY = Anatomy(
