@@ -75,7 +75,7 @@ def collect(runs: Runs, *, table: str | None, reference: str | None, margin: flo
 
 def with_claims(evidence: Evidence) -> Evidence:
     """The same with its claims judged."""
-    from reports.claims import judge  # it reads Evidence, so it is imported when there is some
+    from reports.claims.judge import judge  # it reads Evidence, so it is imported when there is some
 
     return replace(evidence, claims=judge(evidence))
 

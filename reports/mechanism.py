@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.claim_samples import correlation, paired
-from reports.claim_values import PREDICTED, GapError, PatientValues, Side
+from reports.claims.samples import correlation, paired
+from reports.claims.values import PREDICTED, GapError, PatientValues, Side
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
 

@@ -140,7 +140,7 @@ class ReportAtEnd(Callback):
 
 
 def _write_page(evidence: Evidence, folder: Path) -> None:
-    from reports.page import write_page
+    from reports.page.page import write_page
 
     partial = folder / f".page.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from reports.claim_list import CLAIMS_FILE, COLUMNS, in_group, load_claims, published_structures
+from reports.claims.ledger import CLAIMS_FILE, COLUMNS, in_group, load_claims, published_structures
 
 STRUCTURES = ("disc", "psoas_left", "psoas_right", "multifidus_left")
 GOOD = {

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from reports.claim_samples import correlation, pseudo_values
-from reports.claim_values import PatientValues, Side
+from reports.claims.samples import correlation, pseudo_values
+from reports.claims.values import PatientValues, Side
 from reports.mechanism import ARMS, PRELIMINARY, SALIENCY, mechanism_tables
 from tests.claim_evidence import STRUCTURES, draw_cases, make_evidence
 from tests.test_claims import CLAIMS, judged

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.claim_list import CLAIMS_FILE, REQUIRED, load_claims, published_structures
-from reports.claims import COLUMNS, RULES, judge
+from reports.claims.judge import COLUMNS, RULES, judge
+from reports.claims.ledger import CLAIMS_FILE, REQUIRED, load_claims, published_structures
 from reports.evidence import collect
 from reports.mechanism import mechanism_tables
 from reports.runs import load_runs

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from reports.evidence import gather
-from reports.page import sections, write_page
-from reports.page_headline import order_sentence
+from reports.page.headline import order_sentence
+from reports.page.page import sections, write_page
 from reports.runs import load_runs
 from tests.run_folders import write_grid, write_run
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports.gallery import FIGURE_5, choose, ranked
-from reports.gallery_panels import PANEL_PX, Slice, common_view, load_slice, panel
-from reports.page_values import interval, number, p_value, pick, points
-from reports.plots_style import COLOURS, MARKERS, row_styles
-from reports.plots_training import mean_curve, stretches
+from reports.page.values import interval, number, p_value, pick, points
+from reports.pictures.gallery import FIGURE_5, choose, ranked
+from reports.pictures.panels import PANEL_PX, Slice, common_view, load_slice, panel
+from reports.pictures.style import COLOURS, MARKERS, row_styles
+from reports.pictures.training import mean_curve, stretches
 
 RED, GREEN = "#ff0000", "#00ff00"
 FADED, FATTEST_S1, FATTEST_L5 = FIGURE_5

@@ -56,7 +56,7 @@ def parts(monkeypatch):
             folder.joinpath("report.html").write_text("page") and folder / "report.html"
         ),
     )
-    for name in ("claims", "page"):
+    for name in ("claims.judge", "page.page"):
         monkeypatch.setitem(sys.modules, f"reports.{name}", stand_ins)
     return stand_ins
 

@@ -1,8 +1,8 @@
 """Rules of the measurement, folds, gaps and commands: the last section of the page."""
 
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Folded, Gap, Lines, Table, Text
-from reports.page_values import count, is_number, word
+from reports.page.blocks import Block, Cell, Folded, Gap, Lines, Table, Text
+from reports.page.values import count, is_number, word
 
 RULES = (
     "The unit is the patient: a value is averaged over a patient's slices, then over structures, then over patients. "

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Gap, Lines, Terms, Text
-from reports.page_setting import label_of, main_split, our_means, primary_comparisons, published_means, trained
-from reports.page_values import count, interval, is_number, listed, numbers, percent, pick, record, word
+from reports.page.blocks import Block, Gap, Lines, Terms, Text
+from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, trained
+from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, word
 from reports.runs import Run
 
 SYNTHETIC = (

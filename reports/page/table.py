@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page_setting import label_of, main_split
-from reports.page_values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
+from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
+from reports.page.setting import label_of, main_split
+from reports.page.values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
 
 MEAN = "mean"
 

@@ -6,8 +6,8 @@ from math import nan
 
 import numpy as np
 
-from reports.claim_list import Claim
-from reports.claim_values import PREDICTED, GapError, Side
+from reports.claims.ledger import Claim
+from reports.claims.values import PREDICTED, GapError, Side
 from reports.intervals import FEWEST_FOR_TEST, intervals
 
 REPRODUCED, WITHIN_NOISE, CONTRADICTED, NOT_TESTABLE = "reproduced", "within noise", "contradicted", "not testable"

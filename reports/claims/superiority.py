@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from reports.claim_findings import (
+from reports.claims.findings import (
     CONTRADICTED,
     REPRODUCED,
     WITHIN_NOISE,
@@ -15,9 +15,9 @@ from reports.claim_findings import (
     sides,
     too_few,
 )
-from reports.claim_list import Claim
-from reports.claim_samples import paired
-from reports.claim_values import GapError, PatientValues
+from reports.claims.ledger import Claim
+from reports.claims.samples import paired
+from reports.claims.values import GapError, PatientValues
 from reports.comparisons import ALPHA, compare, holm, smallest_p
 from reports.intervals import FEWEST_FOR_TEST
 

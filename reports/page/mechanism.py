@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Figures, Gap, Heading, Table
-from reports.page_setting import in_order, label_of, trained
-from reports.page_values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
-from reports.plots import arms
-from reports.plots_style import row_styles
-from reports.plots_training import CURVES, curves, timeline
+from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table
+from reports.page.setting import in_order, label_of, trained
+from reports.page.values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
+from reports.pictures.plots import arms
+from reports.pictures.style import row_styles
+from reports.pictures.training import CURVES, curves, timeline
 
 CURVES_CAPTION = (
     "Mean over folds and seeds; validation patients come from the training part. A row's loss is the sum of its own "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.claim_findings import (
+from reports.claims.findings import (
     CONTRADICTED,
     NOT_TESTABLE,
     REPRODUCED,
@@ -18,9 +18,9 @@ from reports.claim_findings import (
     missing,
     sides,
 )
-from reports.claim_list import Claim
-from reports.claim_samples import between_strata, correlation, paired
-from reports.claim_values import GapError, PatientValues
+from reports.claims.ledger import Claim
+from reports.claims.samples import between_strata, correlation, paired
+from reports.claims.values import GapError, PatientValues
 from reports.comparisons import ALPHA, compare
 from reports.intervals import FEWEST_FOR_TEST
 

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
-from reports.page_blocks import Figure
+from reports.page.blocks import Figure
 
 PANEL_PX = 300  # width of a panel
 MARGIN_MM = 12.0  # of image around the structures

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.gallery_album import KEYS, Album
-from reports.gallery_panels import Slice, View, common_view, load_slice, panel
-from reports.page_blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
-from reports.page_setting import label_of
-from reports.page_values import has_values, is_number, number, pick
+from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
+from reports.page.setting import label_of
+from reports.page.values import has_values, is_number, number, pick
+from reports.pictures.album import KEYS, Album
+from reports.pictures.panels import Slice, View, common_view, load_slice, panel
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
 

@@ -5,16 +5,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.evidence import Evidence
-from reports.gallery import features, gallery
-from reports.gallery_album import open_album
 from reports.mechanism import mechanism_tables
-from reports.page_blocks import Section
-from reports.page_findings import claims, costs, detection
-from reports.page_headline import headline
-from reports.page_mechanism import mechanism, training
-from reports.page_protocol import protocol
-from reports.page_statistics import statistics
-from reports.page_table import paper_table
+from reports.page.blocks import Section
+from reports.page.findings import claims, costs, detection
+from reports.page.headline import headline
+from reports.page.mechanism import mechanism, training
+from reports.page.protocol import protocol
+from reports.page.statistics import statistics
+from reports.page.table import paper_table
+from reports.pictures.album import open_album
+from reports.pictures.gallery import features, gallery
 
 TEMPLATES = Path(__file__).parent / "templates"
 

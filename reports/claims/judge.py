@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.claim_findings import CONTRADICTED, NOT_TESTABLE, Finding
-from reports.claim_list import CLAIMS_FILE, Claim, load_claims, published_structures
-from reports.claim_superiority import judge_superiority
-from reports.claim_tests import judge_one
-from reports.claim_values import PREDICTED, PatientValues
+from reports.claims.decisions import judge_one
+from reports.claims.findings import CONTRADICTED, NOT_TESTABLE, Finding
+from reports.claims.ledger import CLAIMS_FILE, Claim, load_claims, published_structures
+from reports.claims.superiority import judge_superiority
+from reports.claims.values import PREDICTED, PatientValues
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence

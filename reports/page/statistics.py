@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Figures, Folded, Gap, Heading, Table
-from reports.page_setting import label_of, main_split, primary_comparisons
-from reports.page_values import (
+from reports.page.blocks import Block, Cell, Figures, Folded, Gap, Heading, Table
+from reports.page.setting import label_of, main_split, primary_comparisons
+from reports.page.values import (
     DASH,
     count,
     has_values,
@@ -24,8 +24,8 @@ from reports.page_values import (
     spoken,
     word,
 )
-from reports.plots import boxes, differences, ranks
-from reports.plots_style import row_styles
+from reports.pictures.plots import boxes, differences, ranks
+from reports.pictures.style import row_styles
 
 MEAN = "mean"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from reports.claim_values import FEWER_IS_BETTER, PatientValues, Side
+from reports.claims.values import FEWER_IS_BETTER, PatientValues, Side
 
 
 def paired(values: PatientValues, left: Side, right: Side) -> np.ndarray:

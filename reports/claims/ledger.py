@@ -15,9 +15,9 @@ from pathlib import Path
 
 from metrics.aggregate import METRICS
 
-CLAIMS_FILE = Path(__file__).parent / "published" / "claims.csv"
+CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
 
-# What `reports.claim_values` derives from cases.csv beside the metrics of a summary.
+# What `reports.claims.values` derives from cases.csv beside the metrics of a summary.
 DERIVED = (
     *("detection_precision", "detection_recall", "found_share", "missed_share", "false_alarm_share", "dice_spread"),
     *("preliminary_dice", "preliminary_ceiling_dice", "saliency_inside", "area_inside", "saliency_enrichment"),

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.page_values import is_number, pick
+from reports.page.values import is_number, pick
 from reports.runs import Run
 
 

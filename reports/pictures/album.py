@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.gallery_panels import Slice, load_slice
-from reports.page_values import pick
-from reports.plots_style import COLOURS
+from reports.page.values import pick
+from reports.pictures.panels import Slice, load_slice
+from reports.pictures.style import COLOURS
 
 KEYS = ["case", "slice"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from metrics.aggregate import patient_means
 from metrics.cases import DETECTION_IOU
-from reports.claim_list import in_group
+from reports.claims.ledger import in_group
 from reports.patients import LOWER_IS_BETTER
 from reports.runs import BY_PATIENT
 from reports.strata import SLICE, strata

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.claims import RULES
+from reports.claims.judge import RULES
 from reports.evidence import Evidence
-from reports.page_blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
-from reports.page_setting import in_order, label_of, main_split
-from reports.page_values import (
+from reports.page.blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
+from reports.page.setting import in_order, label_of, main_split
+from reports.page.values import (
     DASH,
     count,
     has_values,
