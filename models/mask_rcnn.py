@@ -16,6 +16,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, box_convert
 
 from models.assembly import assemble, best_of_each_class
+from models.blocks.imagenet import read_weights, share_among_channels
 from models.prediction import Prediction
 
 Target = Mapping[
@@ -179,15 +180,12 @@ def load_weights(detector: nn.Module, path: Path) -> None:
     Raises:
         ValueError: If the file is not there or holds another network.
     """
-    if not path.exists():
-        raise ValueError(f"model.weights={path} does not exist: give the path of a state dict, or null")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_weights(path)
     if "fc.weight" in state:
         state = {f"backbone.body.{name}": value for name, value in state.items() if not name.startswith("fc.")}
     first, own = "backbone.body.conv1.weight", detector.state_dict()
-    if first in state and own[first].shape[1] != 3:
-        channels = own[first].shape[1]
-        state[first] = state[first].sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    if first in state:
+        state[first] = share_among_channels(state[first], own[first].shape[1])
     fitting = {
         name: value
         for name, value in state.items()

@@ -22,6 +22,7 @@ class Prediction(NamedTuple):
         gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
             training alone.
         heatmaps: Key-point heat maps on the input grid.
+        regions: Scores of regions that may overlap (overall muscle, its lean part, its fat), each for a sigmoid.
     """
 
     logits: Float[Tensor, "b c h w"]
@@ -32,3 +33,4 @@ class Prediction(NamedTuple):
     saliency: Float[Tensor, "b 1 h_s w_s"] | None = None
     gated_features: Float[Tensor, "b 1 h_s w_s"] | None = None
     heatmaps: Float[Tensor, "b k h w"] | None = None
+    regions: Float[Tensor, "b r h w"] | None = None

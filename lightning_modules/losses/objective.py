@@ -45,7 +45,9 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", torch.ones(num_classes))
 
     def count_classes(self, pixel_counts: Float[Tensor, " c"]) -> None:
-        """Sets the class weights from the labelled pixels of the training set."""
+        """Sets the class weights from the labelled pixels of the training set, and tells the terms."""
+        for term in self.terms.values():
+            term.count_classes(pixel_counts)
         if self.class_weighting == "inverse_root":
             self.class_weights.copy_(inverse_root_frequency(pixel_counts))
 

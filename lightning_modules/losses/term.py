@@ -25,3 +25,7 @@ class Term(ABC):
         self, prediction: Prediction, batch: SpineBatch, class_weights: Float[Tensor, " c"]
     ) -> Float[Tensor, ""]:
         """Returns the unweighted term; zero where no case of the batch has what it needs."""
+
+    def count_classes(self, pixel_counts: Float[Tensor, " c"]) -> None:
+        """Told the labelled pixels of every class in the training set before training begins."""
+        return

@@ -1,0 +1,82 @@
+"""LumNet (Zhang et al. 2019), reconstructed from its abstract: a VGG-11 U-Net with attention in the decoder."""
+
+import torch
+from jaxtyping import Float
+from monai.networks.blocks.squeeze_and_excitation import ChannelSELayer
+from torch import Tensor, nn
+
+from models.blocks.imagenet import VGGEncoder
+from models.prediction import Prediction
+
+ATTENTIONS = ("channel", "spatial", "channel_and_spatial", "none")
+
+
+class LumNet(nn.Module):
+    """Known of LumNet: an encoder of VGG-11, skips, and a block in the decoder that recalibrates its input.
+
+    The rest is our reading: stages of a 3 x 3 convolution and a 3 x 3 transposed convolution, skips concatenated, the
+    attention on what they join. 23.1 M parameters at eight classes.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Classes with background.
+        attention: "channel" (squeeze and excitation, where "recalibrate" comes from), "spatial", "channel_and_spatial"
+            (their sum), or "none".
+        weights: Path of an ImageNet VGG-11's state dict, which LumNet starts from; None starts from scratch.
+
+    Raises:
+        ValueError: On an unknown attention.
+    """
+
+    def __init__(
+        self, *, in_channels: int, num_classes: int, attention: str = "channel", weights: str | None = None
+    ) -> None:
+        super().__init__()
+        if attention not in ATTENTIONS:
+            raise ValueError(f"model.attention is {attention!r}, expected one of {', '.join(ATTENTIONS)}")
+        self.encoder = VGGEncoder("vgg11", in_channels=in_channels, weights=weights)
+        deepest = self.encoder.channels[-1]
+        upsampled = (256, 256, 128, 64, 32)
+        self.centre = _expanding(deepest, 512, upsampled[0])
+        joined = [up + skip for up, skip in zip(upsampled, self.encoder.channels[::-1], strict=True)]
+        self.attentions = nn.ModuleList(Recalibration(channels, attention) for channels in joined)
+        between = (512, 512, 256, 128)
+        self.decoder = nn.ModuleList(
+            _expanding(channels, middle, after)
+            for channels, middle, after in zip(joined[:-1], between, upsampled[1:], strict=True)
+        )
+        self.finest = nn.Sequential(nn.Conv2d(joined[-1], 32, kernel_size=3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Conv2d(32, num_classes, kernel_size=1)
+
+    def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
+        """Segments; annotated `boxes` are not used."""
+        skips = self.encoder(image)
+        features = self.centre(self.encoder.pool(skips[-1]))
+        for stage, attention, skip in zip((*self.decoder, self.finest), self.attentions, skips[::-1], strict=True):
+            features = stage(attention(torch.cat([features, skip], dim=1)))
+        return Prediction(logits=self.head(features))
+
+
+class Recalibration(nn.Module):
+    """Weighs channels, pixels, or both (added: Roy et al. 2018) of a feature map."""
+
+    def __init__(self, channels: int, attention: str) -> None:
+        super().__init__()
+        self.channel = ChannelSELayer(2, channels, r=16) if "channel" in attention else None
+        self.spatial = nn.Conv2d(channels, 1, kernel_size=1) if "spatial" in attention else None
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Keeps size and channels."""
+        weighed = [] if self.channel is None else [self.channel(features)]
+        if self.spatial is not None:
+            weighed.append(features * self.spatial(features).sigmoid())
+        return torch.stack(weighed).sum(dim=0) if weighed else features
+
+
+def _expanding(in_channels: int, between: int, out_channels: int) -> nn.Sequential:
+    """A 3 x 3 convolution, then a 3 x 3 transposed one to twice the side, each with ReLU."""
+    return nn.Sequential(
+        *(nn.Conv2d(in_channels, between, kernel_size=3, padding=1), nn.ReLU(inplace=True)),
+        nn.ConvTranspose2d(between, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,96 @@
+"""The U-Net of Baur et al. (2021) in our reading: a ResNet-34 encoder and a sigmoid for each of several regions."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.blocks.imagenet import ResNetEncoder
+from models.prediction import Prediction
+from models.unet import DoubleConvolution
+
+DECODER_CHANNELS = (256, 128, 64, 32, 16)
+
+
+class RegionUNet(nn.Module):
+    """Overall muscle, its lean part and its fat, each judged on its own, and what the three say together.
+
+    The paper's areas of lean muscle and fat do not add up to that of the whole, so its outputs are not exclusive. A
+    class is as likely as the regions that contain it are and the others are not; taken as independent, its score is
+    the sum of the scores of its regions, and the background's is zero. 24.4 M parameters.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Classes with background.
+        structures: Names of the classes, in order, without background.
+        regions: Named unions of structures, as in the anatomy.
+        outputs: What the network judges: names of regions or of single structures.
+        encoder: A ResNet of torchvision; the paper names none.
+        weights: Path of an ImageNet state dict ("pre-trained", abstract); None starts from scratch.
+
+    Raises:
+        ValueError: If an output is unknown, or two classes belong to the same outputs.
+    """
+
+    membership: Tensor
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        structures: Sequence[str],
+        regions: Mapping[str, Sequence[str]],
+        outputs: Sequence[str],
+        encoder: str = "resnet34",
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        assert num_classes == len(structures) + 1
+        self.encoder = ResNetEncoder(encoder, in_channels=in_channels, weights=weights)
+        skips = (*self.encoder.channels[-2::-1], 0)
+        steps = zip(pairwise((self.encoder.channels[-1], *DECODER_CHANNELS)), skips, strict=True)
+        self.decoder = nn.ModuleList(DoubleConvolution(before + skip, after) for (before, after), skip in steps)
+        self.head = nn.Conv2d(DECODER_CHANNELS[-1], len(outputs), kernel_size=3, padding=1)
+        self.register_buffer("membership", membership(structures, regions, outputs), persistent=False)
+
+    def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
+        """Segments; annotated `boxes` are not used."""
+        *skips, features = self.encoder(image)
+        for step, stage in enumerate(self.decoder):
+            features = F.interpolate(features, scale_factor=2, mode="nearest")
+            if step < len(skips):
+                features = torch.cat([features, skips[-1 - step]], dim=1)
+            features = stage(features)
+        regions = self.head(features)
+        logits = torch.einsum("brhw,cr->bchw", regions, self.membership.to(regions.dtype))
+        return Prediction(logits=logits, regions=regions)
+
+
+def membership(
+    structures: Sequence[str], regions: Mapping[str, Sequence[str]], outputs: Sequence[str]
+) -> Float[Tensor, "c r"]:
+    """1 where a class (rows, background first) belongs to an output region (columns).
+
+    Raises:
+        ValueError: If an output is unknown, or two classes belong to the same outputs.
+    """
+    unknown = [name for name in outputs if name not in regions and name not in structures]
+    if unknown:
+        raise ValueError(
+            f"model.outputs names {', '.join(unknown)}, expected regions ({', '.join(regions) or 'none'}) or structures "
+            f"({', '.join(structures)}) of the anatomy; this network is for anatomy=muscle_fat"
+        )
+    table = torch.zeros(len(structures) + 1, len(outputs))
+    for column, name in enumerate(outputs):
+        for member in regions.get(name, [name]):
+            table[1 + list(structures).index(member), column] = 1
+    if len(table.unique(dim=0)) < len(table):
+        raise ValueError(
+            f"model.outputs {', '.join(outputs)} cannot tell all of background, {', '.join(structures)} apart: each "
+            "needs another set of regions"
+        )
+    return table
