@@ -24,8 +24,8 @@ class MultiScaleFeatureFusion(nn.Module):
     Args:
         in_channels: Channels of the bottleneck.
         branch_channels: Channels of each convolution branch.
-        reduced_channels: Channels behind the 1 x 1 convolution before an atrous one. "Single channel" (section 2.2) taken
-            literally is 1.
+        reduced_channels: Channels behind the 1 x 1 convolution before an atrous one. "Single channel" (section 2.2)
+            taken literally is 1.
         pooled_channels: Channels of each pooling branch.
         rates: Of the atrous convolutions; the paper names none.
         kernels: Of the poolings.

@@ -81,16 +81,13 @@ def membership(
     unknown = [name for name in outputs if name not in regions and name not in structures]
     if unknown:
         raise ValueError(
-            f"model.outputs names {', '.join(unknown)}, expected regions ({', '.join(regions) or 'none'}) or structures "
-            f"({', '.join(structures)}) of the anatomy; this network is for anatomy=muscle_fat"
+            f"model.outputs names {', '.join(unknown)}, expected regions ({', '.join(regions) or 'none'}) or "
+            f"structures ({', '.join(structures)}) of the anatomy; this network is for anatomy=muscle_fat"
         )
-    table = torch.zeros(len(structures) + 1, len(outputs))
-    for column, name in enumerate(outputs):
-        for member in regions.get(name, [name]):
-            table[1 + list(structures).index(member), column] = 1
-    if len(table.unique(dim=0)) < len(table):
+    rows = [tuple(float(name in regions.get(output, [output])) for output in outputs) for name in structures]
+    if len({*rows, (0.0,) * len(outputs)}) <= len(rows):
         raise ValueError(
             f"model.outputs {', '.join(outputs)} cannot tell all of background, {', '.join(structures)} apart: each "
             "needs another set of regions"
         )
-    return table
+    return torch.tensor([(0.0,) * len(outputs), *rows])

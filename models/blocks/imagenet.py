@@ -124,7 +124,8 @@ def check_multiple(image: Float[Tensor, "b m h w"], stride: int) -> None:
     if height % stride or width % stride:
         fitting = ",".join(str(-(-side // stride) * stride) for side in (height, width))
         raise ValueError(
-            f"input is {height} x {width} pixels, but this encoder needs multiples of {stride}: set data.size=[{fitting}]"
+            f"input is {height} x {width} pixels, but this encoder needs multiples of {stride}: set "
+            f"data.size=[{fitting}]"
         )
 
 
