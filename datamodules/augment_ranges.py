@@ -41,6 +41,8 @@ class AugmentationRanges:
         elastic_sigma_mm: Smoothness of the elastic displacement: standard deviation of the bell (a cubic B-spline) that
             random displacements are smoothed with.
         elastic_magnitude_mm: Largest possible elastic displacement along each axis; the typical one is a quarter of it.
+        optical_distortion: Largest share, in 0..0.1, by which a lens would displace the corners, outwards or inwards;
+            it comes with the affine part.
         gamma: Smallest and largest exponent of intensities; (1, 1) for none.
         brightness: Largest change of intensity, in standard deviations of the slice.
         contrast: Largest relative change of contrast.
@@ -70,6 +72,7 @@ class AugmentationRanges:
     elastic_probability: float
     intensity_probability: float
     noise_probability: float
+    optical_distortion: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self) if field.name.endswith("_probability")):
@@ -82,8 +85,12 @@ class AugmentationRanges:
         self._require("shift_fraction", 0 <= self.shift_fraction < 0.5, "a fraction of the image in 0..0.5")
         self._require("contrast", 0 <= self.contrast < 1, "a fraction in 0..1")
         self._require("elastic_sigma_mm", self.elastic_sigma_mm > 0, "above 0")
+        self._require("optical_distortion", 0 <= self.optical_distortion <= 0.1, "a share in 0..0.1")
         check_folding(
-            sigma_mm=self.elastic_sigma_mm, magnitude_mm=self.elastic_magnitude_mm, largest_scale=max(1.0, *self.scale)
+            sigma_mm=self.elastic_sigma_mm,
+            magnitude_mm=self.elastic_magnitude_mm,
+            largest_scale=max(1.0, *self.scale),
+            optical=self.optical_distortion,
         )
 
     def draw_flip(self, rng: np.random.Generator) -> bool:
@@ -107,12 +114,15 @@ class AugmentationRanges:
         knot_mm = self.elastic_sigma_mm / SPLINE_SIGMA
         knots = [num_knots(length, mm, knot_mm) for length, mm in zip(size, spacing_mm, strict=True)]
         control_mm = rng.uniform(-1, 1, (2, *knots)) * self.elastic_magnitude_mm * elastic
+        # A stream of its own: the others draw what they drew before there was an optical distortion.
+        optical = rng.spawn(1)[0].uniform(-1, 1) * self.optical_distortion * affine
         if not affine and not elastic:
             return None
         linear = np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]]) / scale
         return Warp(
             linear=_tensor(linear),
             shift_mm=_tensor(-linear @ shift_mm),
+            optical=_tensor(optical),
             control_mm=_tensor(control_mm),
             knot_mm=knot_mm,
             spacing_mm=_tensor(spacing_mm),
@@ -137,6 +147,6 @@ class AugmentationRanges:
             raise ValueError(f"augmentation: {name} is {getattr(self, name)}, expected {expected}")
 
 
-def _tensor(values: "np.ndarray | Sequence[float]") -> torch.Tensor:
+def _tensor(values: "np.ndarray | Sequence[float] | float") -> torch.Tensor:
     """A batch of one."""
     return torch.as_tensor(np.asarray(values), dtype=torch.float32)[None]

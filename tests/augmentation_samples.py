@@ -38,6 +38,7 @@ ALWAYS = {
     "elastic_probability": 1.0,
     "intensity_probability": 1.0,
     "noise_probability": 1.0,
+    "optical_distortion": 0.03,
 }
 GEOMETRY_ONLY = {"intensity_probability": 0.0, "noise_probability": 0.0}
 BOTH = pytest.mark.parametrize("kind", [AlbumentationsAugmentation, BatchedAugmentation])

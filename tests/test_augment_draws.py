@@ -7,7 +7,6 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from hypothesis import given
-from omegaconf import OmegaConf
 
 from datamodules.augment import AlbumentationsAugmentation
 from datamodules.augment_batched import BatchedAugmentation, NoAugmentation
@@ -21,6 +20,9 @@ from tests.augmentation_samples import (
     sample,
     seeds,
 )
+from tests.conftest import ROOT
+
+AUGMENTATIONS = sorted(path.stem for path in (ROOT / "conf" / "data" / "augmentation").glob("*.yaml"))
 
 
 @BOTH
@@ -100,7 +102,13 @@ def test_nothing_to_change_changes_nothing(kind, seed, always):
     before = sample(seed)
     if always:
         nothing = {"rotate_degrees": 0.0, "scale": (1.0, 1.0), "shift_fraction": 0.0, "elastic_magnitude_mm": 0.0}
-        nothing |= {"gamma": (1.0, 1.0), "brightness": 0.0, "contrast": 0.0, "noise_std": 0.0}
+        nothing |= {
+            "gamma": (1.0, 1.0),
+            "brightness": 0.0,
+            "contrast": 0.0,
+            "noise_std": 0.0,
+            "optical_distortion": 0.0,
+        }
     else:
         nothing = {name: 0.0 for name in ALWAYS if name.endswith("_probability")}
     after = make(kind, **(nothing | {"flip_probability": 0.0}))(before)
@@ -124,6 +132,8 @@ def test_the_input_is_not_changed(kind):
         ({"noise_std": -1.0}, "noise_std"),
         ({"contrast": 1.0}, "contrast"),
         ({"elastic_magnitude_mm": 6.0}, "could fold"),
+        ({"optical_distortion": 0.1}, "could fold"),
+        ({"optical_distortion": -0.1}, "optical_distortion"),
         ({"elastic_sigma_mm": 0.0}, "elastic_sigma_mm"),
     ],
 )
@@ -133,11 +143,9 @@ def test_impossible_ranges_are_refused(kind, changes, message):
         make(kind, **changes)
 
 
-@pytest.mark.parametrize("name", ["none", "papers", "batched"])
-def test_configs_build_an_augmentation(name, request):
-    config = OmegaConf.load(request.config.rootpath / "conf" / "data" / "augmentation" / f"{name}.yaml")
-    anatomy = OmegaConf.load(request.config.rootpath / "conf" / "anatomy" / "axial9.yaml")
-    augment = instantiate(OmegaConf.create({"anatomy": anatomy, "augmentation": config}).augmentation)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_configs_build_an_augmentation(name, composed):
+    augment = instantiate(composed(f"data/augmentation={name}").data.augmentation)
     assert isinstance(augment, NoAugmentation | AlbumentationsAugmentation | BatchedAugmentation)
     empty = replace(
         sample(0),
