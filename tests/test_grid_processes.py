@@ -16,6 +16,7 @@ from lightning_modules.grid_status import status_of
 from tests.conftest import ROOT, TINY_PHANTOM, compose_line
 from tests.grids import SMOKE, listed, places, planned
 
+pytestmark = pytest.mark.slow
 LONGER = ("experiment=unet", *TINY_PHANTOM, "trainer=smoke", "scale.epochs=6", "data.samples_per_epoch=24")
 NO_REPORT = "hydra.callbacks.grid.report=null"
 LAUNCHERS = {

@@ -53,6 +53,7 @@ def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated, stop):
     folder = tmp_path / "run"
@@ -82,6 +83,7 @@ def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
     assert any("curves" in name for name in pictures)
 
 
+@pytest.mark.slow
 def test_a_multirun_gives_every_fold_a_folder_of_its_own(tmp_path, generated):
     process = start(
         tmp_path / "run", generated, "logger=csv", "scale.epochs=2", "fold=0,1", "split=as_published", NO_REPORT, "-m"

@@ -15,7 +15,7 @@ from tests.test_run import StopAt
 
 CONF = Path(__file__).parents[1] / "conf"
 ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "none")
-SYSTEMS = ("attention_unet", "nonlocal_unet", "mask_rcnn")
+SYSTEMS = ("attention_unet", "nonlocal_unet", pytest.param("mask_rcnn", marks=pytest.mark.slow))
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1")
 
 

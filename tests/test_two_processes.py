@@ -12,6 +12,7 @@ import pytest
 from lightning_modules import tasks
 from tests.conftest import ROOT, TINY_PHANTOM, compose_line
 
+pytestmark = pytest.mark.slow
 SCHEDULE = ("callbacks.asynchronous_training.cycle={esnet: 1, bsn: 1}", "scale.epochs=4", "scale.joint_epochs=1")
 COHORT = (*TINY_PHANTOM, "phantom.num_patients=5", "phantom.levels=[L2/3,L4/5,L5/S1]")
 LINE = (*COHORT, "trainer=smoke", *SCHEDULE, "trainer.limit_test_batches=1.0")

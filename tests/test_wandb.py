@@ -190,6 +190,7 @@ def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *words], cwd=folder.parent, env=environment)
 
 
+@pytest.mark.slow
 def test_parallel_processes_and_a_killed_one_leave_whole_runs(tmp_path, generated):
     """Two at once; the second is killed in the middle and goes on in another process: the same run, all its epochs."""
     line = (*SMOKE, "experiment=unet", "scale.epochs=6", "data.samples_per_epoch=24")
