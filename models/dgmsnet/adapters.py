@@ -51,9 +51,7 @@ class DynamicKernelAdapter(nn.Module):
         return self.v(filter_by_slice(self.u(segmentation), self.theta(recognition)))
 
 
-def filter_by_slice(
-    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c s s"]
-) -> Float[Tensor, "b c h w"]:
+def filter_by_slice(features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c s s"]) -> Float[Tensor, "b c h w"]:
     """Correlates every channel of every slice with a kernel of its own, zeros beyond the border.
 
     The batch is folded into the channels, so that it is one grouped convolution and no loop over slices.

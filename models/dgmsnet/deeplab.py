@@ -1,4 +1,4 @@
-"""The DeepLabv3+ of DGMSNet: an encoder with an atrous spatial pyramid, and a decoder, both of separable convolutions."""
+"""The DeepLabv3+ of DGMSNet: encoder with an atrous spatial pyramid, and decoder, of separable convolutions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -24,15 +24,11 @@ class PositionAttention(nn.Module):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Returns what each position has gathered."""
         # One head: with an axis of heads the fused kernels apply, which never hold the whole matrix.
-        query, key, value = (
-            project(features).flatten(2).mT[:, None] for project in (self.query, self.key, self.value)
-        )
+        query, key, value = (project(features).flatten(2).mT[:, None] for project in (self.query, self.key, self.value))
         gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
         return gathered.mT.unflatten(2, features.shape[2:])
 
-    def weights(
-        self, features: Float[Tensor, "b c h w"], positions: Int[Tensor, "b k"]
-    ) -> Float[Tensor, "b k h w"]:
+    def weights(self, features: Float[Tensor, "b c h w"], positions: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         """Where chosen positions (row by row) look: weights that sum to 1 over the grid."""
         query, key = self.query(features).flatten(2), self.key(features).flatten(2)
         chosen = query.gather(2, positions[:, None].expand(-1, query.shape[1], -1))
@@ -61,9 +57,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Returns what each channel has gathered."""
-        query, key, value = (
-            project(features).flatten(2)[:, None] for project in (self.query, self.key, self.value)
-        )
+        query, key, value = (project(features).flatten(2)[:, None] for project in (self.query, self.key, self.value))
         scale = {"mean": 1 / query.shape[-1], "sum": 1.0, "inverted": -1.0}[self.energy]
         # Negated keys, not a negative scale: the fused kernels take none.
         gathered = F.scaled_dot_product_attention(query, key if scale > 0 else -key, value, scale=abs(scale))[:, 0]
