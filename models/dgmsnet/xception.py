@@ -29,8 +29,12 @@ class ResidualBlock(nn.Module):
         self.starts_rectified = starts_rectified
         self.shortcut = nn.Identity()
         if stride != 1 or channels[0] != after:
+            # A 1 x 1 convolution of stride 2, in two steps: in one, channels last, oneDNN's backward pass (torch 2.14)
+            # writes beyond its buffer and crashes the process.
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels[0], after, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(after)
+                nn.AvgPool2d(kernel_size=1, stride=stride),
+                nn.Conv2d(channels[0], after, kernel_size=1, bias=False),
+                nn.BatchNorm2d(after),
             )
 
     def fine(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
