@@ -60,6 +60,11 @@ class TwoPathNetwork(nn.Module):
         }
         self.segmentation_decoder = Decoder(out_channels=num_classes, **sizes)
         self.recognition_decoder = Decoder(out_channels=len(keypoints), **sizes)
+        # Heat maps are nearly all zero. From random ones, training first silences the noise and its features with it,
+        # and needs twice the steps to find the peaks.
+        nn.init.zeros_(self.recognition_decoder.head.weight)
+        assert self.recognition_decoder.head.bias is not None
+        nn.init.zeros_(self.recognition_decoder.head.bias)
 
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments and recognises; annotated `boxes` are not used."""
