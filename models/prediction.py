@@ -21,9 +21,9 @@ class Prediction(NamedTuple):
         saliency: Attention map in 0..1.
         gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
             training alone.
-        heatmaps: Key-point heat maps on the input grid; 1 at a key point, 0 far from it.
-        attention: Where the position of each key point's peak looks, on the grid of the attention; sums to 1 over it.
-            Outside of training alone.
+        heatmaps: Key-point heat maps on the input grid, with peaks of 1.
+        attention: Where attention looks from the position of each key point's peak; sums to 1 over its grid. Outside of
+            training alone.
     """
 
     logits: Float[Tensor, "b c h w"]
