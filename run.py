@@ -22,6 +22,7 @@ TASKS = {
     "train": "lightning_modules.tasks.train",
     "test": "lightning_modules.tasks.test",
     "score": "lightning_modules.scoring.score",
+    "fuse": "lightning_modules.label_fusion.fuse",
     "phantom": "lightning_modules.phantom_task.write",
     "report": "reports.task.write",
 }

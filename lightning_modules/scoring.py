@@ -82,7 +82,7 @@ def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: Pred
             slices = mask.slices
             scored.resampled += [case] * mask.resampled
         for index, number in rows["slice"].items():
-            item = _slice(data, int(str(index)), slices.get(int(number)))
+            item = slice_with_mask(data, int(str(index)), slices.get(int(number)))
             if int(number) not in slices:
                 scored.missing.append(f"{case}/{number}" if slices else case)
             factors = data.cohort.factors(case, FACTOR_COLUMNS)
@@ -93,7 +93,7 @@ def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: Pred
     return scored
 
 
-def _slice(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
+def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
     """A slice with a mask in place of a prediction, nothing predicted where there is none."""
     native, row = data.store.native(index), data.store.table.iloc[index]
     true_mask, num_structures = native.mask.astype(np.int64), data.anatomy.num_structures

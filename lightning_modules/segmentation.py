@@ -15,6 +15,7 @@ from datamodules.batch import SpineBatch
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.losses.objective import Objective
+from lightning_modules.pose import Pose, posed
 from models.prediction import Prediction
 
 
@@ -51,7 +52,8 @@ class SegmentationModule(lightning.LightningModule):
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
-        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # set by `lightning_modules.arms` for one test
+        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # this and
+        self.pose: Pose | None = None  # this are set by `lightning_modules.arms` for one test
         if compile_network:
             self.network.compile()
 
@@ -93,8 +95,11 @@ class SegmentationModule(lightning.LightningModule):
         return {"slices": evaluate(self(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
-        """Returns the "slices" on their native grid, with what shows how the network works."""
-        return {"slices": evaluate(self(batch), batch, self.data.store, mechanism=True)}
+        """Returns the "slices" on their native grid, with what shows how the network works unless they are posed."""
+        store = self.data.store
+        if self.pose is not None:
+            batch = posed(batch, store, self.pose)
+        return {"slices": evaluate(self(batch), batch, store, mechanism=self.pose is None, pose=self.pose)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""

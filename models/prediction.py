@@ -21,8 +21,10 @@ class Prediction(NamedTuple):
         saliency: Attention map in 0..1.
         gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
             training alone.
-        heatmaps: Key-point heat maps on the input grid.
         regions: Scores of regions that may overlap (overall muscle, its lean part, its fat), each for a sigmoid.
+        heatmaps: Key-point heat maps on the input grid, with peaks of 1.
+        attention: Where attention looks from the position of each key point's peak; sums to 1 over its grid. Outside of
+            training alone.
     """
 
     logits: Float[Tensor, "b c h w"]
@@ -32,5 +34,6 @@ class Prediction(NamedTuple):
     boxes: Float[Tensor, "b n 4"] | None = None
     saliency: Float[Tensor, "b 1 h_s w_s"] | None = None
     gated_features: Float[Tensor, "b 1 h_s w_s"] | None = None
-    heatmaps: Float[Tensor, "b k h w"] | None = None
     regions: Float[Tensor, "b r h w"] | None = None
+    heatmaps: Float[Tensor, "b k h w"] | None = None
+    attention: Float[Tensor, "b k h_a w_a"] | None = None
