@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_modules.learning_rate import step_at_thirds
+from lightning_modules.learning_rate import step_at
 from models.dgmsnet.adapters import DirectAdapter, filter_by_slice
 from models.dgmsnet.deeplab import ImagePooling
 from models.dgmsnet.fusion import SumFusion
@@ -222,7 +222,7 @@ def test_attention_is_for_looking_and_not_for_training(composed):
 def test_the_rate_falls_at_each_third():
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.Adam([parameter], lr=1.0)
-    scheduler = step_at_thirds(optimizer, 9, factor=0.2)
+    scheduler = step_at(optimizer, 9, at=(1 / 3, 2 / 3), factor=0.2)
     rates = []
     for _ in range(9):
         rates.append(optimizer.param_groups[0]["lr"])
