@@ -23,11 +23,21 @@ def choice(path: Path) -> str:
     return f"{path.parent.as_posix()}={path.stem}"
 
 
+# Files that only make sense with a network that has such a part, and the experiment of that network.
+HOSTS = {
+    "model/adapter": "scarnet",
+    "model/fusion": "scarnet",
+    "model/bottleneck": "msff",
+    "model=region_unet": "baur_unet",
+    "objective=region_dice_focal": "baur_unet",
+}
+
+
 def host_of(path: Path) -> tuple[str, ...]:
     """The experiment whose network has what an ablation or a part of a network replaces; the default one mostly."""
     replaced = re.findall(r"override /(model/\w+)", (CONF / path).read_text()) if path.parent.name == "ablation" else []
-    groups = [*replaced, path.parent.as_posix()]
-    return ("experiment=scarnet",) if {"model/adapter", "model/fusion"} & set(groups) else ()
+    names = {*replaced, path.parent.as_posix(), choice(path)}
+    return tuple(f"experiment={host}" for name, host in HOSTS.items() if name in names)[:1]
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=choice)
