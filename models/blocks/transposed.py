@@ -1,7 +1,6 @@
 """The decoder step that CE-Net introduced and the MSFF network took over."""
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 
 class TransposedBlock(nn.Sequential):
@@ -21,7 +20,7 @@ class TransposedBlock(nn.Sequential):
 
 
 class FinalHead(nn.Sequential):
-    """4 x 4 transposed convolution to the full side, then two 3 x 3 convolutions, the second to the classes."""
+    """From half the side to class scores: 4 x 4 transposed convolution, then two of 3 x 3, the second to the classes."""
 
     def __init__(self, in_channels: int, num_classes: int, width: int = 32) -> None:
         super().__init__(
@@ -29,7 +28,3 @@ class FinalHead(nn.Sequential):
             *(nn.Conv2d(width, width, kernel_size=3, padding=1), nn.ReLU(inplace=True)),
             nn.Conv2d(width, num_classes, kernel_size=3, padding=1),
         )
-
-    def forward(self, features: Float[Tensor, "b c h/2 w/2"]) -> Float[Tensor, "b k h w"]:
-        """Class scores."""
-        return super().forward(features)
