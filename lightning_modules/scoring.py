@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,18 @@ class Scored:
     readouts: dict[Readout, list] = field(default_factory=lambda: {readout: [] for readout in READOUTS})
     missing: list[str] = field(default_factory=list)
     resampled: list[str] = field(default_factory=list)
+
+    def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
+        """Scores a slice."""
+        self.rows += slice_rows(item, data.anatomy.structures, data.cohort.factors(item.case, FACTOR_COLUMNS))
+        for readout, found in self.readouts.items():
+            found += readout.rows(item, data)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Writes the tables and returns the summary of `cases.csv`."""
+        for readout, rows in self.readouts.items():
+            readout.write(folder, rows)
+        return summarise(write_cases(folder / "cases.csv", self.rows))
 
 
 def score(config: DictConfig) -> None:
@@ -89,10 +102,7 @@ def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: Pred
             item = slice_with_mask(data, int(str(index)), slices.get(int(number)))
             if int(number) not in slices:
                 scored.missing.append(f"{case}/{number}" if slices else case)
-            factors = data.cohort.factors(case, FACTOR_COLUMNS)
-            scored.rows += slice_rows(item, data.anatomy.structures, factors)
-            for readout, found in scored.readouts.items():
-                found += readout.rows(item, data)
+            scored.add(item, data)
             predictions.add(item)
     scored.missing = list(dict.fromkeys(scored.missing))
     predictions.finish()
@@ -143,9 +153,7 @@ def _write(folder: Path, data: SliceDataModule, scored: Scored, files: dict[str,
     hashes = FileHashes()
     contents = {case: hashes.of_path(path) for case, path in sorted(files.items())}
     write_json(folder / "run_card.json", {**run_card(data), "masks": contents})
-    for readout, rows in scored.readouts.items():
-        readout.write(folder, rows)
-    test = summarise(write_cases(folder / "cases.csv", scored.rows))
+    test = scored.write(folder)
     masks = {
         "num_missing": len(scored.missing),
         "num_resampled": len(scored.resampled),
