@@ -18,12 +18,10 @@ from datamodules.slices import SliceDataModule
 from lightning_modules.ensemble import LAMBDA, Member, Slice, find_ensembles
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
-from lightning_modules.records import replace_text, slice_rows, write_cases, write_json
+from lightning_modules.records import replace_text, write_json
 from lightning_modules.run_folder import RunFolder
-from lightning_modules.scoring import slice_with_mask
+from lightning_modules.scoring import Scored, slice_with_mask
 from lightning_modules.tasks import build_data, card_identity, check_same_data
-from metrics.aggregate import summarise
-from metrics.cases import FACTOR_COLUMNS
 from metrics.keypoints import centres_of_masks
 
 logger = logging.getLogger(__name__)
@@ -68,39 +66,37 @@ def _fuse_group(members: Sequence[Member], output: Path) -> None:
         data = build_data(config)
         for member in members:
             check_same_data(card_identity(member.folder), member.folder, data)
-        cases, decisions = fuse_slices(members, data, PredictionFolder(folder.path))
-        _write(folder.path, members, data, cases, decisions)
+        scored, decisions = fuse_slices(members, data, PredictionFolder(folder.path))
+        _write(folder.path, members, data, scored, decisions)
 
 
 def _write(
-    folder: Path, members: Sequence[Member], data: SliceDataModule, cases: list[dict[str, Any]], decisions: pd.DataFrame
+    folder: Path, members: Sequence[Member], data: SliceDataModule, scored: Scored, decisions: pd.DataFrame
 ) -> None:
     replace_text(folder / "fusion.csv", decisions.to_csv(index=False, float_format="%.6g"))
     data.split.write(folder / "split.csv")
     choices = json.loads((members[0].folder / "run_card.json").read_text(encoding="utf-8"))["choices"]
     names = {f"{member.weight:g}": str(member.folder) for member in members}
     write_json(folder / "run_card.json", {**run_card(data), "choices": choices, "members": names})
-    test = summarise(write_cases(folder / "cases.csv", cases))
+    test = scored.write(folder)
     counts = {f"num_{rule}": int((decisions["rule"].to_numpy() == rule).sum()) for rule in RULES}
     write_json(folder / "summary.json", {"test": test, "fusion": {"num_members": len(members), **counts}})
-    dice = test["dice"]
-    assert isinstance(dice, dict)
-    logger.info("%s: mean Dice %.3f (%s)", folder, dice["mean"], counts)
+    logger.info("%s: mean Dice %.3f (%s)", folder, test["dice"]["mean"], counts)
 
 
 def fuse_slices(
     members: Sequence[Member], data: SliceDataModule, predictions: PredictionFolder
-) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+) -> tuple[Scored, pd.DataFrame]:
     """Fuses and scores every slice that the members tested.
 
     Returns:
-        Rows of `cases.csv`, and of `fusion.csv`: how each slice was decided, and the distance of each network's key
-        points from the centres of its own mask.
+        The scores, and `fusion.csv`: how each slice was decided, and the distance of each network's key points from
+        the centres of its own mask.
     """
     _check_same_slices(members)
     names, structures = data.anatomy.keypoints, data.anatomy.structures
     listed = zip(data.store.table["case"].tolist(), data.store.table["slice"].tolist(), strict=True)
-    rows, decisions = [], []
+    scored, decisions = Scored(), []
     predictions.clear()
     for index, (case, number) in enumerate(listed):
         if (case, number) not in members[0].files:
@@ -112,7 +108,7 @@ def fuse_slices(
         distances = distances_mm(points, centres, spacing_mm, (masks.shape[1], masks.shape[2]))
         mask, chosen = fuse_masks(masks, distances, data.anatomy.num_classes)
         item = slice_with_mask(data, index, mask)
-        rows += slice_rows(item, structures, data.cohort.factors(case, FACTOR_COLUMNS))
+        scored.add(item, data)
         predictions.add(item)
         decisions.append(
             {
@@ -123,7 +119,7 @@ def fuse_slices(
             }
         )
     predictions.finish()
-    return rows, pd.DataFrame(decisions)
+    return scored, pd.DataFrame(decisions)
 
 
 def distances_mm(
