@@ -10,6 +10,8 @@ import pandas as pd
 
 from callbacks.cost import Cost
 from callbacks.terminal import print_summary
+from datamodules.slices import SliceDataModule
+from lightning_modules.evaluation import EvaluatedSlice
 from lightning_modules.records import of_all_processes, slice_rows, write_cases, write_json
 from lightning_modules.segmentation import SegmentationModule
 from metrics.aggregate import patient_means, summarise
@@ -75,6 +77,15 @@ class CaseTable(lightning.Callback):
                 )
 
     on_test_batch_end = on_validation_batch_end
+
+    def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
+        """Scores one slice: its mask if it has one, its key points if the network finds any."""
+        if item.has_mask:
+            factors = data.cohort.factors(item.case, FACTOR_COLUMNS)
+            self._rows[item.index] = slice_rows(item, data.anatomy.structures, factors)
+        if item.keypoints is not None:
+            error_mm = mean_error_mm(item.true_keypoints, item.keypoints, item.spacing_mm, item.true_mask.shape)
+            self._errors[item.index] = item.patient, error_mm
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs the patient means that the best checkpoint is chosen by."""

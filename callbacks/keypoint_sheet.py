@@ -21,6 +21,7 @@ from lightning_modules.native_grid import to_native_grid
 from lightning_modules.segmentation import SegmentationModule
 from metrics.keypoints import mean_error_mm
 
+PANEL_INCHES = 2.9  # height
 PANELS = ("image and true points", "heat maps and decoded points", "attention")
 
 
@@ -31,7 +32,7 @@ class KeypointSheet(lightning.Callback):
 
     Args:
         folder: Where the sheet goes.
-        num_slices: How many slices it shows, a row each.
+        num_slices: How many slices it shows, a column each.
         looks_from: Key point whose attention is drawn; None for the middle one of the anatomy's first series.
 
     Raises:
@@ -86,7 +87,7 @@ def middle_keypoint(anatomy: Anatomy) -> int:
 def draw_keypoints(
     slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy, grid: SliceGrid, looks_from: int
 ) -> Figure:
-    """A row per slice.
+    """A column per slice: sagittal slices are tall.
 
     Args:
         slices: Minus the mean error in mm, and the slice.
@@ -96,22 +97,22 @@ def draw_keypoints(
     """
     panels = PANELS if any(item.attention is not None for _, item in slices) else PANELS[:2]
     half_mm = np.max([extent_mm(item, _places(item)) for _, item in slices], axis=0) / 2 + 2 * MARGIN_MM
-    height = 2.9
-    width = height * half_mm[1] / half_mm[0]
-    figure = Figure(figsize=(width * len(panels) + 0.4, height * len(slices) + 0.8), dpi=130)
+    height, width = PANEL_INCHES, PANEL_INCHES * half_mm[1] / half_mm[0]
+    figure = Figure(figsize=(max(width * len(slices), 4.5) + 0.4, height * len(panels) + 0.8), dpi=130)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(slices), len(panels), squeeze=False)
-    for row, (score, item) in zip(axes, slices, strict=True):
-        for axis, panel in zip(row, panels, strict=True):
+    axes = figure.subplots(len(panels), len(slices), squeeze=False)
+    for column, (score, item) in zip(axes.T, slices, strict=True):
+        for axis, panel in zip(column, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy, grid, looks_from)
             zoom(axis, item, _places(item), half_mm)
-        row[0].set_ylabel(f"{item.case} slice {item.slice}\nmean error {-score:.1f} mm", fontsize=6)
-    titles = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]
-    for axis, title in zip(axes[0], titles, strict=False):
-        axis.set_title(title, fontsize=6.5)
-    figure.legend(handles=_legend(), loc="lower center", ncols=3, fontsize=6.5, frameon=False)
+        column[0].set_title(f"{item.case}\nslice {item.slice}\n{-score:.1f} mm off", fontsize=6)
+    labels = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]
+    for axis, label in zip(axes[:, 0], labels, strict=False):
+        axis.set_ylabel(label, fontsize=7)
+    figure.legend(handles=_legend(), loc="lower center", ncols=3, fontsize=6.5, frameon=False, columnspacing=1.0)
     inches = figure.get_figheight()
-    figure.subplots_adjust(left=0.09, right=0.99, top=1 - 0.3 / inches, bottom=0.35 / inches, wspace=0.03, hspace=0.03)
+    edge = 0.25 / figure.get_figwidth()
+    figure.subplots_adjust(left=edge, right=0.99, top=1 - 0.5 / inches, bottom=0.3 / inches, wspace=0.03, hspace=0.02)
     return figure
 
 
@@ -143,9 +144,9 @@ def _draw_panel(
 def _legend() -> list[Line2D]:
     none: dict[str, Any] = {"linestyle": "none", "markersize": 4}
     return [
-        Line2D([], [], marker="o", color="grey", label="true (colour: structure)", **none),
-        Line2D([], [], marker="x", color="grey", label="decoded, joined to the true one", **none),
-        Line2D([], [], marker="+", color="cyan", label="where attention is asked from", **none),
+        Line2D([], [], marker="o", color="grey", label="true", **none),
+        Line2D([], [], marker="x", color="grey", label="decoded, joined to the true", **none),
+        Line2D([], [], marker="+", color="cyan", label="asked from here", **none),
     ]
 
 

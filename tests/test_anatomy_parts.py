@@ -31,3 +31,16 @@ def test_labels_follow_the_parts():
 def test_impossible_parts_are_refused(parts, message):
     with pytest.raises(ValueError, match=message):
         anatomy("axial", ["a", "b"], parts=parts)
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ({"rib": ["a"]}, "series is given of rib; expected vertebra, disc"),
+        ({"vertebra": ["a", "T12"]}, "series names unknown T12; structures are a, b"),
+        ({"vertebra": ["a", "b"], "disc": ["b"]}, "b has two places in series"),
+    ],
+)
+def test_impossible_series_are_refused(series, message):
+    with pytest.raises(ValueError, match=message):
+        anatomy("sagittal", ["a", "b"], series=series)
