@@ -20,7 +20,7 @@ class TransposedBlock(nn.Sequential):
 
 
 class FinalHead(nn.Sequential):
-    """From half the side to class scores: 4 x 4 transposed convolution, then two of 3 x 3, the second to the classes."""
+    """From half the side to class scores: a 4 x 4 transposed convolution, then two of 3 x 3."""
 
     def __init__(self, in_channels: int, num_classes: int, width: int = 32) -> None:
         super().__init__(
