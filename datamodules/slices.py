@@ -99,8 +99,8 @@ class SliceDataModule(lightning.LightningDataModule):
             return
         self.supervision.check(self.teaching, self.fold)
         taught = self.teaching
-        used = {*taught.masked, *taught.weak}
-        left_out = [row for row in self.split.indices(self.fold, "train", self.store.table) if row not in used]
+        in_use = {*taught.masked, *taught.weak, *taught.validation}
+        left_out = {*self.split.indices(self.fold, "train", self.store.table)} - in_use
         logger.info(
             "training on %d slice(s) with masks and %d with key points alone; %d that would teach nothing are left out",
             *(len(taught.masked), len(taught.weak), len(left_out)),

@@ -123,8 +123,10 @@ LINE = (
 )
 
 
-def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated, tmp_path):
-    tasks.train(compose_line(tmp_path / "whole", generated, *LINE))
+def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        tasks.train(compose_line(tmp_path / "whole", generated, *LINE))
+    assert "training on 2 slice(s) with masks and 4 with key points alone; 0 that would teach nothing" in caplog.text
     data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *LINE))
     trainer.callbacks.append(StopAt(3))
     with pytest.raises(RuntimeError, match="killed"):
