@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -129,7 +129,8 @@ def source_rows(source: str, slices: Sequence[KnownSlice]) -> list[dict[str, str
     exact = measured(morphometry(source, "measured"), slices, first_channel)
     rows = []
     for name, method, picture, settings in variants(source):
-        trusting = replace(settings.fat, min_brightness=0.0, min_separation=0.0, min_contrast=0.0)
+        fat: Any = settings.fat
+        trusting = replace(fat, min_brightness=0.0, min_separation=0.0, min_contrast=0.0)
         trusted = measured(replace(settings, fat=trusting), slices, picture)
         guarded = measured(settings, slices, picture)
         for group, members in GROUPS.items():

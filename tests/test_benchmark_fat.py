@@ -33,7 +33,7 @@ def test_areas_and_both_shares_are_those_that_the_phantom_states(phantom):
         joined = rows.set_index(["case", "structure"])[column].to_frame("ours").join(truth, how="inner")
         assert len(joined) == len(rows)
         # The file of the fat map is rounded.
-        np.testing.assert_allclose(joined["ours"], joined["value"], atol=2e-2 if "pixel" in quantity else 2e-3)
+        np.testing.assert_allclose(joined["ours"], joined["value"], atol=1e-2 if "pixel" in quantity else 2e-3)
 
 
 def test_every_source_has_pictures(phantom):

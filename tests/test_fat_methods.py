@@ -120,7 +120,7 @@ def test_n4_takes_out_shading_and_leaves_contrast():
     correction = BiasFieldCorrection(shrink=2, iterations=20, levels=2)
     corrected = correction(image * shading)
     before, after = (
-        np.log(picture[38:50, 35:55].mean() / picture[38:50, 5:25].mean()) for picture in (image * shading, corrected)
+        np.log(shown[38:50, 35:55].mean() / shown[38:50, 5:25].mean()) for shown in (image * shading, corrected)
     )
     assert abs(after) < before / 2
     assert corrected[31, 40] / corrected[45, 40] > 4
