@@ -136,7 +136,7 @@ def test_decoded_points_lie_where_they_were_annotated(tested):
         batch, prediction = batch_and_prediction(data, shift_px=shift_px)
         for item in evaluate(prediction, batch, data.store, mechanism=True):
             rows = [row for row in KEYPOINTS.rows(item, data) if row["source"] == "heatmap" and row["visible"]]
-            np.testing.assert_allclose([row["error_mm"] for row in rows], 3.0 * shift_px, atol=0.2)
+            np.testing.assert_allclose([row["error_mm"] for row in rows], 3.0 * shift_px, atol=0.3)
             if not shift_px:
                 assert all(row["nearest"] == row["structure"] for row in rows)
             assert item.heatmap.shape == item.true_mask.shape
