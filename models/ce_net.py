@@ -15,11 +15,11 @@ class DenseAtrousConvolution(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.rates = nn.ModuleList(
-            nn.Conv2d(channels, channels, kernel_size=3, padding=rate, dilation=rate) for rate in (1, 3, 5)
-        )
+        atrous = [nn.Conv2d(channels, channels, kernel_size=3, padding=rate, dilation=rate) for rate in (1, 3, 5)]
+        self.rates = nn.ModuleList(atrous)
         self.point = nn.Conv2d(channels, channels, kernel_size=1)
-        for convolution in (*self.rates, self.point):
+        for convolution in (*atrous, self.point):
+            assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

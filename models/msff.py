@@ -103,7 +103,7 @@ class MSFFNetwork(nn.Module):
         *,
         in_channels: int,
         num_classes: int,
-        bottleneck: Callable[[int], nn.Module],
+        bottleneck: "Callable[[int], MultiScaleFeatureFusion | NoFusion]",
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class MSFFNetwork(nn.Module):
         # Section 2.3: every upsampled map is concatenated with the encoder's of its size.
         self.decoder = nn.ModuleList(
             [
-                TransposedBlock(int(self.bottleneck.channels), third),
+                TransposedBlock(self.bottleneck.channels, third),
                 TransposedBlock(2 * third, second),
                 TransposedBlock(2 * second, first),
                 TransposedBlock(2 * first, stem),

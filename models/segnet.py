@@ -40,10 +40,10 @@ class SegNet(nn.Module):
         check_multiple(image, 32)
         features, places = image, []
         for stage in self.encoder:
-            features, indices = F.max_pool2d_with_indices(stage(features), 2)
+            features, indices = F.max_pool2d_with_indices(stage(features), (2, 2))
             places.append(indices)
         for stage, indices in zip(self.decoder, places[::-1], strict=True):
-            features = stage(F.max_unpool2d(features, indices, 2))
+            features = stage(F.max_unpool2d(features, indices, (2, 2)))
         return Prediction(logits=self.head(features))
 
 

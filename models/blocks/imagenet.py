@@ -34,6 +34,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         check_name(name, RESNETS)
         network = torchvision.models.get_model(name, weights=None)
+        assert isinstance(network, torchvision.models.ResNet)
         network.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         if weights is not None:
@@ -77,18 +78,22 @@ class VGGEncoder(nn.Module):
         super().__init__()
         check_name(name, VGGS)
         network = torchvision.models.get_model(name, weights=None)
-        network.features[0] = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
-        nn.init.kaiming_normal_(network.features[0].weight, mode="fan_out", nonlinearity="relu")
+        assert isinstance(network, torchvision.models.VGG)
+        first = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
+        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+        layers = network.features
+        assert isinstance(layers, nn.Sequential)
+        layers[0] = first
         if weights is not None:
             state = read_weights(weights)
             load_classifier(network, state, first="features.0.weight", path=weights, but="classifier.")
         stages: list[list[nn.Module]] = [[]]
-        for layer in network.features:
+        for layer in layers:
             if isinstance(layer, nn.MaxPool2d):
                 stages.append([])
             else:
                 stages[-1].append(layer)
-        self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages if layers)
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages if stage)
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, image: Float[Tensor, "b m h w"]) -> tuple[Tensor, ...]:
