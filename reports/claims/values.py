@@ -77,6 +77,14 @@ class PatientValues:
         """Names of the strata that begin with a word, such as `level`."""
         return [name for name in self._strata if name.startswith(f"{kind} ")]
 
+    def structures(self, side: Side) -> list[str]:
+        """Names of the structures that a side is measured on.
+
+        Raises:
+            GapError: If there are none.
+        """
+        return list(dict.fromkeys(self.cases(side)["structure"]))
+
     def cases(self, side: Side) -> pd.DataFrame:
         """The rows of the case tables that a side is measured on; one per seed, slice and structure.
 
