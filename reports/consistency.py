@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports.row_names import settings_of
+from reports.row_names import is_box_arm, settings_of
 
 if TYPE_CHECKING:
     from reports.runs import Run
@@ -111,20 +111,24 @@ def check_cells(runs: Sequence[Run]) -> None:
 
 
 def check_truth(runs: Sequence[Run]) -> None:
-    """The same slice has the same true masks everywhere: their areas agree.
+    """The same slice has the same true masks everywhere, or in every test on images moved in the same way.
 
     Raises:
         ValueError: Naming two folders and the case.
     """
-    keys = ["case", "slice", "structure"]
-    frames = [run.cases[[*keys, "area_true_mm2"]].assign(folder=str(run.folder)) for run in runs]
+    moved = [run.arm if run.arm and not is_box_arm(run.arm) else "" for run in runs]
+    keys = ["moved", "case", "slice", "structure"]
+    frames = [
+        run.cases[[*keys[1:], "area_true_mm2"]].assign(folder=str(run.folder), moved=arm)
+        for run, arm in zip(runs, moved, strict=True)
+    ]
     table = pd.concat(frames, ignore_index=True)
     table["area"] = table["area_true_mm2"].fillna(-1.0)
     limits: Any = table.groupby(keys)["area"].agg(["min", "max"])
     wrong = limits.loc[(limits["max"] - limits["min"]) > 1e-3 * np.maximum(limits["max"].to_numpy(), 1.0)]
     if len(wrong):
-        case, number, structure = wrong.index[0]
-        here = table.loc[(table["case"] == case) & (table["slice"] == number) & (table["structure"] == structure)]
+        arm, case, number, structure = wrong.index[0]
+        here = table.loc[(table[keys] == (arm, case, number, structure)).all(axis=1)]
         low, high = here.loc[here["area"].idxmin(), "folder"], here.loc[here["area"].idxmax(), "folder"]
         raise ValueError(
             f"case {case}, slice {number}: the true {structure} has another area in {low} than in {high} "

@@ -5,19 +5,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from metrics.cases import CASE_COLUMNS
-from reports.agreement import build_agreement, build_pairs, patient_pairs
 from reports.comparisons import rank_probabilities
-from reports.convergence import build_convergence, build_trainings
-from reports.curve import build_curve, curve_cases, patient_values
-from reports.fusion import build_fusion
 from reports.gaps import expected_rows
-from reports.keypoints import build_confusion, build_keypoints, build_levels
-from reports.levels import LABEL, OFFSET, READOUTS, with_readouts
 from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, proposed_row
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
-from reports.runs import Run, Runs
+from reports.readouts import joined_cases, read_out
+from reports.runs import Runs
 from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
 from reports.summaries import (
@@ -29,8 +23,6 @@ from reports.summaries import (
     build_table,
     primary_split,
 )
-
-CASES = (*CASE_COLUMNS, *READOUTS, LABEL, OFFSET, "row", "split", "arm", "seed", "fold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,37 +151,6 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
     return replace(evidence, notes=(*note, *write_notes(evidence)))
 
 
-def read_out(
-    runs: Runs, cases: pd.DataFrame, scores: pd.DataFrame, rows: Sequence[str], reference: str
-) -> dict[str, pd.DataFrame]:
-    """The tables of an Evidence that come from other records than the scores of the table's runs."""
-    split = primary_split(cases)
-    own = [run for run in runs.runs if run.split == split]
-    fused = joined_cases(runs.fused)
-    beside = [*own, *runs.fused, *runs.keypoint_only]
-    every_case = pd.concat([cases.loc[cases["split"] == split], fused, joined_cases(runs.keypoint_only)])
-    every_case = every_case.loc[every_case["arm"] == ""]
-    series = next((run.series for run in runs.everything if run.series), {})
-    numbered = [name for name in runs.structures if any(name in names for names in series.values())]
-    trainings = build_trainings(own)
-    pairs = build_pairs([*own, *runs.fused])
-    measured = patient_pairs(pairs)
-    return {
-        "keypoints": build_keypoints(beside, every_case, runs.structures),
-        "levels": build_levels(
-            every_case.loc[~every_case["row"].isin({run.row for run in runs.keypoint_only})], numbered
-        ),
-        "confusion": build_confusion([*own, *runs.fused], runs.structures),
-        "trainings": trainings,
-        "convergence": build_convergence(trainings, rows, reference),
-        "measured": measured,
-        "agreement": build_agreement(pairs, measured),
-        "curve": build_curve(runs.curve, patient_values(runs.curve)),
-        "fusion": build_fusion(fused, scores.loc[scores["split"] == split], rows),
-        "beside": pd.concat([fused, curve_cases(runs.curve)]),
-    }
-
-
 def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Evidence:
     """What there is to say without a single model trained on all masks, such as a curve alone."""
     cases, scores = joined_cases(()), pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
@@ -236,15 +197,6 @@ def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFram
     if shared.empty or shared.shape[1] < 2:
         return pd.DataFrame(columns=["row", "rank", "probability"])
     return rank_probabilities(shared)
-
-
-def joined_cases(runs: Sequence[Run]) -> pd.DataFrame:
-    """Case tables of runs in one, with row, split, arm, seed, fold and the columns of `reports.levels`."""
-    frames = [
-        with_readouts(run).assign(row=run.row, split=run.split, arm=run.arm, seed=run.seed, fold=run.fold)
-        for run in runs
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CASES))
 
 
 def _reference(rows: Sequence[str], published: pd.DataFrame, asked: str | None) -> tuple[str, tuple[str, ...]]:

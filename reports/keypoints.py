@@ -83,7 +83,7 @@ def build_levels(cases: pd.DataFrame, structures: Sequence[str]) -> pd.DataFrame
             own = part if structure == MEAN else part.loc[part["structure"] == structure]
             offset, named = own[OFFSET].abs(), own[LABEL] != ""
             records.append(
-                {"row": row, "structure": structure, **means(structure, "level_error")}
+                {"row": row, "structure": structure, **_share(means(structure, "level_error"))}
                 | {"num_structures": len(own), "num_right": np.count_nonzero(offset == 0)}
                 | {"num_one_off": np.count_nonzero(offset == 1), "num_further_off": np.count_nonzero(offset > 1)}
                 | {"num_other_kind": np.count_nonzero(offset.isna() & named), "num_missed": np.count_nonzero(~named)}
@@ -122,13 +122,18 @@ def _patient_means(cases: pd.DataFrame, metric: str):
     """Function of structure and column name: that row's mean over patients, with its interval."""
     scores = over_seeds(patient_scores(cases, (metric,)))
 
-    def means(structure: str, name: str) -> dict[str, object]:
+    def means(structure: str, name: str) -> dict[str, Any]:
         values = scores.loc[scores["structure"] == structure, "value"].to_numpy(dtype=float)
         found = intervals([values]).loc[0]
         ends = {"ci95_low": found["low"], "ci95_high": found["high"], "interval": found["interval"]}
         return {name: found["mean"], **ends, "num_patients": len(values)}
 
     return means
+
+
+def _share(entry: dict[str, Any]) -> dict[str, Any]:
+    """An interval of a share ends at 0 and 1."""
+    return entry | {name: np.clip(entry[name], 0, 1) for name in ("ci95_low", "ci95_high")}
 
 
 def _series(runs: Sequence[Run]) -> dict[str, tuple[str, int]]:

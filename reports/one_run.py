@@ -80,7 +80,7 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
         ValueError: If it is unfinished or damaged.
     """
     config = read_config(folder)
-    scored = config["task"] in ("score", "fuse")
+    scored, masks = config["task"] in ("score", "fuse"), config["task"] == "score"
     if not (folder / "summary.json").exists():
         failed = folder / "error.txt"
         reason = failed.read_text(encoding="utf-8").strip().splitlines() if failed.exists() else []
@@ -94,8 +94,8 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
         folder=folder,
         row=row_of(config, card),
         split=AS_PUBLISHED if target == IMAGE_LEVEL and not scored else BY_PATIENT,
-        fold=None if config["task"] == "score" or config["fold"] is None else int(config["fold"]),
-        seed=0 if scored else int(config["seed"]),
+        fold=None if masks else int(config["fold"]),
+        seed=0 if masks else int(config["seed"]),
         arm="",
         config=config,
         card=card,
@@ -129,11 +129,11 @@ def _supervision(config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str
     """What the masks of a training were limited to; everything where older folders do not say."""
     node = config.get("supervision") or {}
     name = str((card.get("choices") or {}).get("supervision") or FULL)
-    weak = None if name == FULL else node.get("weak_cohort")
-    source = weak.get("name") if isinstance(weak, Mapping) else weak
+    weak = None if name == FULL else (card.get("supervision") or {}).get("weak_cohort")
+    source = weak["name"] if isinstance(weak, Mapping) else weak
     masked = node.get("masked_patients")
     return {
-        "supervision": f"{name} {Path(str(source)).name}" if source else name,
+        "supervision": f"{name} {source}" if source else name,
         "masked_patients": None if masked is None else int(masked),
         "draw": int(node.get("draw") or 0),
     }

@@ -19,6 +19,7 @@ IGNORED_NAMES = (
 )
 # Of the node `supervision`: a run says itself what it makes of these (`reports.one_run.Run`).
 SUPERVISION = ("_target_", "masked_patients", "draw", "weak_cohort")
+BOX_ARMS = ("annotated", "jittered", "shuffled", "none")  # what the names of arms with other boxes begin with
 ABSENT = "absent"
 _TRAINING = [[name] for name in TRAINING_CALLBACKS]
 
@@ -41,6 +42,11 @@ def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         raise ValueError("run_card.json does not say which experiment was run")
     row = str(experiment) if ablation == "none" else f"{experiment}_{ablation}"
     return f"{row}_fused" if config.get("task") == "fuse" else row
+
+
+def is_box_arm(name: str) -> bool:
+    """Whether an arm shows the gate other boxes; other arms turn or move the image."""
+    return name.startswith(BOX_ARMS)
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:

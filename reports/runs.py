@@ -146,6 +146,8 @@ def _name_variants(runs: Sequence[Run]) -> list[Run]:
             | {"supervision": run.supervision}
             for run in trained
         ]
+        # Without masks a row is never what it is with them, whether or not that was run, too.
+        row = f"{row} supervision={KEYPOINT}" if trained and _kind(trained[0]) == "keypoint_only" else row
         variants = variant_names(settings, [run.card.get("commit") for run in trained])
         named += [run for run in members if run.scored]
         named += [replace(run, row=f"{row} {text}".strip()) for run, text in zip(trained, variants, strict=True)]
