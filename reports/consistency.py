@@ -127,8 +127,8 @@ def check_truth(runs: Sequence[Run]) -> None:
     limits: Any = table.groupby(keys)["area"].agg(["min", "max"])
     wrong = limits.loc[(limits["max"] - limits["min"]) > 1e-3 * np.maximum(limits["max"].to_numpy(), 1.0)]
     if len(wrong):
-        arm, case, number, structure = wrong.index[0]
-        here = table.loc[(table[keys] == (arm, case, number, structure)).all(axis=1)]
+        _, case, number, structure = wrong.index[0]
+        here = table.set_index(keys).sort_index().loc[[wrong.index[0]]].reset_index()
         low, high = here.loc[here["area"].idxmin(), "folder"], here.loc[here["area"].idxmax(), "folder"]
         raise ValueError(
             f"case {case}, slice {number}: the true {structure} has another area in {low} than in {high} "

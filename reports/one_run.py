@@ -130,10 +130,9 @@ def _supervision(config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str
     node = config.get("supervision") or {}
     name = str((card.get("choices") or {}).get("supervision") or FULL)
     weak = None if name == FULL else (card.get("supervision") or {}).get("weak_cohort")
-    source = weak["name"] if isinstance(weak, Mapping) else weak
     masked = node.get("masked_patients")
     return {
-        "supervision": f"{name} {source}" if source else name,
+        "supervision": f"{name} {weak['name']}" if weak else name,
         "masked_patients": None if masked is None else int(masked),
         "draw": int(node.get("draw") or 0),
     }
