@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports.row_names import settings_of
+from reports.row_names import is_box_arm, settings_of
 
 if TYPE_CHECKING:
     from reports.runs import Run
@@ -64,17 +65,23 @@ def check_budget(runs: Sequence[Run]) -> None:
 def check_data(runs: Sequence[Run]) -> None:
     """The same data (per budget, as the grid is part of the hash) and, per kind of split, the same folds.
 
+    Runs that take key points from other cohorts have other data, and a split that lists those too; in the patients that
+    a fold is tested on they must agree all the same.
+
     Raises:
         ValueError: Naming a folder of each.
     """
     trained = [run for run in runs if not run.scored]
-    for budget in dict.fromkeys(_budget(run) for run in trained):
-        same = [run for run in trained if _budget(run) == budget]
+    for budget, weak in dict.fromkeys((_budget(run), _weak_cohort(run)) for run in trained):
+        same = [run for run in trained if (_budget(run), _weak_cohort(run)) == (budget, weak)]
         _same(same, lambda run: run.card.get("data"), "hashes of the data (`data` in run_card.json)", "train on one")
-    for split in dict.fromkeys(run.split for run in trained):
-        same = [run for run in trained if run.split == split]
-        what = f"splits {split} (`split` in run_card.json)"
-        _same(same, lambda run: run.card.get("split"), what, "rows can only be compared on the same folds")
+    advice = "rows can only be compared on the same folds"
+    for split, weak in dict.fromkeys((run.split, _weak_cohort(run)) for run in trained):
+        same = [run for run in trained if (run.split, _weak_cohort(run)) == (split, weak)]
+        _same(same, lambda run: run.card.get("split"), f"splits {split} (`split` in run_card.json)", advice)
+    for split, fold in dict.fromkeys((run.split, run.fold) for run in trained if run.parts is not None):
+        same = [run for run in trained if (run.split, run.fold) == (split, fold) and run.parts is not None]
+        _same(same, _test_patients, f"test patients of fold {fold}, {split} (split.csv)", advice)
 
 
 def check_cells(runs: Sequence[Run]) -> None:
@@ -86,7 +93,7 @@ def check_cells(runs: Sequence[Run]) -> None:
     cells: dict[Hashable, Run] = {}
     slices: dict[Hashable, dict[Hashable, Run]] = defaultdict(dict)
     for run in runs:
-        group = (run.row, run.split, run.seed, run.arm)
+        group = (run.row, run.split, run.seed, run.arm, run.supervision, run.masked_patients, run.draw)
         twin = cells.setdefault((*group, run.fold), run)
         if twin is not run:
             fold = "" if run.fold is None else f", fold {run.fold}"
@@ -104,20 +111,24 @@ def check_cells(runs: Sequence[Run]) -> None:
 
 
 def check_truth(runs: Sequence[Run]) -> None:
-    """The same slice has the same true masks everywhere: their areas agree.
+    """The same slice has the same true masks everywhere, or in every test on images moved in the same way.
 
     Raises:
         ValueError: Naming two folders and the case.
     """
-    keys = ["case", "slice", "structure"]
-    frames = [run.cases[[*keys, "area_true_mm2"]].assign(folder=str(run.folder)) for run in runs]
+    moved = [run.arm if run.arm and not is_box_arm(run.arm) else "" for run in runs]
+    keys = ["moved", "case", "slice", "structure"]
+    frames = [
+        run.cases[[*keys[1:], "area_true_mm2"]].assign(folder=str(run.folder), moved=arm)
+        for run, arm in zip(runs, moved, strict=True)
+    ]
     table = pd.concat(frames, ignore_index=True)
     table["area"] = table["area_true_mm2"].fillna(-1.0)
     limits: Any = table.groupby(keys)["area"].agg(["min", "max"])
     wrong = limits.loc[(limits["max"] - limits["min"]) > 1e-3 * np.maximum(limits["max"].to_numpy(), 1.0)]
     if len(wrong):
-        case, number, structure = wrong.index[0]
-        here = table.loc[(table["case"] == case) & (table["slice"] == number) & (table["structure"] == structure)]
+        _, case, number, structure = wrong.index[0]
+        here = table.set_index(keys).sort_index().loc[[wrong.index[0]]].reset_index()
         low, high = here.loc[here["area"].idxmin(), "folder"], here.loc[here["area"].idxmax(), "folder"]
         raise ValueError(
             f"case {case}, slice {number}: the true {structure} has another area in {low} than in {high} "
@@ -136,6 +147,17 @@ def _budget(run: Run) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _weak_cohort(run: Run) -> str:
+    """The cohort that a run's key points come from, "" for its own."""
+    return run.supervision.partition(" ")[2]
+
+
+def _test_patients(run: Run) -> tuple[str, ...]:
+    assert run.parts is not None
+    here = (run.parts["fold"] == run.fold) & (run.parts["part"] == "test")
+    return tuple(sorted(set(run.parts.loc[here, "patient"])))
+
+
 def _differing(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> list[str]:
     a, b = dict(one), dict(other)
     return [path for path in sorted({*a, *b}) if a.get(path) != b.get(path)]
@@ -146,5 +168,5 @@ def _same(runs: Sequence[Run], key: Callable[[Run], object], what: str, advice: 
     for run in runs:
         first.setdefault(key(run), run)
     if len(first) > 1:
-        texts = [f"{value} in {run.folder}" for value, run in first.items()]
+        texts = [f"{textwrap.shorten(str(value), 200)} in {run.folder}" for value, run in first.items()]
         raise ValueError(f"one report cannot mix {what}: {'; '.join(texts)}. {advice[0].upper()}{advice[1:]}")

@@ -7,12 +7,22 @@ import pandas as pd
 
 from reports.comparisons import rank_probabilities
 from reports.gaps import expected_rows
-from reports.notes import write_notes
+from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, proposed_row
-from reports.patients import MEAN, patient_scores, scored_metrics
+from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.readouts import joined_cases, read_out
 from reports.runs import Runs
+from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
-from reports.summaries import build_costs, build_detection, build_folds, build_inflation, build_table, primary_split
+from reports.summaries import (
+    TABLE_COLUMNS,
+    build_costs,
+    build_detection,
+    build_folds,
+    build_inflation,
+    build_table,
+    primary_split,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +45,16 @@ class Evidence:
         ranks: row, rank, probability.
         folds: split, fold, part, num_patients, num_slices, levels.
         inflation: row, structure, by_patient, as_published, difference (Dice, 0..1) and its interval.
+        keypoints: keypoints.csv (`reports.keypoints.build_keypoints`), of fusions and runs without masks, too.
+        levels: levels.csv (`build_levels`).
+        confusion: confusion.csv (`build_confusion`).
+        trainings: Epochs that each training took to get near its end (`reports.convergence.build_trainings`).
+        convergence: convergence.csv (`build_convergence`).
+        measured: One pair of measurements a patient (`reports.agreement.patient_pairs`).
+        agreement: agreement.csv (`build_agreement`).
+        curve: curve.csv (`reports.curve.build_curve`).
+        fusion: fusion.csv (`reports.fusion.build_fusion`).
+        beside: Case tables of curve and fusions, joined as `cases` are, for the claims alone.
         claims: claims.csv; empty until judged.
         notes: What is printed under the table.
     """
@@ -54,6 +74,16 @@ class Evidence:
     ranks: pd.DataFrame
     folds: pd.DataFrame
     inflation: pd.DataFrame
+    keypoints: pd.DataFrame
+    levels: pd.DataFrame
+    confusion: pd.DataFrame
+    trainings: pd.DataFrame
+    convergence: pd.DataFrame
+    measured: pd.DataFrame
+    agreement: pd.DataFrame
+    curve: pd.DataFrame
+    fusion: pd.DataFrame
+    beside: pd.DataFrame
     claims: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -89,9 +119,11 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
     if not 0 < margin < 1:
         raise ValueError(f"report.margin is {margin}, expected a difference in Dice between 0 and 1, such as 0.005")
     published = load_published(table) if table else empty_published()
+    if not runs.runs:
+        return _without_table(runs, published, margin)
     rows = ordered_rows(runs, published)
     reference, note = _reference(rows, published, reference)
-    cases = _joined(runs)
+    cases = joined_cases(runs.runs)
     scores = patient_scores(cases, scored_metrics(cases))
     scored = {run.row for run in runs.runs if run.scored}
     systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
@@ -100,7 +132,7 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
         runs=runs,
         published=published,
         rows=rows,
-        labels=_labels(rows, published, runs),
+        labels=_labels((*rows, *(run.row for run in runs.everything)), published, runs),
         reference=reference,
         margin=margin,
         cases=cases,
@@ -112,10 +144,38 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
         ranks=_ranks(scores, systems, primary_split(cases)),
         folds=build_folds(runs),
         inflation=build_inflation(scores, rows, runs.structures),
+        **read_out(runs, cases, scores, rows, reference),
         claims=pd.DataFrame(),
         notes=(),
     )
     return replace(evidence, notes=(*note, *write_notes(evidence)))
+
+
+def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Evidence:
+    """What there is to say without a single model trained on all masks, such as a curve alone."""
+    cases, scores = joined_cases(()), pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
+    every_row = sorted({run.row for run in runs.everything})
+    evidence = Evidence(
+        runs=runs,
+        published=published,
+        rows=(),
+        labels=_labels(every_row, published, runs),
+        reference="",
+        margin=margin,
+        cases=cases,
+        scores=scores,
+        statistics=pd.DataFrame(columns=list(STATISTICS_COLUMNS)),
+        table=pd.DataFrame(columns=list(TABLE_COLUMNS)),
+        costs=build_costs(runs, ()),
+        detection=build_detection(cases, ()),
+        ranks=pd.DataFrame(columns=["row", "rank", "probability"]),
+        folds=build_folds(replace(runs, runs=runs.everything)),
+        inflation=build_inflation(scores, (), runs.structures),
+        **read_out(runs, cases, scores, (), ""),
+        claims=pd.DataFrame(),
+        notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
+    )
+    return replace(evidence, notes=(*evidence.notes, *beside_notes(evidence)))
 
 
 def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
@@ -137,13 +197,6 @@ def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFram
     if shared.empty or shared.shape[1] < 2:
         return pd.DataFrame(columns=["row", "rank", "probability"])
     return rank_probabilities(shared)
-
-
-def _joined(runs: Runs) -> pd.DataFrame:
-    frames = [
-        run.cases.assign(row=run.row, split=run.split, arm=run.arm, seed=run.seed, fold=run.fold) for run in runs.runs
-    ]
-    return pd.concat(frames, ignore_index=True)
 
 
 def _reference(rows: Sequence[str], published: pd.DataFrame, asked: str | None) -> tuple[str, tuple[str, ...]]:

@@ -33,24 +33,30 @@ def find_gaps(runs: Sequence[Run], expected: pd.DataFrame) -> list[str]:
     """Folds of a row that no finished cell tested, or not all of it, for each of its seeds; rows without any cell."""
     texts = []
     own = [run for run in runs if not run.arm and not run.scored]
-    for split, row, seed in dict.fromkeys((run.split, run.row, run.seed) for run in own):
-        members = [run for run in own if (run.split, run.row, run.seed) == (split, row, seed)]
+    for training in dict.fromkeys(_training(run) for run in own):
+        members = [run for run in own if _training(run) == training]
         missing = sorted(set(range(num_folds(members[0]))) - {run.fold for run in members})
         if missing:
             folds = ", ".join(map(str, missing))
-            texts.append(f"gap: {row}, {split}, seed {seed}: no finished cell for fold {folds}")
+            texts.append(f"gap: {training}: no finished cell for fold {folds}")
         untested = [num_untested(run) for run in members]
         if any(untested):
             folds = ", ".join(str(run.fold) for run, count in zip(members, untested, strict=True) if count)
             texts.append(
-                f"gap: {row}, {split}, seed {seed}: {sum(untested)} test slices of fold {folds} were not scored, as "
-                "with trainer.limit_test_batches"
+                f"gap: {training}: {sum(untested)} test slices of fold {folds} were not scored, as with "
+                "trainer.limit_test_batches"
             )
     known = {run.row.split(" ")[0] for run in runs}
     for row in expected_rows(expected):
         if row not in known:
             texts.append(f"gap: {row}: no finished cell at all")
     return texts
+
+
+def _training(run: Run) -> str:
+    """What the folds of one training share, in words."""
+    masks = "" if run.masked_patients is None else f", {run.supervision}, {run.masked_patients} masks, draw {run.draw}"
+    return f"{run.row}, {run.split}{masks}, seed {run.seed}"
 
 
 def expected_rows(expected: pd.DataFrame) -> list[str]:

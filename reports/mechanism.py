@@ -11,6 +11,7 @@ from reports.claims.samples import correlation, paired
 from reports.claims.values import PREDICTED, GapError, PatientValues, Side
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
+from reports.row_names import is_box_arm
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
@@ -47,7 +48,7 @@ def mechanism_tables(evidence: "Evidence") -> dict[str, pd.DataFrame]:
 
 def _arms(values: PatientValues, row: str) -> pd.DataFrame:
     own = Side(row=row, metric="dice", structure="mean")
-    arms = values.arms(row)
+    arms = [arm for arm in values.arms(row) if is_box_arm(arm)]
     if not arms:
         return pd.DataFrame(columns=list(ARMS))
     samples = [paired(values, replace(own, arm=arm), own) for arm in arms]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
+from reports.curve import unequal_training
 from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
 from reports.statistics import patient_table
@@ -35,13 +36,32 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
         *_power(evidence),
         *_coverage(evidence),
         *_without_run(evidence),
+        *beside_notes(evidence),
         *(f"{problem[0].upper()}{problem[1:]}." for problem in evidence.runs.problems),
     )
 
 
+def beside_notes(evidence: Evidence) -> list[str]:
+    """What has to be read with what is no part of the table: the curve, fusions, runs without masks."""
+    texts = []
+    if len(evidence.curve):
+        texts += ["Runs with masks of a limited number of patients are in the curve alone, never in the table."]
+        texts += [text for text in (unequal_training(evidence.curve),) if text]
+        gaps = evidence.curve.loc[~evidence.curve["complete"].astype(bool)]
+        points = dict.fromkeys(f"{line['masked_patients']} ({line['supervision']})" for line in gaps.to_dict("records"))
+        texts += [f"Points of the curve without all folds: {', '.join(points)}."] if points else []
+    for runs, text in (
+        (evidence.runs.fused, "Fusions of several models are in a table of their own"),
+        (evidence.runs.keypoint_only, "Trained without any mask, and in the table of key points alone"),
+    ):
+        rows = dict.fromkeys(evidence.labels.get(run.row, run.row) for run in runs)
+        texts += [f"{text}: {', '.join(rows)}."] if rows else []
+    return texts
+
+
 def commands(evidence: Evidence) -> tuple[str, ...]:
     """The command lines that made the runs, each once."""
-    found = dict.fromkeys(str(run.card["command"]) for run in evidence.runs.runs if run.card.get("command"))
+    found = dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
     listed = tuple(found)
     more = f"... and {len(listed) - MOST_COMMANDS} more: `command` in each run_card.json"
     return listed if len(listed) <= MOST_COMMANDS else (*listed[:MOST_COMMANDS], more)

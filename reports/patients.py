@@ -7,21 +7,19 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import HITS, METRICS, patient_means
+from reports.levels import READOUTS
 from reports.run_files import MECHANISM
 
 GROUP = ("row", "split", "arm", "seed")
 MEAN = "mean"  # the structure that stands for the mean over structures
-LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", HITS)
+LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", HITS, *READOUTS)
 SEPARATOR = "\x1f"
 
 
 def scored_metrics(cases: pd.DataFrame) -> tuple[str, ...]:
     """Metrics that a case table has any value of."""
-    return (
-        *METRICS,
-        HITS,
-        *(name for name in MECHANISM if name in cases and name not in METRICS and cases[name].notna().to_numpy().any()),
-    )
+    later = [name for name in (*MECHANISM, *READOUTS) if name in cases and cases[name].notna().to_numpy().any()]
+    return (*METRICS, HITS, *later)
 
 
 def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

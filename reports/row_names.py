@@ -17,27 +17,36 @@ IGNORED_NAMES = (
     *("enable_model_summary", "enable_progress_bar", "limit_test_batches", "citation", "licence", "colours"),
     "use_distributed_sampler",
 )
+# Of the node `supervision`: a run says itself what it makes of these (`reports.one_run.Run`).
+SUPERVISION = ("_target_", "masked_patients", "draw", "weak_cohort")
+BOX_ARMS = ("annotated", "jittered", "shuffled", "none")  # what the names of arms with other boxes begin with
 ABSENT = "absent"
 _TRAINING = [[name] for name in TRAINING_CALLBACKS]
 
 
 def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
-    """Row key of a run: its experiment, with the ablation behind it; of scored masks, their `row`.
+    """Row key of a run: its experiment, with the ablation behind it; of scored masks or models fused, their `row`.
 
     Runs from before run cards had `choices` are named by the command that started them.
 
     Raises:
         ValueError: If neither says it.
     """
-    if config.get("task") == "score":
-        if not config.get("row"):
-            raise ValueError("config.yaml does not say which row the scored masks are; score them again with row=NAME")
+    if config.get("task") == "score" and not config.get("row"):
+        raise ValueError("config.yaml does not say which row the scored masks are; score them again with row=NAME")
+    if config.get("task") in ("score", "fuse") and config.get("row"):
         return str(config["row"])
     choices = card.get("choices") or _typed(str(card.get("command", "")))
     experiment, ablation = choices.get("experiment"), choices.get("ablation") or "none"
     if not experiment:
         raise ValueError("run_card.json does not say which experiment was run")
-    return str(experiment) if ablation == "none" else f"{experiment}_{ablation}"
+    row = str(experiment) if ablation == "none" else f"{experiment}_{ablation}"
+    return f"{row}_fused" if config.get("task") == "fuse" else row
+
+
+def is_box_arm(name: str) -> bool:
+    """Whether an arm shows the gate other boxes; other arms turn or move the image."""
+    return name.startswith(BOX_ARMS)
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -49,6 +58,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
         if any(path == node or path.startswith(f"{node}.") for node in IGNORED_NODES):
             continue
         if set(names) & set(IGNORED_NAMES) or (names[0] == "callbacks" and names[1:2] not in _TRAINING):
+            continue
+        if "supervision" in names and set(names) & set(SUPERVISION):
             continue
         # Copies of the run's seed; that of a split or a cohort is a setting.
         if names[-1] == "seed" and "split" not in names and "cohort" not in names and value == run_seed:

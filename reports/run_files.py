@@ -84,25 +84,47 @@ def read_cases(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise ValueError("cases.csv is missing")
-    text = path.read_text(encoding="utf-8")
-    lines = list(csv.reader(text.splitlines()))
-    if len(lines) < 2:
-        raise ValueError("cases.csv is empty")
-    if not text.endswith("\n"):
-        raise ValueError(f"cases.csv is cut off in its last line, {len(lines)}")
-    for number, fields in enumerate(lines, start=1):
-        if len(fields) != len(lines[0]):
-            raise ValueError(
-                f"cases.csv has {len(fields)} fields in line {number}, expected {len(lines[0])}; it is cut off"
-            )
-    table = pd.DataFrame(lines[1:], columns=lines[0], dtype=object)
+    table = read_texts(path)
     for name in table.columns:
         if name not in TEXTS:
-            table[name] = _numbers(str(name), list(table[name]))
+            table[name] = read_numbers(path, str(name), list(table[name]))
     later = [name for name in dict.fromkeys((*MECHANISM, *FACTORS)) if name not in table]
     table = table.assign(**{name: "" if name in TEXTS else np.nan for name in later})
     check_cases(table)
     return table
+
+
+def read_texts(path: Path) -> pd.DataFrame:
+    """Every cell of a CSV file as the text that it is.
+
+    Raises:
+        ValueError: If it is empty or cut off.
+    """
+    text = path.read_text(encoding="utf-8")
+    lines = list(csv.reader(text.splitlines()))
+    if len(lines) < 2:
+        raise ValueError(f"{path.name} is empty")
+    if not text.endswith("\n"):
+        raise ValueError(f"{path.name} is cut off in its last line, {len(lines)}")
+    for number, fields in enumerate(lines, start=1):
+        if len(fields) != len(lines[0]):
+            raise ValueError(
+                f"{path.name} has {len(fields)} fields in line {number}, expected {len(lines[0])}; it is cut off"
+            )
+    return pd.DataFrame(lines[1:], columns=lines[0], dtype=object)
+
+
+def read_numbers(path: Path, name: str, texts: Sequence[str]) -> np.ndarray:
+    """A column of a file as numbers, NaN where a cell is empty; of the column `slice` as integers.
+
+    Raises:
+        ValueError: If a cell holds something else.
+    """
+    try:
+        values = np.array([float(TRUTH.get(text, text)) if text else np.nan for text in texts])
+        return values.astype(int) if name == "slice" else values
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {name} holds something that is not a number ({error})") from error
 
 
 def read_epochs(folder: Path) -> pd.DataFrame | None:
@@ -125,14 +147,6 @@ def read_split(folder: Path) -> pd.DataFrame | None:
     if not {"fold", "part", "patient"} <= set(table.columns):
         raise ValueError("split.csv lacks the columns fold, part, patient")
     return table.assign(fold=table["fold"].astype(int))
-
-
-def _numbers(name: str, texts: Sequence[str]) -> np.ndarray:
-    try:
-        values = np.array([float(TRUTH.get(text, text)) if text else np.nan for text in texts])
-        return values.astype(int) if name == "slice" else values
-    except ValueError as error:
-        raise ValueError(f"cases.csv: {name} holds something that is not a number ({error})") from error
 
 
 def _difference(stored: Any, found: Any, path: str = "") -> str:

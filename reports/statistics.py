@@ -98,17 +98,20 @@ def _own_cells(
 
 def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
     with_arms = scores.loc[scores["row"].isin(scores.loc[scores["arm"] != "", "row"])]
-    for (split, row, structure, metric), column in with_arms.groupby(
-        ["split", "row", "structure", "metric"], sort=False
-    ):
-        arms = {str(arm): part for arm, part in column.groupby("arm") if arm}
-        own = column.loc[column["arm"] == ""]
-        compared: Any = patient_table(own)[row] if len(own) else None
-        for arm, part in arms.items():
+    if with_arms.empty:
+        return
+    keys = ["split", "row", "structure", "metric"]
+    tables = over_seeds(with_arms).pivot(index=[*keys, "patient"], columns="arm", values="value")
+    columns: dict[Any, pd.DataFrame] = dict(list(with_arms.groupby([*keys, "arm"], sort=False)))
+    key: Any
+    for key, part in tables.groupby(level=keys, sort=False):
+        split, row, structure, metric = key
+        table: Any = part.droplevel(keys).dropna(axis=1, how="all")
+        compared = table.get("")
+        for arm in (name for name in table.columns if name):
             labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if compared is None else row}
-            values: Any = patient_table(part)[row]
-            yield _cell(labels, part, values, compared, bold=False)
+            yield _cell(labels, columns[(*key, arm)], table[arm], compared, bold=False)
 
 
 def _cell(

@@ -71,7 +71,11 @@ def build_table(
 
 def is_complete(runs: Runs, row: str, split: str) -> bool:
     """Whether every seed of a row has every fold, each tested to the end; scored masks cover the cohort in one."""
-    own = [run for run in runs.runs if (run.row, run.split, run.arm) == (row, split, "")]
+    return covers_folds([run for run in runs.runs if (run.row, run.split, run.arm) == (row, split, "")])
+
+
+def covers_folds(own: Sequence[Run]) -> bool:
+    """`is_complete` of the own tests of one row."""
     seeds = {run.seed: {other.fold for other in own if other.seed == run.seed} for run in own}
     if any(num_untested(run) for run in own):
         return False

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from reports.evidence import Evidence
 
 LEGEND = f"`{GAP}`: no value, or no finished run. `{INCOMPLETE}`: a fold, or a part of one, is missing; see the notes."
-SHOWN = ("Method", "n", "Dice", "difference", "p Holm", "seed SD", "missed")  # of the columns, in a terminal
+PRINTED = ("Primary endpoint", "Labels against accuracy")  # of the sections, in a terminal
+SHOWN = (
+    "Method",
+    "n",
+    "Dice",
+    "difference",
+    "p Holm",
+    "seed SD",
+    "missed",
+    "patients with",
+    "supervision",
+)  # of the columns, in a terminal
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -52,10 +63,10 @@ def csv(evidence: Evidence) -> str:
 
 
 def print_tables(evidence: Evidence, console: Console | None = None) -> None:
-    """Prints the primary endpoint of each split, and the notes, to the terminal."""
+    """Prints the primary endpoint of each split, the curve, and the notes, to the terminal."""
     console = console or Console()
     for section in sections(evidence):
-        if not section.title.startswith("Primary endpoint"):
+        if not section.title.startswith(PRINTED):
             continue
         table = Table(title=section.title)
         shown = [position for position, name in enumerate(section.header) if name.startswith(SHOWN)]

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
+OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
 
 
 def write(config: DictConfig) -> None:
@@ -71,7 +72,7 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
 
 
 def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Writes the tables and the statistics."""
+    """Writes the tables and the statistics; of those in OPTIONAL, the ones that have a row, and no old one."""
     writers: dict[str, Callable[[Evidence], str]] = {
         "statistics.csv": lambda evidence: evidence.statistics.to_csv(index=False),
         "table.csv": tables.csv,
@@ -80,6 +81,12 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
     }
     for name, build in writers.items():
         _replace(folder / name, build(evidence))
+    for name in OPTIONAL:
+        table, path = getattr(evidence, name), folder / f"{name}.csv"
+        if len(table):
+            _replace(path, table.to_csv(index=False))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def run_paths(config: DictConfig) -> list[Path]:

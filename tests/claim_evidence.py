@@ -10,13 +10,21 @@ LEVELS = ("L2/3", "L3/4", "L4/5", "L5/S1")
 STRUCTURES = ("canal", "psoas_left", "psoas_right", "erector_spinae_left")
 
 
-def make_evidence(*tables: pd.DataFrame, costs: Mapping[str, float] | None = None, reference: str = "bs_esnet"):
+def make_evidence(
+    *tables: pd.DataFrame,
+    costs: Mapping[str, float] | None = None,
+    reference: str = "bs_esnet",
+    beside: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+):
     """What `judge` and `mechanism_tables` take of an Evidence; `costs` is FLOP per image of each row."""
     cases = pd.concat(tables, ignore_index=True)
     flop = pd.Series(costs or {}, dtype=float).rename_axis("row").rename("flop_per_image").reset_index()
     rows = tuple(dict.fromkeys(cases["row"]))
     published = pd.DataFrame({"row": []})
-    return SimpleNamespace(cases=cases, costs=flop, margin=0.005, reference=reference, rows=rows, published=published)
+    trained = pd.DataFrame(columns=["row", "fold", "seed", "epochs_to_95"]) if trainings is None else trainings
+    others = {"beside": pd.DataFrame() if beside is None else beside, "trainings": trained, "margin": 0.005}
+    return SimpleNamespace(cases=cases, costs=flop, reference=reference, rows=rows, published=published, **others)
 
 
 def draw_cases(

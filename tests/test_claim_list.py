@@ -2,9 +2,11 @@
 
 import csv
 
+import pandas as pd
 import pytest
 
 from reports.claims.ledger import CLAIMS_FILE, COLUMNS, in_group, load_claims, published_structures
+from reports.papers import load_published
 
 STRUCTURES = ("disc", "psoas_left", "psoas_right", "multifidus_left")
 GOOD = {
@@ -40,7 +42,23 @@ def test_the_papers_claims_are_sound():
     assert known["mean-dice"].margin == 0.004
     assert known["mean-dice"].value == 0.94
     assert known["fewer-misses-than-anchors"].margin is None
-    assert {claim.paper for claim in claims} == {"bs_esnet"}
+    assert {claim.paper for claim in claims} == {"bs_esnet", "scarnet"}
+    found = known["gains-of-vertebrae"]
+    assert (found.value, found.upper) == (0.0176, 0.0289)
+
+
+def test_margins_of_the_second_paper_are_half_its_differences_and_at_most_half_a_point():
+    claims = load_claims(CLAIMS_FILE, margin=0.005, structures=published_structures(CLAIMS_FILE.parent))
+    printed = pd.concat([load_published(name) for name in ("scarnet_table1", "scarnet_table2")])
+    means = printed.groupby(["row", "structure"])["mean"].last() / 100
+    tested = [claim for claim in claims if claim.paper == "scarnet" and claim.test == "superior"]
+    tested = [
+        claim for claim in tested if claim.metric == "dice" and claim.family in ("table 1", "table 2", "structures")
+    ]
+    assert len(tested) == 15
+    for claim in tested:
+        half = (means[claim.row, claim.structure] - means[claim.other_row, claim.structure]) / 2
+        assert claim.margin == pytest.approx(min(half, 0.005), abs=2e-4), claim.id
 
 
 def test_numbers_and_the_margin_of_the_report_are_read(tmp_path):
@@ -67,6 +85,11 @@ def test_numbers_and_the_margin_of_the_report_are_read(tmp_path):
         ({"margin": "half"}, "margin is 'half'"),
         ({"margin": "-0.1"}, "expected zero or more"),
         ({"test": "none"}, "needs remark"),
+        ({"test": "gains", "value": "0.01 to 0.02", "margin": "0"}, "it alone, takes `low to high`"),
+        ({"test": "gains_within", "value": "0.01", "margin": "0"}, "it alone, takes `low to high`"),
+        ({"test": "gains_within", "value": "0.02 to 0.01", "margin": "0"}, "the lower end first"),
+        ({"test": "synergistic"}, "other_row of the test synergistic is 3 rows"),
+        ({"test": "faster", "margin": "0"}, "unknown metric 'dice'"),
     ],
 )
 def test_a_line_that_makes_no_test_is_refused_by_its_number(tmp_path, change, words):

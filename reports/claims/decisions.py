@@ -33,7 +33,9 @@ def judge_one(claim: Claim, values: PatientValues, evidence: "Evidence") -> Find
     if claim.test == "none":
         return Finding(verdict=NOT_TESTABLE)
     try:
-        return cheaper(claim, evidence) if claim.test == "cheaper" else TESTS[claim.test](claim, values)
+        if claim.test in TESTS_OF_RUNS:
+            return TESTS_OF_RUNS[claim.test](claim, evidence)
+        return TESTS[claim.test](claim, values)
     except GapError as gap:
         return missing(claim, gap)
 
@@ -106,7 +108,58 @@ def cheaper(claim: Claim, evidence: "Evidence") -> Finding:
     return _judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, saved < -margin)
 
 
+def gains(claim: Claim, values: PatientValues) -> Finding:
+    """Whether the left side is better by a stated value, less the margin."""
+    _, finding = _two_sided(claim, values)
+    bar = claim.value - margin_of(claim)
+    return _judged(finding, finding.low >= bar, finding.high < bar)
+
+
+def gains_within(claim: Claim, values: PatientValues) -> Finding:
+    """Whether on every structure the left side is better by a value of the stated range, widened by the margin.
+
+    The effect is that of the structure whose gain is farthest from the middle of the range.
+    """
+    left, right = sides(claim)[0]
+    margin = margin_of(claim)
+    low, high = claim.value - margin, claim.upper + margin
+    pairs = {
+        name: paired(values, replace(left, structure=name), replace(right, structure=name))
+        for name in values.structures(left)
+    }
+    found = {name: estimate(sample) for name, sample in pairs.items()}
+    farthest = max(found, key=lambda name: abs(found[name].effect - (low + high) / 2))
+    short = [f"{name} has fewer than {FEWEST_FOR_TEST} patients" for name in found if found[name].verdict]
+    if short:
+        return replace(found[farthest], verdict=NOT_TESTABLE, notes=tuple(short))
+    inside = all(low <= finding.low and finding.high <= high for finding in found.values())
+    outside = any(finding.high < low or finding.low > high for finding in found.values())
+    return _judged(replace(found[farthest], notes=(f"farthest from the range is {farthest}",)), inside, outside)
+
+
+def faster(claim: Claim, evidence: "Evidence") -> Finding:
+    """Whether trainings get near their end in fewer epochs; the effect is the share saved, paired by fold and seed."""
+    table = evidence.trainings.dropna(subset=[claim.metric])
+    own = table.set_index(["fold", "seed"])
+    left, right = (own.loc[own["row"] == row, claim.metric] for row in (claim.row, claim.other_row))
+    for row, epochs in ((claim.row, left), (claim.other_row, right)):
+        if epochs.empty:
+            raise GapError(f"no training of the row {row} with validation", row=row)
+    saved = (1 - left / right).dropna().to_numpy(dtype=float)
+    finding = estimate(saved)
+    counted = f"n = {len(saved)} trainings, paired by fold and seed"
+    if finding.verdict:
+        note = f"{counted}; a test takes {FEWEST_FOR_TEST}: more seeds (seed=0,1)"
+        return replace(finding, num_patients=0, notes=(note,))
+    margin = margin_of(claim)
+    finding = replace(finding, num_patients=0, notes=(counted, "they share patients, so the interval is too narrow"))
+    return _judged(finding, finding.low > margin, finding.high < margin)
+
+
+TESTS_OF_RUNS: dict[str, Callable[[Claim, "Evidence"], Finding]] = {"cheaper": cheaper, "faster": faster}
 TESTS: dict[str, Callable[[Claim, PatientValues], Finding]] = {
+    "gains": gains,
+    "gains_within": gains_within,
     "equivalent": equivalent,
     "non_inferior": non_inferior,
     "at_least": at_least,

@@ -32,6 +32,11 @@ RULES = (
     "by more than the margin; contradicted if its upper end is.",
     "correlated: Spearman's correlation within structures over slices, its interval over patients (jackknife); "
     "reproduced above the margin, contradicted below.",
+    "gains: as at_least, of the difference. gains_within: reproduced if on every structure the interval of the "
+    "difference lies in the stated range, widened by the margin; contradicted if on one it lies outside.",
+    "synergistic: as superior, of what two changes together add beyond the sum of what each adds alone.",
+    "faster: the share of epochs saved until 95 % of the final validation Dice, paired by fold and seed; reproduced if "
+    "its interval lies above the margin, contradicted if below.",
     "cheaper: a cost, not a sample; reproduced if lower by the margin, contradicted if higher by it.",
     "Fewer than six patients, or a row, arm, stratum or column that is not there: not testable, with the command that "
     "provides it.",
@@ -57,7 +62,7 @@ def judge(evidence: "Evidence", claims: tuple[Claim, ...] | None = None) -> pd.D
         rows = {*evidence.rows, *evidence.published["row"]}
         claims = tuple(claim for claim in known if any(row.startswith(claim.paper) for row in rows))
     values = PatientValues(evidence)
-    pairwise = [claim for claim in claims if claim.test in ("superior", "ordered")]
+    pairwise = [claim for claim in claims if claim.test in ("superior", "ordered", "synergistic")]
     findings = judge_superiority(pairwise, values)
     findings |= {claim.id: judge_one(claim, values, evidence) for claim in claims if claim.id not in findings}
     records = [_record(claim, findings[claim.id], values) for claim in claims]
@@ -96,5 +101,5 @@ def describe(claim: Claim) -> str:
     if claim.stratum:
         parts.append(claim.stratum)
     if claim.value == claim.value:
-        parts.append(f"{claim.value:g}")
+        parts.append(f"{claim.value:g}{f' to {claim.upper:g}' if claim.upper == claim.upper else ''}")
     return f"{claim.test}: {', '.join(parts)}"

@@ -3,8 +3,9 @@
 A line says which two sides a claim compares. The left side is `row, arm, stratum, metric`; the right side is the same
 with what `other_row, other_arm, other_stratum, other_metric` change. Both sides are taken on `structure`: `mean` (all),
 the name of one, the beginning of several names (`psoas`), or such names joined by `+`. An empty `arm` is the run's own
-test, also called `predicted`; an empty `stratum` is all slices. `margin` is a number in units of the metric or the word
-`report` (the report's margin of interest).
+test, also called `predicted`; an empty `stratum` is all slices. The arms `mixed_6` and `full_6` are trainings with the
+masks of six patients, with and without the key points of the others. `value` is a number, or `low to high` for a range;
+`margin` is a number in units of the metric or the word `report` (the report's margin of interest).
 """
 
 import csv
@@ -14,6 +15,7 @@ from math import nan
 from pathlib import Path
 
 from metrics.aggregate import METRICS
+from reports.levels import READOUTS
 
 CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
 
@@ -21,8 +23,10 @@ CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
 DERIVED = (
     *("detection_precision", "detection_recall", "found_share", "missed_share", "false_alarm_share", "dice_spread"),
     *("preliminary_dice", "preliminary_ceiling_dice", "saliency_inside", "area_inside", "saliency_enrichment"),
+    *READOUTS,
 )
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb", "training_s")
+SPEEDS = ("epochs_to_95",)
 
 # Test -> the columns that must not be empty.
 REQUIRED = {
@@ -33,9 +37,15 @@ REQUIRED = {
     "at_least": ("row", "metric", "structure", "value", "margin", "cost"),
     "even": ("row", "metric", "structure", "stratum", "margin", "cost"),
     "correlated": ("row", "metric", "other_metric", "structure", "margin", "cost"),
+    "gains": ("row", "other_row", "metric", "structure", "value", "margin", "cost"),
+    "gains_within": ("row", "other_row", "metric", "structure", "value", "margin", "cost"),
+    "synergistic": ("row", "other_row", "metric", "structure", "family", "cost"),
+    "faster": ("row", "other_row", "metric", "margin", "cost"),
     "cheaper": ("row", "other_row", "metric", "margin", "cost"),
     "none": ("remark",),
 }
+# Rows that a test takes on the right side, where it takes more than one; None for any number.
+OTHER_ROWS = {"superior": None, "synergistic": 3}
 # Tests that compare a left side with a right one, so that something must differ between the two.
 TWO_SIDED = ("superior", "equivalent", "non_inferior")
 SWITCHES = ("other_row", "other_arm", "other_stratum", "other_metric")
@@ -50,9 +60,9 @@ COLUMNS = (
 class Claim:
     """One statement of a paper, in our words, and how it is tested.
 
-    `value` is NaN where the test needs none; `margin` is None where none is stated. `family` names the superiority
-    tests that share one Holm correction; `cost` is the part of a command that provides the data; `remark` is always
-    printed, `otherwise` is what a contradiction means.
+    `value` is NaN where the test needs none, and the lower end of a range with `upper`; `margin` is None where none is
+    stated. `family` names the superiority tests that share one Holm correction; `cost` is the part of a command that
+    provides the data; `remark` is always printed, `otherwise` is what a contradiction means.
     """
 
     id: str
@@ -71,6 +81,7 @@ class Claim:
     other_metric: str
     structure: str
     value: float
+    upper: float
     margin: float | None
     cost: str
     remark: str
@@ -133,11 +144,16 @@ def _check_line(cells: Mapping[str, str], structures: Collection[str], where: st
         raise ValueError(f"{where}: the test {test} compares two sides; state one of {', '.join(SWITCHES)}")
     if test == "superior" and cells["other_stratum"]:
         raise ValueError(f"{where}: superiority is tested on pairs, and two strata have none; use equivalent")
-    if (";" in cells["row"] and test != "ordered") or (";" in cells["other_row"] and test != "superior"):
+    if (";" in cells["row"] and test != "ordered") or (";" in cells["other_row"] and test not in OTHER_ROWS):
         raise ValueError(f"{where}: the test {test} takes one row on either side; got several, joined by ';'")
+    num_rows = OTHER_ROWS.get(test)
+    if num_rows is not None and len(cells["other_row"].split(";")) != num_rows:
+        raise ValueError(f"{where}: other_row of the test {test} is {num_rows} rows: one change, the other, neither")
+    if (test == "gains_within") != (" to " in cells["value"]):
+        raise ValueError(f"{where}: value is {cells['value']!r}; gains_within, and it alone, takes `low to high`")
     if test == "ordered" and ";" not in cells["row"]:
         raise ValueError(f"{where}: ordered needs two rows or more, joined by ';'; got {cells['row']!r}")
-    known = COSTS if test == "cheaper" else (*METRICS, *DERIVED)
+    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED))
     for name in ("metric", "other_metric"):
         if cells[name] and cells[name] not in known:
             raise ValueError(f"{where}: unknown {name} {cells[name]!r}; expected one of {', '.join(known)}")
@@ -150,9 +166,11 @@ def _claim(cells: Mapping[str, str], report_margin: float, where: str) -> Claim:
     margin = report_margin if cells["margin"] == "report" else _number(cells["margin"], "margin", where)
     if margin is not None and margin < 0:
         raise ValueError(f"{where}: the margin is {margin:g}; expected zero or more")
-    value = _number(cells["value"], "value", where)
+    value, upper = (_number(cell, "value", where) for cell in (*cells["value"].split(" to "), "")[:2])
+    if value is not None and upper is not None and value >= upper:
+        raise ValueError(f"{where}: value is {cells['value']}; expected the lower end first")
     text = {name: cells[name] for name in COLUMNS if name not in ("margin", "value")}
-    return Claim(**text, margin=margin, value=nan if value is None else value)
+    return Claim(**text, margin=margin, value=nan if value is None else value, upper=nan if upper is None else upper)
 
 
 def _number(cell: str, name: str, where: str) -> float | None:

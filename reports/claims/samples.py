@@ -21,6 +21,16 @@ def paired(values: PatientValues, left: Side, right: Side) -> np.ndarray:
     return sign * (table.iloc[:, 0] - table.iloc[:, 1]).to_numpy(dtype=float)
 
 
+def contrast(values: PatientValues, both: Side, one: Side, other: Side, neither: Side) -> np.ndarray:
+    """What two changes together add beyond what each adds alone, of the patients that all four sides have.
+
+    Signed so that positive is better for both together.
+    """
+    table = pd.concat([values.of(side) for side in (both, one, other, neither)], axis=1, join="inner")
+    sign = -1 if both.metric in FEWER_IS_BETTER else 1
+    return sign * (table.to_numpy(dtype=float) @ np.array([1.0, -1.0, -1.0, 1.0]))
+
+
 def between_strata(values: PatientValues, left: Side, right: Side) -> tuple[np.ndarray, int]:
     """Pseudo-values of the difference of two means over patients that may share some, and the smaller number of them.
 

@@ -16,7 +16,7 @@ from reports.claims.findings import (
     too_few,
 )
 from reports.claims.ledger import Claim
-from reports.claims.samples import paired
+from reports.claims.samples import contrast, paired
 from reports.claims.values import GapError, PatientValues
 from reports.comparisons import ALPHA, compare, holm, smallest_p
 from reports.intervals import FEWEST_FOR_TEST
@@ -37,7 +37,7 @@ class _Test:
 
 
 def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[str, Finding]:
-    """Findings of the claims `superior` and `ordered`, by id.
+    """Findings of the claims `superior`, `ordered` and `synergistic`, by id.
 
     A claim with several pairs is an intersection-union test: p is the largest if all point the claimed way, else the
     smallest of those that point the other way times the number of pairs; effect and interval are those of the pair with
@@ -47,7 +47,7 @@ def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[st
     samples: dict[str, list[np.ndarray]] = {}
     for claim in claims:
         try:
-            pairs = [paired(values, left, right) for left, right in sides(claim)]
+            pairs = _samples(claim, values)
         except GapError as gap:
             found[claim.id] = missing(claim, gap)
             continue
@@ -65,6 +65,14 @@ def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[st
         adjusted = holm(np.array([tests[name].p for name in ids]))
         found |= {name: _verdict(tests[name], p, family, len(ids)) for name, p in zip(ids, adjusted, strict=True)}
     return found
+
+
+def _samples(claim: Claim, values: PatientValues) -> list[np.ndarray]:
+    """One number a patient for each thing that must be above 0."""
+    pairs = sides(claim)
+    if claim.test == "synergistic":
+        return [contrast(values, pairs[0][0], *(right for _, right in pairs))]
+    return [paired(values, left, right) for left, right in pairs]
 
 
 def _tests(claims: Sequence[Claim], samples: Mapping[str, list[np.ndarray]]) -> dict[str, _Test]:

@@ -58,7 +58,7 @@ class PatientValues:
     """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
 
     def __init__(self, evidence: "Evidence") -> None:
-        cases = evidence.cases
+        cases = evidence.cases if evidence.beside.empty else pd.concat([evidence.cases, evidence.beside])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
         drawn = cases.loc[(cases["split"] == BY_PATIENT) & (cases["status"] != "unlabelled")]
         drawn = drawn.assign(
@@ -77,6 +77,14 @@ class PatientValues:
         """Names of the strata that begin with a word, such as `level`."""
         return [name for name in self._strata if name.startswith(f"{kind} ")]
 
+    def structures(self, side: Side) -> list[str]:
+        """Names of the structures that a side is measured on.
+
+        Raises:
+            GapError: If there are none.
+        """
+        return list(dict.fromkeys(self.cases(side)["structure"]))
+
     def cases(self, side: Side) -> pd.DataFrame:
         """The rows of the case tables that a side is measured on; one per seed, slice and structure.
 
@@ -84,10 +92,10 @@ class PatientValues:
             GapError: If there are none.
         """
         arm = "" if side.arm == PREDICTED else side.arm
-        if (side.row, "") not in self._tables:
+        if side.row not in {row for row, _ in self._tables}:
             raise GapError(f"no finished run of the row {side.row}{self._hint(side.row)}", row=side.row)
         if (side.row, arm) not in self._tables:
-            raise GapError(f"the row {side.row} was not tested in the arm {side.arm}", row=side.row)
+            raise GapError(f"the row {side.row} has no result of the arm {side.arm}", row=side.row)
         cases = self._tables[side.row, arm]
         cases = cases.loc[[in_group(name, side.structure) for name in cases["structure"]]]
         if cases.empty:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
-from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, trained
+from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, word
 from reports.runs import Run
 
@@ -22,7 +22,7 @@ def headline(evidence: Evidence) -> list[Block]:
     """The result in a sentence, and what it rests on."""
     if not evidence.runs.runs:
         problems = [Lines(lines=list(evidence.runs.problems))] if evidence.runs.problems else []
-        return [Gap("There is no finished run to report.", "python run.py sweep=bs_esnet_table1"), *problems]
+        return [Gap("There is no finished run to report.", sweep(evidence)), *problems]
     runs = trained(evidence)
     blocks: list[Block] = []
     if is_synthetic(runs):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table
-from reports.page.setting import in_order, label_of, trained
+from reports.page.setting import in_order, is_sagittal, label_of, trained
 from reports.page.values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
 from reports.pictures.plots import arms
 from reports.pictures.style import row_styles
@@ -130,13 +130,15 @@ def training(evidence: Evidence) -> list[Block]:
     drawn = [figure for column in CURVES if (figure := curves(column, tables, evidence.labels, styles)) is not None]
     if not drawn:
         return [Gap("No run folder has a metrics.csv with epochs, so there are no training curves.")]
-    blocks: list[Block] = [Figures(figures=drawn, caption=CURVES_CAPTION)]
+    blocks: list[Block] = [Figures(figures=drawn, caption=CURVES_CAPTION), *_convergence(evidence)]
     schedules: dict[str, tuple[pd.DataFrame, list[str]]] = {}
     for run in runs:
         parts = [name for name in run.epochs.columns if name.startswith("schedule/")] if run.epochs is not None else []
         if run.epochs is not None and parts:
             key = run.epochs[["epoch", *parts]].to_csv()
             schedules.setdefault(key, (run.epochs, []))[1].append(label_of(evidence, run.row))
+    if not schedules and is_sagittal(evidence):
+        return blocks
     blocks.append(Heading("Asynchronous schedule"))
     if not schedules:
         return [*blocks, Gap("No run logged a schedule; rows without the asynchronous training have none.")]
@@ -144,3 +146,29 @@ def training(evidence: Evidence) -> list[Block]:
         text = f"Filled: the part was trained in that epoch; empty: it was frozen. {listed(names)}."
         blocks.append(Figures(figures=[timeline(epochs)], caption=text))
     return blocks
+
+
+def _convergence(evidence: Evidence) -> list[Block]:
+    """How soon trainings are near their end."""
+    table = evidence.convergence
+    blocks: list[Block] = [Heading("Epochs to 95 % of the last validation Dice")]
+    if table.empty or not has_values(table, "epochs_to_95"):
+        return [*blocks, Gap("No training logged a validation Dice.")]
+    rows = [
+        [
+            Cell(text=label_of(evidence, line["row"]), tone="name"),
+            Cell(text=number(line["epochs_to_95"], 1), below=interval(line["low"], line["high"], 1)),
+            Cell(text=count(line["epochs"])),
+            Cell(text=percent(line["final_dice"])),
+            Cell(
+                text=number(line["difference"], 1, signed=True),
+                below=interval(line["difference_low"], line["difference_high"], 1, signed=True),
+            ),
+            Cell(text=count(line["num_trainings"])),
+        ]
+        for line in in_order(evidence, table).to_dict("records")
+    ]
+    header = ["row", "epochs", "of", "last validation Dice, %", "difference to the reference", "trainings"]
+    kinds = listed(word(kind) for kind in table["interval"])
+    caption = f"Mean over trainings (folds and seeds), each to its own last Dice; intervals: {kinds}."
+    return [*blocks, Table(caption=caption, header=header, rows=rows)]

@@ -6,11 +6,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.evidence import Evidence
 from reports.mechanism import mechanism_tables
-from reports.page.blocks import Section
+from reports.page.blocks import Block, Section
 from reports.page.findings import claims, costs, detection
 from reports.page.headline import headline
+from reports.page.keypoints import keypoints
+from reports.page.labels import fusion, labels
+from reports.page.measurements import measurements
 from reports.page.mechanism import mechanism, training
 from reports.page.protocol import protocol
+from reports.page.robustness import robustness
+from reports.page.setting import is_sagittal
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
 from reports.pictures.album import open_album
@@ -44,10 +49,15 @@ def sections(evidence: Evidence) -> list[Section]:
     """The chapters of the page in order."""
     album = open_album(evidence)
     tables = mechanism_tables(evidence)
-    return [
+    spine = is_sagittal(evidence)
+    found = [
         Section(key="headline", title="Result", blocks=headline(evidence)),
-        Section(key="table", title="The paper's table", blocks=paper_table(evidence)),
+        Section(key="table", title="The paper's table", blocks=[*paper_table(evidence), *_fusion(evidence)]),
         Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
+        Section(key="labels", title="Labels against accuracy", blocks=labels(evidence)),
+        Section(key="keypoints", title="Key points and levels", blocks=keypoints(evidence)),
+        Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
+        Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
         Section(key="detection", title="Detection and boxes", blocks=detection(evidence)),
         Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
         Section(key="mechanism", title="Mechanism", blocks=mechanism(evidence, tables, features(evidence, album))),
@@ -56,3 +66,15 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]
+    foreign = ("mechanism",) if spine else ("labels", "keypoints", "robustness", "measurements")
+    return [section for section in found if section.key not in foreign or _says_something(section)]
+
+
+def _fusion(evidence: Evidence) -> list[Block]:
+    """Where models can be fused, or were."""
+    return fusion(evidence) if len(evidence.fusion) or is_sagittal(evidence) else []
+
+
+def _says_something(section: Section) -> bool:
+    """Whether a section that another kind of slices is for has more than gaps."""
+    return any(block.kind not in ("gap", "heading") for block in section.blocks)

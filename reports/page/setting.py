@@ -4,6 +4,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.values import is_number, pick
+from reports.papers import proposed_row
 from reports.runs import Run
 
 
@@ -11,6 +12,17 @@ def main_split(evidence: Evidence) -> str:
     """The split that the page is about: by patient, unless nothing was trained so."""
     splits = {run.split for run in evidence.runs.runs}
     return "as published" if splits == {"as published"} else "by patient"
+
+
+def is_sagittal(evidence: Evidence) -> bool:
+    """Whether the report is about sagittal slices."""
+    return any((run.config.get("anatomy") or {}).get("view") == "sagittal" for run in evidence.runs.everything)
+
+
+def sweep(evidence: Evidence) -> str:
+    """The command of the paper's table: that of the printed one, else one that fits the slices."""
+    proposed = proposed_row(evidence.published) if len(evidence.published) else None
+    return f"python run.py sweep={proposed or ('scarnet' if is_sagittal(evidence) else 'bs_esnet')}_table1"
 
 
 def trained(evidence: Evidence) -> list[Run]:

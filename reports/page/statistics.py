@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Folded, Gap, Heading, Table
-from reports.page.setting import label_of, main_split, primary_comparisons
+from reports.page.setting import label_of, main_split, primary_comparisons, sweep
 from reports.page.values import (
     DASH,
     count,
@@ -40,7 +40,7 @@ def _comparisons(evidence: Evidence) -> list[Block]:
     reference = label_of(evidence, evidence.reference)
     if primary.empty:
         text = f"No row can be compared with the reference {reference}: both need finished runs on the same patients."
-        return [Gap(text, "python run.py sweep=bs_esnet_table1")]
+        return [Gap(text, sweep(evidence))]
     header = [
         "row",
         "patients",
@@ -149,7 +149,7 @@ def _ranks(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [Heading("How stable the ranking is")]
     if evidence.ranks.empty or not has_values(evidence.ranks, "probability"):
         text = "Ranks need at least two rows scored on the same patients, and enough patients to draw from."
-        return [*blocks, Gap(text, "python run.py sweep=bs_esnet_table1")]
+        return [*blocks, Gap(text, sweep(evidence))]
     text = (
         "In how many percent of the bootstrap draws over patients a row takes a rank. A single dark cell a row: a "
         "stable ranking."

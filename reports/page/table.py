@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page.setting import label_of, main_split
+from reports.page.setting import is_sagittal, label_of, main_split, sweep
 from reports.page.values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
 
 MEAN = "mean"
@@ -18,19 +18,19 @@ def paper_table(evidence: Evidence) -> list[Block]:
     main = main_split(evidence)
     blocks: list[Block] = [*_tables(evidence, main)]
     other = "as published"
-    if main == other:
-        return blocks
+    if main == other or (is_sagittal(evidence) and pick(evidence.table, split=other).empty):
+        return blocks  # of the papers, that on axial slices has a split of its own
     blocks.append(Heading("Split as published"))
     if pick(evidence.table, split=other).empty:
         text = "No run was split as the paper did (by image, so that a patient may be in training and test)."
-        return [*blocks, Gap(text, "python run.py sweep=bs_esnet_table1 split=as_published")]
+        return [*blocks, Gap(text, f"{sweep(evidence)} split=as_published")]
     return [*blocks, *_tables(evidence, other), *_inflation(evidence)]
 
 
 def _tables(evidence: Evidence, split: str) -> list[Block]:
     table = pick(evidence.table, split=split)
     if table.empty:
-        return [Gap(f"There is no result with the split {split}.", "python run.py sweep=bs_esnet_table1")]
+        return [Gap(f"There is no result with the split {split}.", sweep(evidence))]
     structures = _structures(evidence, table)
     return [_layout(evidence, table, structures, split), _endpoint(evidence, table, split)]
 

@@ -48,6 +48,8 @@ def gallery(evidence: Evidence, album: Album) -> list[Block]:
         blocks.append(Gap(f"There are no pictures of the reference {label}, by which cases are chosen.", AGAIN))
     else:
         blocks += _ranked_cases(evidence, album, own)
+    if not album.sides:
+        return blocks
     blocks.append(Heading("Difficult cases, as in the paper's Fig. 5"))
     return blocks + _figure_5(evidence, album, own if len(own) else album.slices)
 

@@ -101,8 +101,19 @@ def ranks(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         return finished(canvas, alt="How often each row takes each rank in bootstrap draws over patients")
 
 
-def arms(table: pd.DataFrame) -> Figure:
-    """Difference of each arm to the run's own boxes: columns arm, difference, difference_low, difference_high."""
+def arms(
+    table: pd.DataFrame,
+    *,
+    against: str = "Dice points against the predicted boxes",
+    alt: str = "Change of Dice when the gate is given other boxes",
+) -> Figure:
+    """Difference of each arm to the run's own test: columns arm, difference, difference_low, difference_high.
+
+    Args:
+        table: A row an arm.
+        against: What the axis is called.
+        alt: What the figure shows.
+    """
     style = Style("#0072b2", "o")
     with styled():
         canvas = new_canvas(WIDTH, FRAME + 0.4 * len(table))
@@ -111,8 +122,8 @@ def arms(table: pd.DataFrame) -> Figure:
         for place, entry in enumerate(table.to_dict("records")):
             _whisker(axis, place, entry, style)
         _name_rows(axis, [arm.replace("_", " ") for arm in table["arm"].astype(str)])
-        axis.set_xlabel("Dice points against the predicted boxes\nleft: worse, right: better")
-        return finished(canvas, alt="Change of Dice when the gate is given other boxes")
+        axis.set_xlabel(f"{wrapped(against, 44)}\nleft: worse, right: better")
+        return finished(canvas, alt=alt)
 
 
 def _whisker(axis, place: int, entry: Mapping, style: Style) -> None:

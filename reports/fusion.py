@@ -1,0 +1,53 @@
+"""Fusions of several models beside the single models, with which they never share a table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from reports.comparisons import compare, holm
+from reports.intervals import intervals
+from reports.patients import MEAN, over_seeds, patient_scores
+
+SUFFIX = "_fused"
+COLUMNS = (
+    *("row", "single", "num_patients", "dice", "ci95_low", "ci95_high", "interval", "single_dice", "num_pairs"),
+    *("difference", "difference_low", "difference_high", "difference_interval", "p_wilcoxon", "p_holm"),
+)
+TESTED = ("difference", "difference_low", "difference_high", "difference_interval", "p_wilcoxon", "num_pairs")
+
+
+def build_fusion(fused: pd.DataFrame, scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
+    """`fusion.csv`: each fusion against each single model of its name, paired by patient; with COLUMNS.
+
+    Args:
+        fused: Case tables of the fusions joined.
+        scores: Values of the table's patients, of one split.
+        rows: Rows of the table.
+    """
+    if fused.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    values = _primary(patient_scores(fused, ("dice",)))
+    singles = _primary(scores)
+    records, samples, gaps = [], [], []
+    for row in values.columns:
+        own = values[row].dropna()
+        for single in [name for name in rows if name.split(" ")[0] == row.removesuffix(SUFFIX)] or [""]:
+            other = singles[single].reindex(own.index) if single else pd.Series(np.nan, index=own.index)
+            differences = (own - other).dropna()
+            mean = float(np.mean(other.dropna())) if other.notna().to_numpy().any() else np.nan
+            records.append({"row": row, "single": single, "single_dice": mean, "num_patients": len(own)})
+            samples.append(own.to_numpy(dtype=float))
+            gaps.append(differences.to_numpy(dtype=float))
+    table = pd.DataFrame(records)
+    table[["dice", "ci95_low", "ci95_high", "interval"]] = intervals(samples)
+    table[list(TESTED)] = compare(gaps, 0.0)[list(TESTED)]
+    adjusted = table.groupby("row", sort=False)["p_wilcoxon"]
+    table["p_holm"] = adjusted.transform(lambda p_values: holm(p_values.to_numpy()))
+    return table.loc[:, list(COLUMNS)]
+
+
+def _primary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Dice, mean over structures: a patient a line, a row a column."""
+    chosen = (scores["arm"] == "") & (scores["metric"] == "dice") & (scores["structure"] == MEAN)
+    return over_seeds(scores.loc[chosen]).pivot(index="patient", columns="row", values="value")

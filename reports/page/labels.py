@@ -1,0 +1,110 @@
+"""Labels against accuracy, and fusions of models: what is not in the table of single models trained on all masks."""
+
+from typing import Any
+
+from reports.evidence import Evidence
+from reports.intervals import FEWEST_FOR_TEST
+from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
+from reports.page.setting import label_of
+from reports.page.values import DASH, count, has_values, interval, is_number, p_value, percent, pick, points
+from reports.pictures.readouts import labels_curve
+
+CURVE = "python run.py sweep=scarnet_masks cohort.root=DIR"
+FUSE = "python run.py task=fuse runs=DIR output=DIR"
+
+
+def labels(evidence: Evidence) -> list[Block]:
+    """The curve: what key points of the other patients add, by how many patients have masks."""
+    table = pick(evidence.curve, metric="dice")
+    if table.empty or not has_values(table, "mean"):
+        return [Gap("No run was trained on the masks of a limited number of patients.", CURVE)]
+    lines = table.to_dict("records")
+    blocks: list[Block] = [Text(sentence, tone="lead") for sentence in _sentences(evidence, lines)]
+    figures = [
+        labels_curve(table.loc[table["row"] == row], title=label_of(evidence, row))
+        for row in dict.fromkeys(table["row"])
+    ]
+    text = (
+        "Dice of the patients (mean over structures; mean over draws of the patients with masks, which are nested "
+        "within a draw) and its 95 % interval. Masks of validation patients count. full: masks alone; mixed: and key "
+        "points of the other patients."
+    )
+    caption = (
+        "Differences are paired by patient within each draw, averaged over draws; p: Wilcoxon, after Holm over the "
+        "points of a row."
+    )
+    rows = [_point(evidence, line) for line in lines]
+    blocks += [Figures(figures=figures, caption=text), Table(caption=caption, header=_header("Dice, %"), rows=rows)]
+    levels = pick(evidence.curve, metric="level_error")
+    if not has_values(levels, "mean"):
+        return [*blocks, Gap("No run of the curve says which structures carry a wrong number (confusion.csv).", CURVE)]
+    caption = (
+        "Structures that carry the number of another level, percent of those found: what Dice alone does not tell."
+    )
+    rows = [_point(evidence, line) for line in levels.to_dict("records")]
+    return [*blocks, Table(caption=caption, header=_header("wrong level, %"), rows=rows)]
+
+
+def _header(value: str) -> list[str]:
+    """Column names of a table of points."""
+    names = ["row", "patients with masks", "supervision", value, "draws", "draw SD", "difference to full, points"]
+    return [*names, "p after Holm", "patients"]
+
+
+def _sentences(evidence: Evidence, lines: list[dict[Any, Any]]) -> list[str]:
+    """What was found at the smallest number of masks at which both arms were trained."""
+    compared = [line for line in lines if line["num_pairs"]]
+    if not compared:
+        return ["Only one kind of supervision was run: nothing is compared."]
+    line = min(compared, key=lambda line: line["masked_patients"])
+    ends = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
+    tested = (
+        f", p {p_value(line['p_holm'])} after Holm" if is_number(line["p_holm"]) else ", too few patients for a test"
+    )
+    sign = "range" if line["difference_interval"] == "range" else "95 % interval"
+    return [
+        f"With masks of {count(line['masked_patients'])} patients the key points of the others change the Dice of "
+        f"{label_of(evidence, line['row'])} by {points(line['difference'])} points ({sign} {ends[1:-1]}{tested}, "
+        f"{count(line['num_pairs'])} patients, {count(line['num_shared_draws'])} draws)."
+    ]
+
+
+def _point(evidence: Evidence, line: dict[Any, Any]) -> list[Cell]:
+    paired, testable = bool(line["num_pairs"]), line["num_pairs"] >= FEWEST_FOR_TEST
+    difference = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
+    return [
+        Cell(text=label_of(evidence, line["row"]), tone="name"),
+        Cell(text=count(line["masked_patients"])),
+        Cell(text=str(line["supervision"]), below="" if line["complete"] else "folds are missing"),
+        Cell(text=percent(line["mean"], 2), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
+        Cell(text=count(line["num_draws"])),
+        Cell(text=percent(line["draw_sd"], 2)),
+        Cell(text=points(line["difference"]) if paired else DASH, below=difference if paired else ""),
+        Cell(text=(p_value(line["p_holm"]) if testable else "not testable") if paired else DASH),
+        Cell(text=count(line["num_pairs"] if paired else line["num_patients"])),
+    ]
+
+
+def fusion(evidence: Evidence) -> list[Block]:
+    """Fusions beside the single models that they are of."""
+    blocks: list[Block] = [Heading("Fusions of several models, apart from single ones")]
+    if evidence.fusion.empty:
+        return [*blocks, Gap("No fusion of models was scored.", FUSE)]
+    rows = [
+        [
+            Cell(text=label_of(evidence, line["row"]), tone="name"),
+            Cell(text=percent(line["dice"], 2), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
+            Cell(text=label_of(evidence, line["single"]) or DASH),
+            Cell(text=percent(line["single_dice"], 2)),
+            Cell(
+                text=points(line["difference"]),
+                below=interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100),
+            ),
+            Cell(text=p_value(line["p_holm"])),
+            Cell(text=count(line["num_patients"])),
+        ]
+        for line in evidence.fusion.to_dict("records")
+    ]
+    header = ["fusion", "Dice, %", "single model", "its Dice, %", "difference, points", "p after Holm", "patients"]
+    note = "A fusion costs as many trainings as it has models; it takes no part in the table above."
+    return [*blocks, Table(caption="Patient mean over structures.", header=header, rows=rows, notes=[note])]

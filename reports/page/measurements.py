@@ -1,0 +1,82 @@
+"""Agreement of what is measured on predicted masks with what is measured on true ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.evidence import Evidence
+from reports.page.blocks import Block, Cell, Figures, Folded, Gap, Table
+from reports.page.setting import in_order, label_of, sweep
+from reports.page.values import DASH, count, has_values, interval, number, pick, spoken
+from reports.patients import MEAN
+from reports.pictures.readouts import bland_altman_plot
+
+UNITS = {"_mm2": "mm²", "_mm": "mm", "_degrees": "°"}
+
+
+def measurements(evidence: Evidence) -> list[Block]:
+    """Bias, limits and ICC of every measure, with a plot of each of the reference."""
+    table = evidence.agreement
+    if table.empty or not has_values(table, "bias"):
+        return [Gap("No run folder has a morphometry.csv with both truth and prediction.", sweep(evidence))]
+    table = in_order(evidence, table)
+    places: Any = table.groupby(["row", "measure"])["structure"].transform("size")
+    whole = table.loc[(table["structure"] == MEAN) | (places == 1)]
+    rest = table.loc[(table["structure"] != MEAN) & (places > 1)]
+    caption = "Prediction minus truth, in the measure's unit; one value a patient, its mean over structures and slices."
+    blocks: list[Block] = [_agreement(evidence, whole.to_dict("records"), caption)]
+    row = evidence.reference if evidence.reference in set(whole["row"]) else str(whole["row"].iloc[0])
+    figures = []
+    for line in pick(whole, row=row).to_dict("records"):
+        keys = {key: line[key] for key in ("row", "measure", "structure", "side")}
+        values = pick(evidence.measured, **keys)
+        if len(values):
+            name, unit = _measure(line["measure"])
+            figures.append(bland_altman_plot(values, line, title=name, unit=unit))
+    if figures:
+        text = (
+            f"Bland-Altman plots of {label_of(evidence, row)}, a point a patient. Solid: bias; dashed: limits of "
+            "agreement (bias ± 1.96 SD), from six patients on."
+        )
+        blocks.append(Figures(figures=figures, caption=text))
+    if len(rest):
+        inner = _agreement(evidence, rest.to_dict("records"), "The same for each structure; exploratory.")
+        blocks.append(Folded(summary="Each structure", blocks=[inner]))
+    return blocks
+
+
+def _agreement(evidence: Evidence, lines: Sequence[dict[Any, Any]], caption: str) -> Table:
+    header = ["row", "measure", "truth", "bias", "limits of agreement", "mean absolute difference", "ICC(2,1)"]
+    rows = []
+    for line in lines:
+        name, unit = _measure(line["measure"])
+        where = "" if line["structure"] == MEAN else f"{spoken(line['structure'])} {line['side']}".strip()
+        missing = count(line["num_missing"])
+        rows.append(
+            [
+                Cell(text=label_of(evidence, line["row"]), tone="name"),
+                Cell(text=f"{name}{f', {unit}' if unit else ''}", below=where, tone="prose"),
+                Cell(text=number(line["truth_mean"], 2)),
+                Cell(
+                    text=number(line["bias"], 2, signed=True),
+                    below=interval(line["bias_low"], line["bias_high"], 2, signed=True),
+                ),
+                Cell(text=interval(line["limit_low"], line["limit_high"], 2, signed=True)[1:-1] or DASH),
+                Cell(text=number(line["mean_absolute"], 2)),
+                Cell(text=number(line["icc"], 3), below=interval(line["icc_low"], line["icc_high"], 3)),
+                Cell(text=count(line["num_patients"])),
+                Cell(text=f"{missing} of {count(line['num_missing'] + line['num_pairs'])}"),
+            ]
+        )
+    notes = [
+        "Limits of agreement: bias ± 1.96 SD of the patients' differences. ICC(2,1): two-way random effects, absolute "
+        "agreement, one measurement; a bias lowers it. Not measured: the truth has it, the prediction has not."
+    ]
+    return Table(caption=caption, header=[*header, "patients", "not measured"], rows=rows, notes=notes)
+
+
+def _measure(column: str) -> tuple[str, str]:
+    """A measure's name as one writes it, and its unit."""
+    for ending, unit in UNITS.items():
+        if column.endswith(ending):
+            return spoken(column.removesuffix(ending)), unit
+    return spoken(column), ""

@@ -1,0 +1,126 @@
+"""Printed tables of what is read out beside the scores: key points, levels, measurements, speed, labels, fusions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
+from reports.readout_files import HEATMAP
+
+if TYPE_CHECKING:
+    from reports.evidence import Evidence
+
+
+def readout_sections(evidence: Evidence) -> list[Section]:
+    """All of them; one without a line is left out by the caller."""
+    builders = (curve_section, _fusion, _keypoints, _levels, _agreement, _convergence)
+    return [build(evidence) for build in builders]
+
+
+def curve_section(evidence: Evidence) -> Section:
+    """Labels against accuracy: Dice with and without the key points of the other patients."""
+    lines = []
+    for line in _records(evidence.curve, metric="dice"):
+        low, high = 100 * line["difference_low"], 100 * line["difference_high"]
+        kind = str(line["difference_interval"])
+        testable = line["num_pairs"] >= 6
+        paired = bool(line["num_pairs"])
+        cells = (
+            number(line["masked_patients"], 0),
+            str(line["supervision"]) + ("" if line["complete"] else INCOMPLETE),
+            number(line["num_draws"], 0),
+            number(line["num_patients"], 0),
+            _percent(line, "mean", "ci95"),
+            number(100 * line["draw_sd"], 2),
+            with_interval(100 * line["difference"], low, high, kind) if paired else GAP,
+            p_value(line["p_holm"], testable=testable) if paired else GAP,
+        )
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "patients with masks", "supervision", "draws", "n", "Dice % [95 %]", "draw SD")
+    header += ("difference to full", "p Holm")
+    return Section(title="Labels against accuracy", header=header, lines=tuple(lines), main=True)
+
+
+def _fusion(evidence: Evidence) -> Section:
+    lines = []
+    for line in _records(evidence.fusion):
+        low, high = 100 * line["difference_low"], 100 * line["difference_high"]
+        kind = str(line["difference_interval"])
+        cells = (
+            number(line["num_patients"], 0),
+            _percent(line, "dice", "ci95"),
+            evidence.labels.get(line["single"], line["single"]) or GAP,
+            number(100 * line["single_dice"], 2),
+            with_interval(100 * line["difference"], low, high, kind),
+            p_value(line["p_holm"], testable=line["num_pairs"] >= 6) if line["single"] else GAP,
+        )
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Fusion", "n", "Dice % [95 %]", "single model", "its Dice %", "difference to it", "p Holm")
+    return Section(title="Fusions of several models, apart from single ones", header=header, lines=tuple(lines))
+
+
+def _keypoints(evidence: Evidence) -> Section:
+    lines = []
+    for line in _records(evidence.keypoints):
+        source = "heat map" if line["source"] == HEATMAP else "centre of its mask"
+        mean = with_interval(line["mean_mm"], line["ci95_low"], line["ci95_high"], str(line["interval"]))
+        counts = ("num_points", "num_missing", "num_one_off", "num_further_off", "num_astray")
+        cells = (source, words(line["structure"]), number(line["num_patients"], 0), mean)
+        cells += (number(line["median_mm"], 2), number(line["p95_mm"], 2), *(number(line[name], 0) for name in counts))
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "key point of", "structure", "n", "error mm [95 %]", "median", "95th percentile", "visible")
+    header += ("not found", "at a neighbour", "farther off", "at none")
+    return Section(title="Key points, distance in millimetres", header=header, lines=tuple(lines))
+
+
+def _levels(evidence: Evidence) -> Section:
+    counts = ("num_structures", "num_right", "num_one_off", "num_further_off", "num_other_kind", "num_missed")
+    lines = []
+    for line in _records(evidence.levels):
+        share = _percent(line, "level_error", "ci95")
+        patients = f"{line['num_patients_off']} of {line['num_patients']}"
+        cells = (words(line["structure"]), share, *(number(line[name], 0) for name in counts), patients)
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "structure", "wrong level % [95 %]", "slices", "right", "one off", "farther off", "other kind")
+    header += ("missed", "patients")
+    return Section(title="Structures that carry the number of another level", header=header, lines=tuple(lines))
+
+
+def _agreement(evidence: Evidence) -> Section:
+    lines = []
+    for line in _records(evidence.agreement):
+        structure = f"{words(line['structure'])} {line['side']}".strip()
+        bias = with_interval(line["bias"], line["bias_low"], line["bias_high"], str(line["bias_interval"]))
+        limits = f"{number(line['limit_low'], 2)} to {number(line['limit_high'], 2)}"
+        agreement = with_interval(line["icc"], line["icc_low"], line["icc_high"], "", 3)
+        cells = (words(line["measure"]), structure, number(line["num_patients"], 0), number(line["truth_mean"], 2))
+        cells += (bias, limits if limits != f"{GAP} to {GAP}" else GAP, agreement, number(line["num_missing"], 0))
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "measure", "structure", "n", "truth", "bias [95 %]", "limits of agreement", "ICC(2,1) [95 %]")
+    header += ("not measured",)
+    return Section(title="Measurements, prediction minus truth, one value a patient", header=header, lines=tuple(lines))
+
+
+def _convergence(evidence: Evidence) -> Section:
+    lines = []
+    for line in _records(evidence.convergence):
+        own = with_interval(line["epochs_to_95"], line["low"], line["high"], str(line["interval"]), 1)
+        ends = (line["difference_low"], line["difference_high"], str(line["difference_interval"]))
+        cells = (number(line["num_trainings"], 0), number(line["epochs"], 0), number(100 * line["final_dice"], 1), own)
+        lines.append(
+            (Text(evidence.labels[line["row"]]), *map(Text, (*cells, with_interval(line["difference"], *ends, 1))))
+        )
+    title = "Epochs until the validation Dice is at 95 % of its last value, mean over trainings"
+    header = ("Method", "trainings", "of epochs", "last Dice %", "epochs", "difference to the reference")
+    return Section(title=title, header=header, lines=tuple(lines))
+
+
+def _records(table: Any, **equals: str) -> list[dict[str, Any]]:
+    for name, value in equals.items():
+        table = table.loc[table[name] == value]
+    return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
+
+
+def _percent(line: dict[str, Any], mean: str, ends: str) -> str:
+    low, high = 100 * line[f"{ends}_low"], 100 * line[f"{ends}_high"]
+    return with_interval(100 * line[mean], low, high, str(line["interval"]))
