@@ -58,7 +58,7 @@ class BestCheckpoint(RunCheckpoint):
         """Gives up the monitor where the cohort is too small for a validation part."""
         assert isinstance(pl_module, SegmentationModule)
         if stage == "fit" and not len(pl_module.data.indices["validation"]):
-            logger.info("Fewer than three training patients, so none validates: best.ckpt is the last epoch.")
+            logger.info("Nobody validates: best.ckpt is the last epoch.")
             self.monitor = None
         super().setup(trainer, pl_module, stage)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 View = Literal["axial", "sagittal"]
+SERIES = ("vertebra", "disc")  # kinds of structures that follow each other down the spine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,12 @@ class Anatomy:
         keypoints: Names in order.
         parts: For structures that a cohort with finer labels draws in parts, those parts: canal: dural_sac and
             epidural_space.
+        series: Structures of one kind that follow each other from head to foot, so that "one level off" has a meaning:
+            vertebra, disc. The disc of a position lies below the vertebra of that position.
 
     Raises:
-        ValueError: If a name is used twice, a colour is missing, a pair or region names an unknown structure, or a part
-            belongs to two structures.
+        ValueError: If a name is used twice, a colour is missing, a pair, region or series names an unknown structure,
+            or a part or a place in a series is given twice.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Anatomy:
     regions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keypoints: Sequence[str] = ()
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    series: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.view not in ("axial", "sagittal"):
@@ -57,6 +61,7 @@ class Anatomy:
         if any(len(pair) != 2 for pair in self.mirror) or len(paired) != len(set(paired)):
             raise ValueError(f"anatomy {self.name}: mirror must be pairs, each name in one pair at most: {self.mirror}")
         self._check_parts()
+        self._check_series()
 
     def _check_parts(self) -> None:
         unknown = [name for name in self.parts if name not in self.structures]
@@ -75,6 +80,21 @@ class Anatomy:
                 f"anatomy {self.name}: {', '.join(twice)} belongs to two structures; a part belongs to one (a structure"
                 " without parts is its own)"
             )
+
+    def _check_series(self) -> None:
+        odd = [name for name in self.series if name not in SERIES]
+        if odd:
+            raise ValueError(f"anatomy {self.name}: series is given of {', '.join(odd)}; expected {', '.join(SERIES)}")
+        placed = [name for names in self.series.values() for name in names]
+        unknown = [name for name in placed if name not in self.structures]
+        if unknown:
+            raise ValueError(
+                f"anatomy {self.name}: series names unknown {', '.join(unknown)}; structures are "
+                f"{', '.join(self.structures)}"
+            )
+        twice = sorted({name for name in placed if placed.count(name) > 1})
+        if twice:
+            raise ValueError(f"anatomy {self.name}: {', '.join(twice)} has two places in series; a structure has one")
 
     @property
     def num_structures(self) -> int:

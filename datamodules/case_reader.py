@@ -1,7 +1,7 @@
 """Turns the files of a case into slices with class indices, refusing whatever cannot be trusted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from datamodules.anatomy import View
 from datamodules.case_images import read_images, read_volume
 from datamodules.case_list import SEPARATOR, Case
+from datamodules.keypoint_placement import KeypointPlacer
 from datamodules.volume import Volume, grid_differences
 
 
@@ -21,7 +22,8 @@ class CaseSlices:
         image: Values as stored.
         mask: Class indices; 0 where nothing was drawn, or a structure that counts as not drawn.
         labelled: Classes that the annotator drew.
-        keypoints: (x, y) in pixels of each slice; NaN where not set.
+        keypoints: (x, y) in pixels of each slice, from keypoints.csv or the centroid of what was drawn; else NaN.
+        clicked: Which of them keypoints.csv states.
         has_mask: Whether the volume has a label file.
         spacing_mm: Size of a pixel, (row, column).
         slice_index: Index of each slice along the axis of the file (of a DICOM series: as stored).
@@ -33,6 +35,7 @@ class CaseSlices:
     mask: UInt8[np.ndarray, "d H W"]
     labelled: Bool[np.ndarray, " c"]
     keypoints: Float32[np.ndarray, "d k 2"]
+    clicked: Bool[np.ndarray, "d k"]
     has_mask: bool
     spacing_mm: tuple[float, float]
     slice_index: Int[np.ndarray, " d"]
@@ -52,7 +55,7 @@ class CaseReader:
         has_sides: Whether left and right are different structures.
         labels: Structure of each label id in the files, None for background.
         labelled: Structures drawn throughout the cohort.
-        slices: "all", "labelled", or how many central slices of each volume.
+        slices: "all", "labelled", "middle", or how many central slices of each volume; see `Cohort`.
     """
 
     cohort: str
@@ -78,7 +81,8 @@ class CaseReader:
     def _read(self, case: Case) -> list[CaseSlices]:
         channels = read_images(case, view=self.view, has_sides=self.has_sides)
         labels = self._labels_of_blocks(case, channels[0])
-        points = self._place_keypoints(case, channels[0])
+        placer = KeypointPlacer(view=self.view, keypoints=self.keypoints, structures=self.structures)
+        points = placer.place(case, channels[0], labels)
         levels = [part.strip() for part in case.level.split(SEPARATOR)]
         if len(levels) not in (1, len(channels[0])):
             raise ValueError(
@@ -91,7 +95,8 @@ class CaseReader:
                 image=np.stack([volumes[block].voxels for volumes in channels]).astype(np.float32),
                 mask=np.zeros(first.voxels.shape, np.uint8) if mask is None else mask,
                 labelled=self._labelled_classes(case),
-                keypoints=points[block],
+                keypoints=points[block].xy,
+                clicked=points[block].clicked,
                 has_mask=mask is not None,
                 spacing_mm=first.pixel_mm,
                 slice_index=first.slice_index,
@@ -151,44 +156,31 @@ class CaseReader:
         table = np.array([index if drawn[index] else 0 for index in classes], np.uint8)
         return table[np.searchsorted(ids, label.voxels)]
 
-    def _place_keypoints(self, case: Case, volumes: list[Volume]) -> list[Float32[np.ndarray, "d k 2"]]:
-        """Pixels (x, y) of the key points on every slice of every block."""
-        placed = [np.full((len(v.slice_index), len(self.keypoints), 2), np.nan, np.float32) for v in volumes]
-        for point in case.keypoints:
-            where = [(b, int(i)) for b, v in enumerate(volumes) for i in np.flatnonzero(v.slice_index == point.slice)]
-            height, width = volumes[where[0][0]].voxels.shape[1:] if where else (0, 0)
-            if not (where and -0.5 <= point.col <= width - 0.5 and -0.5 <= point.row <= height - 0.5):
-                shapes = ", ".join(
-                    f"{len(v.slice_index)} slices of {v.voxels.shape[1:]} (rows, columns)" for v in volumes
-                )
-                raise ValueError(
-                    f"keypoints.csv: {point.structure} at slice {point.slice}, col {point.col}, row {point.row} lies "
-                    f"outside of {volumes[0].path}, which has {shapes}; correct the row"
-                )
-            block, index = where[0]
-            placed[block][index, self.keypoints.index(point.structure)] = volumes[block].to_pixel(point.col, point.row)
-        return placed
-
     def _choose_slices(self, record: CaseSlices) -> CaseSlices:
-        num_slices = len(record.slice_index)
         if self.slices == "all":
             return record
-        if isinstance(self.slices, int):
-            start = max(0, (num_slices - self.slices) // 2)
-            keep = np.arange(start, min(num_slices, start + self.slices))
+        clicked, drawn = record.clicked.any(axis=1), record.mask.any(axis=(1, 2))
+        chosen = np.zeros(len(record.slice_index), bool)
+        if self.slices == "labelled":
+            chosen = drawn | np.isfinite(record.keypoints).any(axis=(1, 2))
+        elif self.slices == "middle":
+            chosen[_middle(record)] = True
         else:
-            keep = np.flatnonzero(record.mask.any(axis=(1, 2)) | np.isfinite(record.keypoints).any(axis=(1, 2)))
-        return CaseSlices(
-            image=record.image[:, keep],
-            mask=record.mask[keep],
-            labelled=record.labelled,
-            keypoints=record.keypoints[keep],
-            has_mask=record.has_mask,
-            spacing_mm=record.spacing_mm,
-            slice_index=record.slice_index[keep],
-            level=record.level,
-            digests=record.digests,
-        )
+            start = max(0, (len(chosen) - int(self.slices)) // 2)
+            chosen[start : start + int(self.slices)] = True
+            # Without a mask, slices without key points teach nothing.
+            chosen |= clicked & (not record.has_mask)
+        keep = np.flatnonzero(chosen)
+        by_slice = {name: getattr(record, name)[keep] for name in ("mask", "keypoints", "clicked", "slice_index")}
+        return replace(record, image=record.image[:, keep], **by_slice)
+
+
+def _middle(record: CaseSlices) -> int:
+    """The slice with most rows in keypoints.csv; without any the middle of the drawn ones, or of the volume."""
+    clicked, drawn = record.clicked.sum(axis=1), np.flatnonzero(record.mask.any(axis=(1, 2)))
+    if clicked.any():
+        return int(clicked.argmax())
+    return int(drawn[(len(drawn) - 1) // 2]) if len(drawn) else (len(clicked) - 1) // 2
 
 
 def _digest(volume: Volume) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from datamodules.anatomy import Anatomy
 from datamodules.case_list import Case, read_cases
-from datamodules.case_reader import CaseReader, CaseSlices
+from datamodules.case_reader import CaseSlices
 from datamodules.channels import join_channels
+from datamodules.cohort_options import reader_of, unknown_structures
 from datamodules.file_hashes import FileHashes
 from datamodules.keypoint_table import with_keypoints
 
@@ -27,10 +28,12 @@ class Cohort:
             in the column labelled of cohort.csv ("a;b").
         channels: Contrasts that become the channels of one case, in this order; by default each row is a case.
         contrasts: Keep only rows of these contrasts.
-        slices: "all", "labelled" (with a drawn structure or a key point), or the number of central slices of each
-            volume.
+        slices: "all", "labelled" (with a drawn structure or a key point), "middle" (of each volume one: that with key
+            points in keypoints.csv, else the middle one of the drawn slices, else the central one), or the number of
+            central slices of each volume; in volumes without a mask, those with key points come to them.
         other_keypoints: Structures in keypoints.csv that this anatomy has no key point for.
         same_patient: Groups of patient names that are one person; they become the first name.
+        prefix: Goes before the names of cases and patients, where another cohort has the same for other persons.
         licence: Licence of the data.
         citation: What to cite.
 
@@ -52,6 +55,7 @@ class Cohort:
         slices: str | int = "all",
         other_keypoints: Sequence[str] = (),
         same_patient: Sequence[Sequence[str]] = (),
+        prefix: str = "",
         licence: str = "",
         citation: str = "",
     ) -> None:
@@ -62,10 +66,11 @@ class Cohort:
         self.contrasts = tuple(contrasts or ())
         self.other_keypoints = tuple(other_keypoints)
         self.same_patient = tuple(tuple(str(patient) for patient in group) for group in same_patient or ())
+        self.prefix = prefix
         self.licence = licence
         self.citation = citation
         try:
-            self.reader = _reader(name, anatomy, labels, labelled, slices)
+            self.reader = reader_of(name, anatomy, labels, labelled, slices)
             self.cases = self._read_cases()
         except ValueError as error:
             raise ValueError(f"cohort {name}: {error}") from error
@@ -89,6 +94,23 @@ class Cohort:
         """Cells of a case's row in cohort.csv by column, as written there; blank where there is no such column."""
         known = self._case_of_name[case]
         return {name: known.site if name == "site" else known.row.get(name, "") for name in names}
+
+    def in_folder(self, root: Path) -> "Cohort":
+        """The cohort of another folder, named after it, whose files are read as those of this one.
+
+        Raises:
+            ValueError: As the constructor.
+        """
+        return Cohort(
+            name=root.name,
+            root=root,
+            anatomy=self.anatomy,
+            labels=self.reader.labels,
+            labelled=self.reader.labelled,
+            channels=self.channels,
+            slices=self.reader.slices,
+            other_keypoints=self.other_keypoints,
+        )
 
     def fingerprint(self, memory: Path | None = None) -> str:
         """Hash of the content of every file and of every setting that slices depend on, not of where the folder lies.
@@ -130,14 +152,15 @@ class Cohort:
             unknown = [name for name in case.labelled or () if name not in self.anatomy.structures]
             if unknown:
                 raise ValueError(
-                    f"case {case.case!r}: column labelled of cohort.csv: {_unknown(unknown, self.anatomy)}"
+                    f"case {case.case!r}: column labelled of cohort.csv: {unknown_structures(unknown, self.anatomy)}"
                 )
             if len(case.images) != len(cases[0].images):
                 raise ValueError(
                     f"case {case.case!r} has {len(case.images)} image files (channels), case {cases[0].case!r} has "
                     f"{len(cases[0].images)}; every row of cohort.csv needs the same number, separated by ';'"
                 )
-        return tuple(cases)
+        prefix = self.prefix
+        return tuple(replace(case, case=prefix + case.case, patient=prefix + case.patient) for case in cases)
 
     def _merge_patients(self, cases: list[Case]) -> list[Case]:
         known = {case.patient for case in cases}
@@ -152,46 +175,3 @@ class Cohort:
                     raise ValueError(f"same_patient names {patient!r} in two groups; join the groups")
                 first_name[patient] = group[0]
         return [replace(case, patient=first_name.get(case.patient, case.patient)) for case in cases]
-
-
-def _reader(
-    cohort: str,
-    anatomy: Anatomy,
-    labels: Mapping[int, str | None] | Mapping[str, str | None],
-    labelled: Sequence[str] | None,
-    slices: str | int,
-) -> CaseReader:
-    """Checks the options that concern reading; Hydra passes its own lists and mappings, and keys as text."""
-    try:
-        names = {int(key): None if name is None else str(name) for key, name in labels.items()}
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"labels has a key that is no label id (whole number): {', '.join(map(str, labels))}"
-        ) from None
-    unknown = sorted({name for name in names.values() if name is not None} - set(anatomy.structures))
-    if unknown:
-        raise ValueError(f"labels: {_unknown(unknown, anatomy)}; write null for what is background in this anatomy")
-    drawn = [name for name in anatomy.structures if name in names.values()] if labelled is None else list(labelled)
-    unknown = [name for name in drawn if name not in anatomy.structures]
-    if unknown:
-        raise ValueError(f"labelled: {_unknown(unknown, anatomy)}")
-    if str(slices).isdigit() and int(slices) > 0:
-        slices = int(slices)
-    elif slices not in ("all", "labelled"):
-        raise ValueError(
-            f"slices is {slices!r}, expected 'all', 'labelled' or the number of central slices of each volume"
-        )
-    return CaseReader(
-        cohort=cohort,
-        view=anatomy.view,
-        structures=tuple(anatomy.structures),
-        keypoints=tuple(anatomy.keypoints),
-        has_sides=len(anatomy.mirror) > 0,
-        labels=names,
-        labelled=tuple(drawn),
-        slices=slices,
-    )
-
-
-def _unknown(names: Sequence[str], anatomy: Anatomy) -> str:
-    return f"anatomy {anatomy.name} has no structure {', '.join(names)}; it has {', '.join(anatomy.structures)}"

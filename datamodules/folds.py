@@ -27,8 +27,8 @@ class PatientFolds:
 
     Attributes:
         num_folds: Test parts that together hold every patient with masks once.
-        validation_fraction: Share of the training patients with masks that validate, in (0, 1): at least one, none when
-            fewer than three train.
+        validation_fraction: Share of the training patients with masks that validate, below 1: at least one, none when
+            fewer than three train. 0: nobody, and the last checkpoint counts as best.
         seed: What the shuffle draws from; the order of the table does not matter.
 
     Raises:
@@ -162,8 +162,8 @@ class AllTest:
 def _check_settings(num_folds: int, validation_fraction: float) -> None:
     if num_folds < 2:
         raise ValueError(f"split.num_folds is {num_folds}, expected at least 2; split=all tests everything in one fold")
-    if not 0 < validation_fraction < 1:
-        raise ValueError(f"split.validation_fraction is {validation_fraction}, expected a share between 0 and 1")
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"split.validation_fraction is {validation_fraction}, expected a share from 0 to below 1")
 
 
 def _masked(table: pd.DataFrame) -> pd.DataFrame:
@@ -199,7 +199,7 @@ def _deal(
     validation = []
     for fold in range(settings.num_folds):
         training = [unit for unit in order if test_fold[unit] != fold]
-        if len(training) < FEWEST_WITH_VALIDATION:
+        if settings.validation_fraction and len(training) < FEWEST_WITH_VALIDATION:
             logger.warning(
                 "fold %d: %d %s(s) with masks to train on, too few to validate; the last checkpoint counts as best",
                 *(fold, len(training), columns[-1]),
@@ -209,11 +209,17 @@ def _deal(
     return Split(columns=columns, test_fold=test_fold | dict.fromkeys(weak), validation=tuple(validation))
 
 
+def num_validating(num_training: int, fraction: float) -> int:
+    """How many of these training units validate: at least one and not all; none of too few, or for a share of 0."""
+    if num_training < FEWEST_WITH_VALIDATION or not fraction:
+        return 0
+    return min(max(1, round(fraction * num_training)), num_training - 1)
+
+
 def _draw_validation(training: Sequence[Unit], fraction: float, rng: np.random.Generator) -> list[Unit]:
     """Evenly spaced units from a random start: as `training` is in order of strata, each gives its share."""
-    num_training = len(training)
-    if num_training < FEWEST_WITH_VALIDATION:
+    num_training, count = len(training), num_validating(len(training), fraction)
+    if not count:
         return []
-    count = min(max(1, round(fraction * num_training)), num_training - 1)
     start = int(rng.integers(num_training))
     return [training[(start + index * num_training // count) % num_training] for index in range(count)]

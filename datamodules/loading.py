@@ -1,32 +1,15 @@
-"""How slices become batches: in which order, with which seeds, augmented how."""
+"""In which order slices are shown, with which seeds; a function of seed and epoch alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Int
-from torch.utils.data import Dataset, Sampler
-
-from datamodules.batch import SpineBatch, boxes_of_masks, collate
-from datamodules.store import SliceStore
+from torch.utils.data import Sampler
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Augmentation(Protocol):
-    """Changes training slices; every random number follows from `SpineBatch.seed`.
-
-    Attributes:
-        whole_batch: Whether it takes whole batches where they are computed on, or slices one by one as they are loaded.
-    """
-
-    @property
-    def whole_batch(self) -> bool: ...  # noqa: D102
-
-    def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
+_WEAK_STREAM = 2
 
 
 @dataclass(frozen=True)
@@ -84,56 +67,74 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         start = self.epoch * self.samples_per_epoch
-        stream = np.arange(start, start + self.samples_per_epoch)
-        passes = {
-            number: np.random.default_rng([self.seed, int(number)]).permutation(self.indices)
-            for number in np.unique(stream // len(self.indices))
-        }
-        rows = [int(passes[position // len(self.indices)][position % len(self.indices)]) for position in stream]
+        rows = _shuffled_passes(self.indices, range(start, start + self.samples_per_epoch), self.seed)
         seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=len(rows))
         samples = list(zip(rows, seeds.tolist(), strict=True))
         return (self.share.of(samples[at : at + self.batch_size]) for at in range(0, len(samples), self.batch_size))
 
 
-class SliceBatches(Dataset[SpineBatch]):
-    """Assembles a whole batch at a time from the arrays of a store.
+class MixedBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (store row, seed), each of so many slices with masks and so many with key points alone.
+
+    Both kinds are endless streams of shuffled passes of their own, and an epoch is the next steps of both, so that what
+    holds of `TrainingBatches` holds of each kind. All batches are full: an epoch that is one pass over the slices with
+    masks ends with the first ones of the next pass.
 
     Args:
-        store: The slices.
-        augmentation: Applied to slices one by one, or None.
-        device: Where the arrays lie: memory-mapped on the CPU, or as a whole in an accelerator's memory.
+        masked: Rows with masks.
+        weak: Rows with key points alone.
+        num_masked: Slices with masks in a batch.
+        num_weak: Slices with key points alone in a batch.
+        samples_per_epoch: Slices of both kinds in an epoch, which has as many steps as one of `TrainingBatches` with
+            batches of that size; None is one pass over the slices with masks.
+        seed: Order of the slices and what they are augmented with.
+        share: What this process does of every batch.
     """
 
-    def __init__(self, store: SliceStore, augmentation: Augmentation | None = None, device: str = "cpu") -> None:
-        self.augmentation = augmentation
-        table = store.table
-        self.image = torch.from_numpy(store.image).to(device)
-        self.mask = torch.from_numpy(store.mask).to(device)
-        self.labelled = torch.from_numpy(store.labelled).to(device)
-        self.keypoints = torch.from_numpy(store.keypoints).to(device)
-        self.has_mask = torch.tensor(table["has_mask"].to_numpy(dtype=bool), device=device)
-        self.has_keypoints = torch.tensor(table["has_keypoints"].to_numpy(dtype=bool), device=device)
-        self.spacing_mm = torch.tensor([store.grid.spacing_mm] * 2, device=device)
-        self.names = {column: table[column].to_numpy(dtype=object) for column in ("case", "patient", "level")}
+    def __init__(
+        self,
+        masked: Int[np.ndarray, " i"],
+        weak: Int[np.ndarray, " j"],
+        *,
+        num_masked: int,
+        num_weak: int,
+        samples_per_epoch: int | None,
+        seed: int,
+        share: Share,
+    ) -> None:
+        self.masked, self.weak = masked, weak
+        self.num_masked, self.num_weak = num_masked, num_weak
+        one_pass = -(-len(masked) // num_masked)
+        self.num_steps = -(-samples_per_epoch // (num_masked + num_weak)) if samples_per_epoch else one_pass
+        self.seed = seed
+        self.share = share
+        self.epoch = 0
 
-    def __getitem__(self, samples: list[tuple[int, int]]) -> SpineBatch:
-        if self.augmentation is None:
-            return self._read(samples)
-        return collate([self.augmentation(self._read([sample])) for sample in samples])
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch."""
+        self.epoch = epoch
 
-    def _read(self, samples: list[tuple[int, int]]) -> SpineBatch:
-        rows = torch.tensor([row for row, _ in samples])
-        mask = self.mask[rows].long()
-        return SpineBatch(
-            image=self.image[rows],
-            mask=mask,
-            labelled=self.labelled[rows],
-            boxes=boxes_of_masks(mask, self.labelled.shape[1] - 1),
-            keypoints=self.keypoints[rows],
-            has_mask=self.has_mask[rows],
-            has_keypoints=self.has_keypoints[rows],
-            spacing_mm=self.spacing_mm.expand(len(rows), 2),
-            index=rows,
-            seed=torch.tensor([seed for _, seed in samples]),
-            **{name: tuple(values[rows.numpy()]) for name, values in self.names.items()},
-        )
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        steps = range(self.epoch * self.num_steps, (self.epoch + 1) * self.num_steps)
+        batch_size = self.num_masked + self.num_weak
+        seeds = np.random.default_rng([self.seed, self.epoch, 1]).integers(2**31, size=(len(steps), batch_size))
+        for step, step_seeds in zip(steps, seeds.tolist(), strict=True):
+            kinds = ((self.masked, self.num_masked, ()), (self.weak, self.num_weak, (_WEAK_STREAM,)))
+            rows = [
+                row
+                for of_kind, count, stream in kinds
+                for row in _shuffled_passes(of_kind, range(step * count, (step + 1) * count), self.seed, *stream)
+            ]
+            yield self.share.of(list(zip(rows, step_seeds, strict=True)))
+
+
+def _shuffled_passes(indices: Int[np.ndarray, " s"], positions: range, seed: int, *stream: int) -> list[int]:
+    """What stands at these positions of an endless stream of passes over the indices, each shuffled anew."""
+    passes = {
+        number: np.random.default_rng([seed, number, *stream]).permutation(indices)
+        for number in {position // len(indices) for position in positions}
+    }
+    return [int(passes[position // len(indices)][position % len(indices)]) for position in positions]

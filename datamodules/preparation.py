@@ -1,6 +1,6 @@
 """Makes the rows of a store out of a case: z-score, resampling, and the arrays they are appended to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from datamodules.case_list import Case
 from datamodules.case_reader import CaseReader, CaseSlices
 from datamodules.geometry import SliceGrid
 
-ARRAYS = ("image", "mask", "labelled", "keypoints", "native_image", "native_mask")
+ARRAYS = ("image", "mask", "labelled", "keypoints", "clicked", "native_image", "native_mask")
 COLUMNS = (
     "case",
     "patient",
+    "domain",
     "level",
     "slice",
     "site",
@@ -38,18 +39,27 @@ class PreparedCase:
     mask: UInt8[np.ndarray, "s h w"]
     labelled: Bool[np.ndarray, "s c"]
     keypoints: Float32[np.ndarray, "s k 2"]
+    clicked: Bool[np.ndarray, "s k"]
     native_image: Float16[np.ndarray, " i"]
     native_mask: UInt8[np.ndarray, " p"]
     digests: tuple[str, ...]
 
 
-def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCase:
+def prepare_case(reader: CaseReader, grid: SliceGrid, domain: str, case: Case) -> PreparedCase:
     """Reads, normalises and resamples one case.
+
+    Args:
+        reader: Of its cohort.
+        grid: Grid of the network.
+        domain: "" for the main cohort; else the name of one that gives key points alone, whose masks are left out.
+        case: What to prepare.
 
     Raises:
         ValueError: If something is wrong with its files, naming the case, the file and the remedy.
     """
     records = reader.read(case)
+    if domain:
+        records = [replace(record, mask=np.zeros_like(record.mask), has_mask=False) for record in records]
     slices = [(record, index) for record in records for index in range(len(record.slice_index))]
     scaled = {id(record): z_score(record.image) for record in records}
     native = [scaled[id(record)][:, index] for record, index in slices]
@@ -61,7 +71,7 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCas
         for record, index in slices
     ]
     return PreparedCase(
-        table=_table(case, slices, points),
+        table=_table(case, domain, slices, points),
         # Reshaped, because a case may have no slice left.
         image=np.array(image, np.float32).reshape(num_slices, len(case.images), h, w),
         mask=np.array(mask, np.uint8).reshape(num_slices, h, w),
@@ -69,6 +79,9 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, case: Case) -> PreparedCas
             num_slices, len(reader.structures) + 1
         ),
         keypoints=np.array(points, np.float32).reshape(num_slices, len(reader.keypoints), 2),
+        clicked=np.array([record.clicked[index] for record, index in slices], bool).reshape(
+            num_slices, len(reader.keypoints)
+        ),
         native_image=np.concatenate([np.zeros(0, np.float32), *[pixels.ravel() for pixels in native]]).astype(
             np.float16
         ),
@@ -84,7 +97,9 @@ def z_score(image: Float32[np.ndarray, "m d H W"]) -> Float32[np.ndarray, "m d H
     return ((image - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
 
 
-def _table(case: Case, slices: list[tuple[CaseSlices, int]], points: list[Float32[np.ndarray, "k 2"]]) -> pd.DataFrame:
+def _table(
+    case: Case, domain: str, slices: list[tuple[CaseSlices, int]], points: list[Float32[np.ndarray, "k 2"]]
+) -> pd.DataFrame:
     rows, offset = [], 0
     for (record, index), point in zip(slices, points, strict=True):
         height, width = record.mask.shape[1:]
@@ -92,6 +107,7 @@ def _table(case: Case, slices: list[tuple[CaseSlices, int]], points: list[Float3
             {
                 "case": case.case,
                 "patient": case.patient,
+                "domain": domain,
                 "level": record.level,
                 "slice": int(record.slice_index[index]),
                 "site": case.site,

@@ -17,8 +17,11 @@ from datamodules.batch import SpineBatch
 from datamodules.cohort import Cohort
 from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
-from datamodules.loading import Augmentation, Share, SliceBatches, TrainingBatches
+from datamodules.loading import Share
+from datamodules.slice_batches import Augmentation, SliceBatches
 from datamodules.store import build_store
+from datamodules.supervision import Supervision
+from datamodules.weak_cohort import open_weak_cohort
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +32,14 @@ class SliceDataModule(lightning.LightningDataModule):
     Args:
         cohort: Where the images come from.
         split: Divides the rows of the store's table into parts per fold.
+        supervision: Whose masks and key points are trained on.
         fold: Which fold is tested on.
         size: Rows and columns of the network's grid, pixels.
         spacing_mm: Its pixel size.
         offset_mm: Where its centre lies from the image's, (row, column).
         batch_size: Slices per step of training, validation and test; several devices divide them among each other.
-        samples_per_epoch: Slices in a training epoch; None is one pass over the training slices.
+        samples_per_epoch: Slices in a training epoch, whatever the supervision; None is one pass over the training
+            slices, under mixed supervision over those with masks.
         augmentation: Of training slices; says itself whether it works slice by slice or on the batch on its device.
         cache: Folder for preprocessed arrays.
         num_workers: Processes that load training slices; 0 loads in the training process.
@@ -47,6 +52,7 @@ class SliceDataModule(lightning.LightningDataModule):
         *,
         cohort: Cohort,
         split: Callable[..., Split],
+        supervision: Supervision,
         fold: int,
         size: Sequence[int],
         spacing_mm: float | int,
@@ -72,16 +78,33 @@ class SliceDataModule(lightning.LightningDataModule):
         grid = SliceGrid(
             size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1]))
         )
-        self.store = build_store(cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
+        self.weak_cohort = open_weak_cohort(supervision.weak_cohort, cohort)
+        self.store = build_store(cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
         self.split = split(self.store.table)
+        self.supervision = supervision
+        self.teaching = supervision.teach(self.store, self.split, fold)
         self.indices = {
-            part: self.split.indices(fold, part, self.store.table) for part in ("train", "validation", "test")
+            "train": np.union1d(self.teaching.masked, self.teaching.weak),
+            "validation": self.teaching.validation,
+            "test": self.split.indices(fold, "test", self.store.table),
         }
-        # Full supervision: a slice without a mask would take a place in a batch and teach nothing.
-        has_mask = self.store.table["has_mask"].to_numpy(dtype=bool)[self.indices["train"]]
-        self.indices["train"] = self.indices["train"][has_mask]
-        if not has_mask.all():
-            logger.info("%d training slices without a mask are left out", (~has_mask).sum())
+
+    def setup(self, stage: str) -> None:
+        """Says what is trained on, before the first batch.
+
+        Raises:
+            ValueError: If there is nobody for a kind of supervision in this fold.
+        """
+        if stage != "fit":
+            return
+        self.supervision.check(self.teaching, self.fold)
+        taught = self.teaching
+        used = {*taught.masked, *taught.weak}
+        left_out = [row for row in self.split.indices(self.fold, "train", self.store.table) if row not in used]
+        logger.info(
+            "training on %d slice(s) with masks and %d with key points alone; %d that would teach nothing are left out",
+            *(len(taught.masked), len(taught.weak), len(left_out)),
+        )
 
     @property
     def anatomy(self) -> Anatomy:
@@ -118,13 +141,13 @@ class SliceDataModule(lightning.LightningDataModule):
 
     def class_pixel_counts(self) -> Float[Tensor, " c"]:
         """Labelled pixels of every class among the training slices; a class counts in the cases that have it drawn."""
-        counts = np.bincount(self.store.mask[self.indices["train"]].ravel(), minlength=self.anatomy.num_classes)
+        counts = np.bincount(self.store.mask[self.teaching.masked].ravel(), minlength=self.anatomy.num_classes)
         return torch.from_numpy(counts).float()
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, augmented, seeded by epoch."""
-        batches = TrainingBatches(
-            self.indices["train"],
+        batches = self.supervision.batches(
+            self.teaching,
             batch_size=self.batch_size,
             samples_per_epoch=self.samples_per_epoch,
             seed=self.seed,
@@ -133,7 +156,8 @@ class SliceDataModule(lightning.LightningDataModule):
         # Lightning opens the first iterator of a resumed run before it announces its epoch.
         batches.set_epoch(self._next_epoch)
         slice_wise = None if self.augmentation.whole_batch else self.augmentation
-        return self._loader(batches, slice_wise, self.num_workers)
+        slices = SliceBatches(self.store, self.teaching.labels, slice_wise, self.device)
+        return self._loader(slices, batches, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         """In store order; empty where the cohort is too small for a validation part."""
@@ -151,11 +175,11 @@ class SliceDataModule(lightning.LightningDataModule):
     def _in_order(self, part: str) -> DataLoader:
         rows = self.share.of([(int(row), 0) for row in self.indices[part]])
         batches = [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
-        return self._loader(batches, None, num_workers=0)
+        return self._loader(SliceBatches(self.store, device=self.device), batches, num_workers=0)
 
-    def _loader(self, batches, augmentation: Augmentation | None, num_workers: int) -> DataLoader:
+    def _loader(self, slices: SliceBatches, batches, num_workers: int) -> DataLoader:
         return DataLoader(
-            SliceBatches(self.store, augmentation, self.device),
+            slices,
             sampler=batches,
             batch_size=None,
             num_workers=num_workers,

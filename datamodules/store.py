@@ -1,35 +1,26 @@
 """Preprocesses a cohort once into memory-mapped arrays that are named by a hash of all that they depend on."""
 
 import json
-import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from hashlib import blake2b
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, UInt8
-from tqdm import tqdm
 
 from datamodules.anatomy import Anatomy
-from datamodules.case_list import Case
 from datamodules.cohort import Cohort
 from datamodules.geometry import SliceGrid
-from datamodules.preparation import ARRAYS, GrowingArray, PreparedCase, prepare_case
+from datamodules.store_writer import write_store
 
-log = logging.getLogger(__name__)
-
-FORMAT = 1  # raise it when the content of a store changes for the same input
+FORMAT = 2  # raise it when the content of a store changes for the same input
 ABANDONED_AFTER_S = 24 * 3600
-TEXT_COLUMNS = ("case", "patient", "level", "site", "contrast")
+TEXT_COLUMNS = ("case", "patient", "domain", "level", "site", "contrast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +46,14 @@ class SliceStore:
         fingerprint: Hash of the cohort's files and settings, the anatomy and the grid.
         anatomy: Structures of `mask` and `labelled`.
         grid: Grid of `image`, `mask` and `keypoints`.
-        table: One row per slice: case, patient, level, slice, site, contrast, has_mask, has_keypoints, rows, columns,
-            spacing_row_mm, spacing_column_mm, native_offset (of its pixels in the flat native arrays).
+        table: One row per slice: case, patient, domain ("", or the name of the weak cohort), level, slice, site,
+            contrast, has_mask, has_keypoints, rows, columns, spacing_row_mm, spacing_column_mm, native_offset (of its
+            pixels in the flat native arrays).
         image: z-scored per slice and channel over its own pixels, "s m h w".
         mask: Class indices, "s h w".
         labelled: Classes that the annotator drew, "s c"; background is always True.
         keypoints: (x, y) in pixels of the grid, "s k 2"; NaN where not visible.
+        clicked: Which of them keypoints.csv states, "s k"; the others are centroids of what was drawn.
     """
 
     def __init__(self, folder: Path, anatomy: Anatomy) -> None:
@@ -74,6 +67,7 @@ class SliceStore:
         self.mask: np.ndarray = self._map("mask")
         self.labelled: np.ndarray = self._map("labelled")
         self.keypoints: np.ndarray = self._map("keypoints")
+        self.clicked: np.ndarray = self._map("clicked")
         self._native_image = self._map("native_image")
         self._native_mask = self._map("native_mask")
         columns = ("rows", "columns", "native_offset")
@@ -108,20 +102,25 @@ class SliceStore:
             ) from error
 
 
-def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_workers: int) -> SliceStore:
+def build_store(
+    cohort: Cohort, *, weak: Cohort | None = None, grid: SliceGrid, cache: str | Path, num_workers: int
+) -> SliceStore:
     """Opens the store of a cohort, building it first if there is none for these files and settings.
 
     Args:
         cohort: Cases to prepare.
+        weak: Cohort whose cases follow, as the domain of its name, with their key points and without masks.
         grid: Grid of the network.
         cache: Folder that holds all stores.
         num_workers: Processes that read and resample; 0 or 1 for this process alone.
 
     Raises:
-        ValueError: If a case cannot be trusted, or two patients have the same image; nothing is left behind then.
+        ValueError: If a case cannot be trusted, two patients have the same image, or key points are in millimetres;
+            nothing is left behind then.
     """
     cache = Path(cache).expanduser()
-    fingerprint = _fingerprint(cohort, grid, cohort.fingerprint(cache / "file_hashes.json"))
+    cohorts = [cohort] if weak is None else [cohort, weak]
+    fingerprint = _fingerprint(cohorts, grid, cache / "file_hashes.json")
     folder = cache / f"{cohort.name}-{fingerprint[:16]}"
     if not (folder / "info.json").is_file():
         # Built under another name and renamed when complete: a folder of this name is always a finished store.
@@ -129,7 +128,8 @@ def build_store(cohort: Cohort, *, grid: SliceGrid, cache: str | Path, num_worke
         _remove_abandoned(cache)
         temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".building-{cohort.name}-"))
         try:
-            _write_store(cohort, grid, fingerprint, temporary, num_workers)
+            info = {"format": FORMAT, "fingerprint": fingerprint}
+            write_store(cohorts, grid, temporary, info=info, num_workers=num_workers)
             _publish(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -144,8 +144,9 @@ def _remove_abandoned(cache: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fingerprint(cohort: Cohort, grid: SliceGrid, content: str) -> str:
-    described = json.dumps([FORMAT, cohort.name, cohort.anatomy.name, asdict(grid), content], sort_keys=True)
+def _fingerprint(cohorts: Sequence[Cohort], grid: SliceGrid, memory: Path) -> str:
+    contents = [[cohort.name, cohort.anatomy.name, cohort.fingerprint(memory)] for cohort in cohorts]
+    described = json.dumps([FORMAT, asdict(grid), contents], sort_keys=True)
     return blake2b(described.encode(), digest_size=16).hexdigest()
 
 
@@ -159,63 +160,3 @@ def _publish(temporary: Path, folder: Path) -> None:
         # Another process was faster; its store is as good as ours.
         if not (folder / "info.json").is_file():
             raise
-
-
-def _write_store(cohort: Cohort, grid: SliceGrid, fingerprint: str, folder: Path, num_workers: int) -> None:
-    tables, offset = [], 0
-    owner: dict[str, Case] = {}
-    with ExitStack() as stack:
-        arrays = {name: stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in ARRAYS}
-        for case, prepared in zip(cohort.cases, _prepare_all(cohort, grid, num_workers), strict=True):
-            _refuse_same_image(cohort, owner, case, prepared.digests)
-            for name, array in arrays.items():
-                array.append(getattr(prepared, name))
-            if len(prepared.table):
-                tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
-                offset += len(prepared.native_mask)
-    if not tables:
-        raise ValueError(f"cohort {cohort.name}: no slice is left with slices={cohort.reader.slices!r}; choose 'all'")
-    table = pd.concat(tables, ignore_index=True)
-    table.to_csv(folder / "table.csv", index=False)
-    info = {
-        "fingerprint": fingerprint,
-        "cohort": cohort.name,
-        "anatomy": cohort.anatomy.name,
-        "structures": list(cohort.anatomy.structures),
-        "keypoints": list(cohort.anatomy.keypoints),
-        "grid": asdict(grid),
-        "slices": cohort.reader.slices,
-        "num_cases": len(cohort.cases),
-        "num_slices": len(table),
-        "format": FORMAT,
-    }
-    (folder / "info.json").write_text(json.dumps(info, indent=2) + "\n")
-    log.info("%s: %d slices of %d cases prepared", cohort.name, len(table), len(cohort.cases))
-
-
-def _refuse_same_image(cohort: Cohort, owner: dict[str, Case], case: Case, digests: tuple[str, ...]) -> None:
-    for digest in digests:
-        other = owner.setdefault(digest, case)
-        if other.patient != case.patient:
-            raise ValueError(
-                f"cohort {cohort.name}: case {case.case!r} of patient {case.patient!r} and case {other.case!r} of "
-                f"patient {other.patient!r} have the same image, {case.images[0]} and {other.images[0]}; across folds "
-                f"this would leak. If they are one person, add [{other.patient}, {case.patient}] to same_patient; else "
-                "replace the wrong file"
-            )
-
-
-def _prepare_all(cohort: Cohort, grid: SliceGrid, num_workers: int) -> Iterator[PreparedCase]:
-    """Prepares the cases in order, in this process or in several."""
-    prepare = partial(prepare_case, cohort.reader, grid)
-    progress = partial(tqdm, total=len(cohort.cases), desc=f"preparing {cohort.name}", unit="case", leave=False)
-    if num_workers <= 1 or len(cohort.cases) == 1:
-        yield from progress(map(prepare, cohort.cases))
-        return
-    # spawn: a fork of a process that runs threads (torch, loggers) may hang.
-    workers = min(num_workers, len(cohort.cases))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from progress(pool.map(prepare, cohort.cases))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

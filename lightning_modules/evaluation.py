@@ -8,10 +8,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from datamodules.batch import SpineBatch, boxes_of_masks
+from datamodules.geometry import SliceGrid
 from datamodules.store import SliceStore
-from lightning_modules.losses.marginal import merge_unlabelled
-from lightning_modules.losses.segmentation import class_shares
-from lightning_modules.native_grid import boxes_to_native, field_of_view, likeliest_on_native_grid, to_native_grid
+from lightning_modules.native_grid import (
+    boxes_to_native,
+    field_of_view,
+    likeliest_on_native_grid,
+    points_to_native,
+    to_native_grid,
+)
+from lightning_modules.outputs import Outputs
+from lightning_modules.pose import Pose
+from metrics.keypoints import decode_heatmaps
 from metrics.mechanism import Mechanism
 from models.prediction import Prediction
 
@@ -33,6 +41,12 @@ class EvaluatedSlice:
         spacing_mm: (row, column).
         mechanism: The masks and maps that show how the network works; empty where it was not asked for.
         gated_features: Strength of the features in front of an attention gate, 0 or more; or None.
+        has_mask: Whether an annotator drew `true_mask`; without one it is empty and nothing may be scored against it.
+        true_keypoints: (x, y) in native pixels as annotated; NaN where not visible in the network's field.
+        keypoints: The same as decoded from the network's heat maps, or None where it has none.
+        keypoint_peaks: Height of the heat map at each of `keypoints`; or None.
+        heatmap: Largest value over the key points, zero outside of the network's field; or None. Tests only.
+        attention: Where the network looks from each key point, on a grid of its own that covers its field; or None.
     """
 
     index: int
@@ -51,10 +65,16 @@ class EvaluatedSlice:
     spacing_mm: tuple[float, float]
     mechanism: Mechanism = field(default_factory=Mechanism)
     gated_features: Float[np.ndarray, "H W"] | None = None
+    has_mask: bool = True
+    true_keypoints: Float[np.ndarray, "k 2"] = field(default_factory=lambda: np.zeros((0, 2)))
+    keypoints: Float[np.ndarray, "k 2"] | None = None
+    keypoint_peaks: Float[np.ndarray, " k"] | None = None
+    heatmap: Float[np.ndarray, "H W"] | None = None
+    attention: Float[np.ndarray, "k h_a w_a"] | None = None
 
 
 def evaluate(
-    prediction: Prediction, batch: SpineBatch, store: SliceStore, *, mechanism: bool = False
+    prediction: Prediction, batch: SpineBatch, store: SliceStore, *, mechanism: bool = False, pose: Pose | None = None
 ) -> list[EvaluatedSlice]:
     """Resamples probabilities, never labels, to each slice's native grid and takes the likeliest class there.
 
@@ -62,69 +82,37 @@ def evaluate(
         prediction: Of the whole batch.
         batch: What was predicted from.
         store: Where its slices lie on their native grid.
-        mechanism: Whether to bring the preliminary mask, its ceiling and the gated features there as well, which
-            doubles the time.
+        mechanism: Whether to bring the preliminary mask, its ceiling, the gated features and the heat maps there as
+            well, which doubles the time.
+        pose: How the patient lay in `batch.image`, if not as annotated. Boxes that the network regressed do not turn
+            back into upright ones and are left out.
     """
     outputs = Outputs.of(prediction, batch, mechanism=mechanism)
-    return [_evaluate_slice(position, outputs, batch, store) for position in range(len(batch))]
+    return [_evaluate_slice(position, outputs, batch, store, pose) for position in range(len(batch))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What is brought to the native grid, on the CPU, each on a grid of its own that covers the network's field.
-
-    `preliminary` and `ceiling` are the class probabilities of the preliminary mask, and the truth averaged to its grid.
-    """
-
-    probabilities: Float[Tensor, "b c h w"]
-    preliminary: Float[Tensor, "b c h_p w_p"] | None
-    ceiling: Float[Tensor, "b c h_p w_p"] | None
-    boxes: Float[Tensor, "b n 4"] | None
-    saliency: Float[Tensor, "b 1 h_s w_s"] | None
-    gated_features: Float[Tensor, "b 1 h_s w_s"] | None
-    shows_mechanism: bool
-
-    @classmethod
-    def of(cls, prediction: Prediction, batch: SpineBatch, *, mechanism: bool) -> "Outputs":
-        """Takes them from a prediction; unlabelled classes are merged into the background."""
-        preliminary = ceiling = None
-        if mechanism and prediction.preliminary is not None:
-            scores = prediction.preliminary.float()
-            preliminary = merge_unlabelled(scores, batch.labelled).softmax(dim=1).cpu()
-            ceiling = class_shares(batch.mask, scores.shape[1], scores.shape[2:], nearest=False).cpu()
-        boxes, saliency, features = (
-            None if value is None else value.float().cpu()
-            for value in (prediction.boxes, prediction.saliency, prediction.gated_features if mechanism else None)
-        )
-        return cls(
-            probabilities=merge_unlabelled(prediction.logits.float(), batch.labelled).softmax(dim=1).cpu(),
-            preliminary=preliminary,
-            ceiling=ceiling,
-            boxes=boxes,
-            saliency=saliency,
-            gated_features=features,
-            shows_mechanism=mechanism,
-        )
-
-
-def _evaluate_slice(position: int, outputs: Outputs, batch: SpineBatch, store: SliceStore) -> EvaluatedSlice:
-    index = int(batch.index[position])
+def _evaluate_slice(
+    position: int, outputs: Outputs, batch: SpineBatch, store: SliceStore, pose: Pose | None
+) -> EvaluatedSlice:
+    index, has_mask = int(batch.index[position]), bool(batch.has_mask[position])
     native = store.native(index)
     place = (store.grid, native.mask.shape, native.spacing_mm)
+    seen = (*place, pose)
     num_structures = outputs.probabilities.shape[1] - 1
-    predicted = likeliest_on_native_grid(outputs.probabilities[position], *place)
-    true_mask = torch.from_numpy(native.mask.astype(np.int64))
+    predicted = likeliest_on_native_grid(outputs.probabilities[position], *seen)
+    true_mask = torch.from_numpy(native.mask.astype(np.int64) * has_mask)
     network_boxes = None
-    if outputs.boxes is not None:
+    if outputs.boxes is not None and pose is None:
         network_boxes = boxes_to_native(outputs.boxes[position], *place).numpy()
     preliminary, ceiling = (
-        None if shares is None else likeliest_on_native_grid(shares[position], *place).numpy()
+        None if shares is None else likeliest_on_native_grid(shares[position], *seen).numpy()
         for shares in (outputs.preliminary, outputs.ceiling)
     )
-    saliency, features = (
-        None if values is None else to_native_grid(values[position], *place)[0].numpy()
-        for values in (outputs.saliency, outputs.gated_features)
+    saliency, features, heatmap = (
+        None if values is None else to_native_grid(values[position], *seen)[0].numpy()
+        for values in (outputs.saliency, outputs.gated_features, outputs.highest)
     )
+    keypoints, peaks = _decoded(None if outputs.heatmaps is None else outputs.heatmaps[position], seen)
     return EvaluatedSlice(
         index=index,
         case=batch.case[position],
@@ -144,10 +132,26 @@ def _evaluate_slice(position: int, outputs: Outputs, batch: SpineBatch, store: S
             preliminary_mask=preliminary,
             ceiling_mask=ceiling,
             saliency=saliency,
-            field=field_of_view(*place).numpy() if outputs.shows_mechanism else None,
+            field=field_of_view(*seen).numpy() if outputs.shows_mechanism else None,
         ),
         gated_features=features,
+        has_mask=has_mask,
+        true_keypoints=points_to_native(batch.keypoints[position].double().cpu(), *place).numpy(),
+        keypoints=keypoints,
+        keypoint_peaks=peaks,
+        heatmap=heatmap,
+        attention=None if outputs.attention is None else outputs.attention[position].numpy(),
     )
+
+
+def _decoded(
+    heatmaps: Float[Tensor, "k h w"] | None, seen: tuple[SliceGrid, tuple[int, int], tuple[float, float], Pose | None]
+) -> tuple[Float[np.ndarray, "k 2"] | None, Float[np.ndarray, " k"] | None]:
+    """Key points in native pixels and the heights of their peaks, read off the maps as the network drew them."""
+    if heatmaps is None:
+        return None, None
+    points, peaks = decode_heatmaps(heatmaps.numpy(), (seen[0].spacing_mm, seen[0].spacing_mm))
+    return points_to_native(torch.from_numpy(points), *seen).numpy(), peaks
 
 
 def windowed(item: EvaluatedSlice) -> UInt8[np.ndarray, "H W"]:

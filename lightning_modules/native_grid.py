@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.geometry import SliceGrid
+from lightning_modules.pose import Pose
 
 
 def likeliest_on_native_grid(
@@ -13,9 +14,10 @@ def likeliest_on_native_grid(
     grid: SliceGrid,
     native_size: tuple[int, int],
     native_spacing_mm: tuple[float, float],
+    pose: Pose | None = None,
 ) -> Int[Tensor, "H W"]:
     """The likeliest class at every native pixel; background outside of the network's field, where nothing is seen."""
-    return likeliest(to_native_grid(probabilities[1:], grid, native_size, native_spacing_mm))
+    return likeliest(to_native_grid(probabilities[1:], grid, native_size, native_spacing_mm, pose))
 
 
 def likeliest(foreground: Float[Tensor, "n H W"]) -> Int[Tensor, "H W"]:
@@ -28,39 +30,67 @@ def to_native_grid(
     grid: SliceGrid,
     native_size: tuple[int, int],
     native_spacing_mm: tuple[float, float],
+    pose: Pose | None = None,
 ) -> Float[Tensor, "c H W"]:
     """Bilinear values at every native pixel; zero outside the network grid (see `SliceGrid` for the map).
 
-    `values` may lie on the pixels of `grid` or on coarser cells that cover the same field.
+    `values` may lie on the pixels of `grid` or on coarser cells that cover the same field. Where the patient lies
+    otherwise in the network's picture, `pose` says how.
     """
-    rows, columns = _coordinates(grid, native_size, native_spacing_mm)
-    points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    rows, columns = _coordinates(grid, native_size, native_spacing_mm, pose)
+    points = torch.stack([columns, rows], dim=-1)
     # The half pixel between the last centre and the edge takes the last value instead of fading out.
     sampled = F.grid_sample(values[None], points[None].to(values), padding_mode="border", align_corners=False)[0]
     return sampled * _inside(rows, columns)
 
 
 def field_of_view(
-    grid: SliceGrid, native_size: tuple[int, int], native_spacing_mm: tuple[float, float]
+    grid: SliceGrid,
+    native_size: tuple[int, int],
+    native_spacing_mm: tuple[float, float],
+    pose: Pose | None = None,
 ) -> Bool[Tensor, "H W"]:
     """Native pixels that the network sees."""
-    return _inside(*_coordinates(grid, native_size, native_spacing_mm))
+    return _inside(*_coordinates(grid, native_size, native_spacing_mm, pose))
 
 
 def _coordinates(
-    grid: SliceGrid, native_size: tuple[int, int], native_spacing_mm: tuple[float, float]
-) -> tuple[Float[Tensor, " H"], Float[Tensor, " W"]]:
-    """Where native rows and columns lie; -1 and 1 are the outer edges of the grid, as `grid_sample` has it."""
-    coordinates = []
+    grid: SliceGrid,
+    native_size: tuple[int, int],
+    native_spacing_mm: tuple[float, float],
+    pose: Pose | None,
+) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
+    """Row and column of every native pixel; -1 and 1 are the outer edges of the grid, as `grid_sample` has it."""
+    offsets_mm = []
     for axis in (0, 1):
         centred = torch.arange(native_size[axis]) - (native_size[axis] - 1) / 2
-        offset_mm = centred * native_spacing_mm[axis] - grid.offset_mm[axis]
-        coordinates.append(2 * offset_mm / (grid.spacing_mm * grid.size[axis]))
-    return coordinates[0], coordinates[1]
+        offsets_mm.append(centred * native_spacing_mm[axis] - grid.offset_mm[axis])
+    rows_mm, columns_mm = torch.meshgrid(*offsets_mm, indexing="ij")
+    if pose is not None:
+        rows_mm, columns_mm = pose.to_picture(rows_mm, columns_mm)
+    return 2 * rows_mm / (grid.spacing_mm * grid.size[0]), 2 * columns_mm / (grid.spacing_mm * grid.size[1])
 
 
-def _inside(rows: Float[Tensor, " H"], columns: Float[Tensor, " W"]) -> Bool[Tensor, "H W"]:
-    return (rows.abs() <= 1)[:, None] & (columns.abs() <= 1)[None, :]
+def _inside(rows: Float[Tensor, "H W"], columns: Float[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
+    return (rows.abs() <= 1) & (columns.abs() <= 1)
+
+
+def points_to_native(
+    points: Float[Tensor, "k 2"],
+    grid: SliceGrid,
+    native_size: tuple[int, int],
+    native_spacing_mm: tuple[float, float],
+    pose: Pose | None = None,
+) -> Float[Tensor, "k 2"]:
+    """Points (x, y) in pixels of the network's grid become points in native pixels; NaN stays NaN."""
+    columns_mm, rows_mm = ((points[:, axis] - (grid.size[1 - axis] - 1) / 2) * grid.spacing_mm for axis in (0, 1))
+    if pose is not None:
+        rows_mm, columns_mm = pose.to_scan(rows_mm, columns_mm)
+    native = [
+        (place_mm + grid.offset_mm[axis]) / native_spacing_mm[axis] + (native_size[axis] - 1) / 2
+        for axis, place_mm in ((1, columns_mm), (0, rows_mm))
+    ]
+    return torch.stack(native, dim=1)
 
 
 def boxes_to_native(

@@ -29,6 +29,7 @@ def run_card(data: SliceDataModule) -> dict[str, Any]:
         "split": data.split.fingerprint,
         "patients": {part: len(data.patients(part)) for part in data.indices},
         "slices": {part: len(rows) for part, rows in data.indices.items()},
+        "supervision": _supervision(data),
         "cohort": data.cohort.name,
         "licence": data.cohort.licence,
         "citation": data.cohort.citation,
@@ -42,6 +43,21 @@ def code_card() -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _supervision(data: SliceDataModule) -> dict[str, Any]:
+    """Who trains with what: names of the patients of this fold, and the cohort that brought further weak ones.
+
+    Those who keep their masks include those who validate. With a budget of masks these are other patients than the
+    split's file says, which knows of no budget.
+    """
+    taught, weak = data.teaching, data.weak_cohort
+    return {
+        "masked_patients": list(taught.masked_patients),
+        "validation_patients": list(taught.validation_patients),
+        "weak_patients": list(taught.weak_patients),
+        "weak_cohort": weak and {"name": weak.name, "licence": weak.licence, "citation": weak.citation},
     }
 
 

@@ -55,6 +55,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     if raw["task"] == "train":
         raw["checkpoint"] = None
         raw["cohort"]["root"] = None
+        raw["supervision"]["weak_cohort"] = _without_place(raw["supervision"]["weak_cohort"])
     resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
@@ -174,6 +175,11 @@ def differences(before: Any, after: Any, path: str = "") -> list[str]:
             for text in differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         ]
     return [] if before == after else [f"{path}: {before} -> {after}"]
+
+
+def _without_place(cohort: Any) -> Any:
+    """A cohort without where it lies: a node without its root, a folder as the last part of its path."""
+    return {**cohort, "root": None} if isinstance(cohort, dict) else cohort and Path(cohort).name
 
 
 def _taken(lock: int) -> bool:

@@ -16,6 +16,7 @@ from datamodules.seen_images import seen_images
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.losses.objective import Objective
+from lightning_modules.pose import Pose, posed
 from models.prediction import Prediction
 
 
@@ -53,7 +54,8 @@ class SegmentationModule(lightning.LightningModule):
         self._network_text = network_text
         self._seed = seed
         self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
-        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # set by `lightning_modules.arms` for one test
+        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # this and
+        self.pose: Pose | None = None  # this are set by `lightning_modules.arms` for one test
         if compile_network:
             self.network.compile()
 
@@ -65,7 +67,7 @@ class SegmentationModule(lightning.LightningModule):
         return self.network(image, None if self.offer_boxes is None else self.offer_boxes(batch))
 
     def setup(self, stage: str) -> None:
-        """Takes class frequencies and the look of images from the training slices; a checkpoint overwrites the former."""
+        """Takes class frequencies and the look of training images; a checkpoint overwrites the former by its own."""
         if stage == "fit":
             self.objective.count_classes(self.data.class_pixel_counts())
             self._seen = seen_images(self.data.store, self.data.indices["train"]).plain()
@@ -97,8 +99,11 @@ class SegmentationModule(lightning.LightningModule):
         return {"slices": evaluate(self(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
-        """Returns the "slices" on their native grid, with what shows how the network works."""
-        return {"slices": evaluate(self(batch), batch, self.data.store, mechanism=True)}
+        """Returns the "slices" on their native grid, with what shows how the network works unless they are posed."""
+        store = self.data.store
+        if self.pose is not None:
+            batch = posed(batch, store, self.pose)
+        return {"slices": evaluate(self(batch), batch, store, mechanism=self.pose is None, pose=self.pose)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""

@@ -21,7 +21,9 @@ class Prediction(NamedTuple):
         saliency: Attention map in 0..1.
         gated_features: Channel mean of the absolute features before the gate that `saliency` belongs to; outside
             training alone.
-        heatmaps: Key-point heat maps on the input grid.
+        heatmaps: Key-point heat maps on the input grid, with peaks of 1.
+        attention: Where attention looks from the position of each key point's peak; sums to 1 over its grid. Outside of
+            training alone.
     """
 
     logits: Float[Tensor, "b c h w"]
@@ -32,3 +34,4 @@ class Prediction(NamedTuple):
     saliency: Float[Tensor, "b 1 h_s w_s"] | None = None
     gated_features: Float[Tensor, "b 1 h_s w_s"] | None = None
     heatmaps: Float[Tensor, "b k h w"] | None = None
+    attention: Float[Tensor, "b k h_a w_a"] | None = None

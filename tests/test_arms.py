@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from datamodules.anatomy import Anatomy
 from datamodules.batch import collate
 from lightning_modules import tasks
-from lightning_modules.arms import annotated_boxes, deal_of_boxes
+from lightning_modules.box_arms import annotated_boxes, deal_of_boxes
 from metrics.cases import CASE_COLUMNS
 from tests.batches import first_slice, random_batch
 from tests.conftest import TINY_PHANTOM, compose_line

@@ -181,7 +181,7 @@ def test_empty_slices_and_small_shifts_are_normal(tmp_path):
         ),
         ({"labels": {"one": "muscle_left"}}, "no label id .whole number.: one"),
         ({"labelled": ["liver"]}, "labelled: anatomy two_muscles has no structure liver"),
-        ({"slices": "some"}, "slices is 'some', expected 'all', 'labelled' or the number"),
+        ({"slices": "some"}, "slices is 'some', expected 'all', 'labelled', 'middle' or the number"),
         ({"slices": 0}, "slices is 0"),
         ({"anatomy": small_anatomy(view="sagittal", mirror=[])}, "take the sagittal series"),
     ],

@@ -15,7 +15,7 @@ from datamodules.store import SliceStore, build_store
 from tests.scans import SHAPE, random_image, small_anatomy, small_cohort, two_muscles, write_cohort, write_volume
 
 GRID = SliceGrid(size=(10, 14), spacing_mm=0.8, offset_mm=(0.5, -0.25))
-ARRAYS = ("image", "mask", "labelled", "keypoints")
+ARRAYS = ("image", "mask", "labelled", "keypoints", "clicked")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_table_and_arrays(root, tmp_path):
     store = build(root, tmp_path / "cache")
     table = store.table
     assert list(table.columns) == [
-        "case", "patient", "level", "slice", "site", "contrast", "has_mask", "has_keypoints",
+        "case", "patient", "domain", "level", "slice", "site", "contrast", "has_mask", "has_keypoints",
         "rows", "columns", "spacing_row_mm", "spacing_column_mm", "native_offset",
     ]  # fmt: skip
     assert list(table["case"]) == ["anna"] * 4 + ["bert"] * 4 + ["carl"] * 2
@@ -87,7 +87,7 @@ def test_an_empty_slice_becomes_zero():
 def test_the_second_start_reads_and_builds_nothing(root, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = build(root, cache)
-    monkeypatch.setattr("datamodules.store.prepare_case", None)
+    monkeypatch.setattr("datamodules.store_writer.prepare_case", None)
     second = build(root, cache)
     assert (second.folder, second.fingerprint) == (first.folder, first.fingerprint)
     assert first.folder.name == f"small-{first.fingerprint[:16]}"
