@@ -65,9 +65,13 @@ def morphometry(cohort: str, method: str, *, trusting: bool = False, **changes: 
     return replace(settings, fat=fat, **changes)
 
 
-def phantom_cases(overrides: list[str], num_patients: int, folder: Path) -> Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]:
+def phantom_cases(
+    overrides: list[str], num_patients: int, folder: Path
+) -> Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]:
     """Slices of a phantom cohort with the exact fat of every pixel."""
-    config = composed(*overrides, f"phantom.num_patients={num_patients}", f"cohort.seed={SEED}", f"paths.data='{folder}'")
+    config = composed(
+        *overrides, f"phantom.num_patients={num_patients}", f"cohort.seed={SEED}", f"paths.data='{folder}'"
+    )
     cohort: Cohort = instantiate(config.cohort)
     for case in cohort.cases:
         exact = cohort.read(replace(case, images=(cohort.root / case.row["fat_map"],)))
@@ -78,7 +82,9 @@ def phantom_cases(overrides: list[str], num_patients: int, folder: Path) -> Iter
 def volunteer_cases(root: Path) -> Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]:
     """Labelled slices of the two volunteers with the measured fat of every pixel."""
     channels = "cohort.channels=[water,fat]"
-    cohort: Cohort = instantiate(composed("cohort=axial_muscle", f"cohort.root='{root}'", channels, "cohort.slices=labelled").cohort)
+    cohort: Cohort = instantiate(
+        composed("cohort=axial_muscle", f"cohort.root='{root}'", channels, "cohort.slices=labelled").cohort
+    )
     for case in cohort.cases:
         for record in cohort.read(case):
             yield case, cohort, record, np.nan_to_num(signal_fraction(record.image[0], record.image[1]))
@@ -109,7 +115,9 @@ def pictures(name: str) -> dict[str, Any]:
     if "T2" in name or "T1" in name:
         return {name.split(", ")[1]: lambda channels: channels[0]}
     made = {f"T2-like, TE {echo:g}": SpinEcho(echo_ms=echo).picture for echo in ECHOES_MS}
-    found: dict[str, Any] = {key: lambda channels, made=make: made(channels[0], channels[1]) for key, make in made.items()}
+    found: dict[str, Any] = {
+        key: lambda channels, made=make: made(channels[0], channels[1]) for key, make in made.items()
+    }
     return found | {"water alone": lambda channels: channels[0], "water + fat": lambda channels: channels.sum(axis=0)}
 
 
@@ -117,7 +125,10 @@ def measured(settings: Morphometry, slices: Slices, picture: Any, *, contrast: s
     """Rows of the table with the exact share beside the method's."""
     fields = [{key: value for key, value in item.items() if key != "channels"} for item in slices]
     images = [picture(item["channels"]) for item in slices]
-    samples = [settings.sample(image=image, **{**item, "contrast": contrast}) for image, item in zip(images, fields, strict=True)]
+    samples = [
+        settings.sample(image=image, **{**item, "contrast": contrast})
+        for image, item in zip(images, fields, strict=True)
+    ]
     return pd.DataFrame(settings.measure(samples)).query("fat_method != ''")
 
 
@@ -147,7 +158,12 @@ def graded(table: pd.DataFrame, truth: pd.DataFrame, scale: GradeScale) -> dict[
     grades = [[scale.grade(value) for value in column] for column in (shares[0], shares[1].reindex(shares[0].index))]
     found = grade_agreement(grades[0], grades[1], scale.grades)
     kappa = "-" if np.isnan(found.kappa.value) else f"{found.kappa.value:.2f}"
-    return {"patients": str(found.num_pairs), "right": f"{100 * found.accuracy.value:.0f} %", "kappa": kappa, "AC1": f"{found.ac1.value:.2f}"}
+    return {
+        "patients": str(found.num_pairs),
+        "right": f"{100 * found.accuracy.value:.0f} %",
+        "kappa": kappa,
+        "AC1": f"{found.ac1.value:.2f}",
+    }
 
 
 def main() -> None:
@@ -172,7 +188,10 @@ def measure(num_patients: int, real: Path | None) -> dict[str, pd.DataFrame]:
     """All tables by their titles."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        sources = {name: slices_of(phantom_cases(overrides, num_patients, Path(folder))) for name, overrides in PHANTOMS.items()}
+        sources = {
+            name: slices_of(phantom_cases(overrides, num_patients, Path(folder)))
+            for name, overrides in PHANTOMS.items()
+        }
     if real is not None:
         sources["volunteers, Dixon"] = slices_of(volunteer_cases(real))
     for name, slices in sources.items():
@@ -193,7 +212,13 @@ def source_rows(name: str, slices: Slices) -> list[dict[str, Any]]:
                 for group, members in (("back muscles", ("multifidus", "erector_spinae")), ("psoas", ("psoas",))):
                     parts = [rows_[rows_["structure"].isin(members)] for rows_ in (table, exact)]
                     if len(parts[0]):
-                        row = {"source": name, "picture": picture_name, "method": method, "guard": "no" if trusting else "yes", "muscles": group}
+                        row = {
+                            "source": name,
+                            "picture": picture_name,
+                            "method": method,
+                            "guard": "no" if trusting else "yes",
+                            "muscles": group,
+                        }
                         row |= compared(*parts)
                         if group != "psoas":
                             row |= graded(table, exact, settings.simplified)

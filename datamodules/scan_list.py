@@ -1,21 +1,23 @@
 """Finds the scans that somebody wants numbers of: a file, a DICOM series, or a folder of patients, without labels."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
 
 from datamodules.anatomy import View
 from datamodules.case_list import Case, read_cases
+from datamodules.channels import join_channels
 from datamodules.dicom_series import Series, is_dicom, series_in
 from datamodules.image_file import VOLUME_SUFFIXES
 
 
-def find_scans(path: Path, view: View) -> tuple[list[Case], dict[str, str]]:
+def find_scans(path: Path, view: View, channels: Sequence[str] = ()) -> tuple[list[Case], dict[str, str]]:
     """The scans of a file or folder, and what was found but cannot be read, with the reason.
 
-    * A folder with cohort.csv (or images/) is read as `datamodules.case_list.read_cases` does, labels left aside.
+    * A folder with cohort.csv (or images/) is read as `datamodules.case_list.read_cases` does, labels left aside;
+      `channels` are the contrasts in it that are joined as the channels of one scan.
     * A NIfTI, MHA or NRRD file is a scan. Its patient is the first folder below `path` that it lies in, or itself.
     * A DICOM series is a scan, wherever its files lie. Its patient is its study, which is of one person and is named
       after the folder that holds all of it.
@@ -29,7 +31,9 @@ def find_scans(path: Path, view: View) -> tuple[list[Case], dict[str, str]]:
         name = _stem(path)
         return [Case(case=name, patient=name, images=(path,), row={})], {}
     if (path / "cohort.csv").is_file() or (path / "images").is_dir():
-        return [replace(case, labels=(), keypoints=()) for case in read_cases(path, view)], {}
+        listed = read_cases(path, view)
+        cases = join_channels(listed, channels) if channels else listed
+        return [replace(case, labels=(), keypoints=()) for case in cases], {}
     files = [file for file in sorted(path.rglob("*")) if _is_volume(file)]
     cases = [_case_of_file(path, file) for file in files]
     found, unreadable = _dicom_series(path)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer
+from jaxtyping import Float, Float64, Integer
 
 from datamodules.store import SliceStore
 
@@ -68,7 +68,7 @@ def seen_images(store: SliceStore, rows: Integer[np.ndarray, " r"]) -> SeenImage
     table = store.table.iloc[rows]
     edges = table[["spacing_row_mm", "spacing_column_mm"]].to_numpy(np.float64)
     field = edges * table[["rows", "columns"]].to_numpy(np.float64)
-    drawn = np.array(store.labelled[rows]).any(axis=0)[1:]
+    drawn = np.asarray(np.array(store.labelled[rows]).any(axis=0))[1:]
     step = max(1, len(rows) // MOST_SLICES)
     looks: dict[str, Look] = {}
     for contrast in sorted(set(table["contrast"])):
@@ -110,8 +110,7 @@ def extremes(quantiles: Sequence[Float64[np.ndarray, "m q"]], means: Sequence[Fl
 
 
 def _low_high(values: Float64[np.ndarray, "s m x"]) -> list[list[list[float]]]:
-    known: Bool[np.ndarray, "s m x"] = np.isfinite(values)
-    low = np.where(known, values, np.inf).min(axis=0)
-    high = np.where(known, values, -np.inf).max(axis=0)
-    seen = known.any(axis=0)[..., None]
-    return np.where(seen, np.stack([low, high], axis=-1), np.nan).tolist()
+    unknown = np.isnan(values)
+    low = np.where(unknown, np.inf, values).min(axis=0)
+    high = np.where(unknown, -np.inf, values).max(axis=0)
+    return np.where(np.isinf(low)[..., None], np.nan, np.stack([low, high], axis=-1)).tolist()

@@ -123,7 +123,9 @@ class ThresholdFat:
             return "empty", nan
         intensity = np.concatenate([pixels.intensity for pixels in slices]).astype(np.float64)
         if not np.isfinite(intensity).all():
-            raise ValueError(f"{slices[0].where}: the image has undefined intensities inside the muscle; check the file")
+            raise ValueError(
+                f"{slices[0].where}: the image has undefined intensities inside the muscle; check the file"
+            )
         if len(intensity) < self.fewest_pixels:
             return "few_pixels", nan
         if np.ptp(intensity) == 0:

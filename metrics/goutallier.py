@@ -51,7 +51,9 @@ class GradeScale:
         if isnan(share):
             return NO_GRADE
         if not 0 <= share <= 1:
-            raise ValueError(f"scale {self.name}: a share of fat of {share:g} has no grade, expected 0 to 1 (no per cent)")
+            raise ValueError(
+                f"scale {self.name}: a share of fat of {share:g} has no grade, expected 0 to 1 (no per cent)"
+            )
         reached = (share <= bound if inclusive else share < bound for bound, inclusive in self._bounds)
         return next(grade for grade, inside in zip(self.grades, reached, strict=True) if inside)
 

@@ -64,9 +64,7 @@ def grade_agreement(
     )
 
 
-def confusion_matrix(
-    truth: Sequence[str], other: Sequence[str], grades: Sequence[str]
-) -> tuple[pd.DataFrame, int]:
+def confusion_matrix(truth: Sequence[str], other: Sequence[str], grades: Sequence[str]) -> tuple[pd.DataFrame, int]:
     """Counts of each pair of grades, and the number of pairs of which one has no grade.
 
     Raises:

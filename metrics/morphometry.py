@@ -118,9 +118,7 @@ def _structure_rows(
         if not {*parts} <= sample.labelled:
             row["fat_state"] = "unlabelled"
             continue
-        units = [
-            number for number, (muscle, of) in enumerate(sample.units) if muscle in parts and side in (of, BOTH)
-        ]
+        units = [number for number, (muscle, of) in enumerate(sample.units) if muscle in parts and side in (of, BOTH)]
         row |= _fat_row(np.isin(sample.pixels[group].unit, units), group, sample, fat, settings)
         checks = [sample.side_check[sample.units[number]] for number in units if sample.units[number][1] in SIDES]
         row["side_check"] = _worst(checks)

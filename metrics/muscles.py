@@ -46,7 +46,9 @@ class Muscles:
                 raise ValueError(f"muscles: {what} listed twice: {', '.join(twice)}")
         unknown = sorted({*members} - {*self.muscles}) + sorted({*self.fat} - {*owned})
         if unknown:
-            raise ValueError(f"muscles: compartments or fat name {', '.join(unknown)}, which is no muscle or part of one")
+            raise ValueError(
+                f"muscles: compartments or fat name {', '.join(unknown)}, which is no muscle or part of one"
+            )
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:

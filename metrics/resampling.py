@@ -34,9 +34,7 @@ class Interval:
     kind: Literal["BCa", "t", ""]
 
 
-def interval_of_counts(
-    counts: Float[np.ndarray, "k k"], statistic: Callable[[np.ndarray], np.ndarray]
-) -> Interval:
+def interval_of_counts(counts: Float[np.ndarray, "k k"], statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
     """Interval of a statistic of a table of counts, each count a patient.
 
     From 20 patients the bias-corrected and accelerated bootstrap (Efron 1987), with 10 000 draws of patients; from 6

@@ -94,7 +94,9 @@ def sample_slice(
     fat = np.isin(mask, classes.fat) if classes.fat else None
     pixels = {}
     for group, members in muscles.groups.items():
-        inside = np.isin(unit, [n for n, (muscle, _) in enumerate(classes.units) if muscle in members and muscle in drawn])
+        inside = np.isin(
+            unit, [n for n, (muscle, _) in enumerate(classes.units) if muscle in members and muscle in drawn]
+        )
         pixels[group] = MusclePixels(
             where=f"{where}, {group}",
             contrast=contrast,
