@@ -42,6 +42,7 @@ def measure_scan(
     """
     rows = _rows(blocks, [block.mask for block in blocks], anatomy, taught, settings, contrast)
     table = pd.DataFrame(rows)
+    table = table[[*IDENTITY, *(name for name in table.columns if name not in IDENTITY)]]
     members = [
         pd.DataFrame(
             _rows(blocks, [block.member_masks[index] for block in blocks], anatomy, taught, settings, contrast)
@@ -96,7 +97,7 @@ def _rows(
             measured = _areas(mask[index], structures, taught, block.spacing_mm)
         place = _place(block, index)
         rows += [{**place, **row, "level": row.get("level") or place["level"]} for row in measured]
-    return [{name: row[name] for name in (*IDENTITY, *(key for key in row if key not in IDENTITY))} for row in rows]
+    return rows
 
 
 def _place(block: Block, index: int) -> dict[str, Any]:
