@@ -10,10 +10,11 @@ method says minus the share of pixels that are more than half fat. Every patient
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -28,13 +29,14 @@ from datamodules.cohort import Cohort
 from metrics.bias_field import BiasFieldCorrection
 from metrics.dixon import SpinEcho, signal_fraction
 from metrics.fat import KNOWN
+from metrics.fat_threshold import ThresholdAlgorithm
 from metrics.goutallier import GradeScale
 from metrics.grade_agreement import grade_agreement
 from metrics.morphometry import Morphometry
 
 CONF = Path(__file__).parents[1] / "conf"
 SEED = 1000  # of the patients; the guards were settled on patients of seed 0
-METHODS = ("otsu_patient", "otsu_slice", "gaussian_2", "gaussian_3", "kmeans_3", "measured")
+METHODS = ("otsu_patient", "otsu_slice", "gaussian_2", "gaussian_3", "kmeans_3")
 DIXON = ["phantom.contrast=dixon"]
 # Name of a cohort: overrides of `run.py`. All have the nine organs of axial9.
 PHANTOMS: dict[str, list[str]] = {
@@ -44,9 +46,12 @@ PHANTOMS: dict[str, list[str]] = {
     "phantom, T1": ["phantom.contrast=T1"],
     "phantom, Dixon": DIXON,
 }
-ECHOES_MS = (80.0, 90.0, 115.0)
+ECHOES_MS = (90.0, 80.0, 115.0)  # of the T2-like picture, the usual one first
 BACK = "back_muscles"
-DRAWN_PICTURES = ("T2-like", "T2")
+GROUPS = {"back muscles": ("multifidus", "erector_spinae"), "psoas": ("psoas",)}
+WITH_EXTRAS = ("phantom, T2", "volunteers, Dixon")  # corrected by N4, and z-scored slice by slice
+Slices = list[dict[str, Any]]
+Picture = Callable[[np.ndarray], np.ndarray]
 
 
 def composed(*overrides: str) -> Any:
@@ -60,7 +65,9 @@ def morphometry(cohort: str, method: str, *, trusting: bool = False, **changes: 
     anatomy = "axial_muscle4" if cohort.startswith("volunteers") else "axial9"
     settings = instantiate(composed(f"anatomy={anatomy}", f"morphometry/fat={method}").morphometry)
     fat = settings.fat
-    if trusting and method != "measured":
+    if method != "measured":
+        fat = replace(fat, algorithm=Remembered(fat.algorithm))
+    if trusting:
         fat = replace(fat, min_brightness=0.0, min_separation=0.0, min_contrast=0.0)
     return replace(settings, fat=fat, **changes)
 
@@ -82,15 +89,26 @@ def phantom_cases(
 def volunteer_cases(root: Path) -> Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]:
     """Labelled slices of the two volunteers with the measured fat of every pixel."""
     channels = "cohort.channels=[water,fat]"
-    cohort: Cohort = instantiate(
-        composed("cohort=axial_muscle", f"cohort.root='{root}'", channels, "cohort.slices=labelled").cohort
-    )
+    cohort: Cohort = instantiate(composed("cohort=axial_muscle", f"cohort.root='{root}'", channels).cohort)
     for case in cohort.cases:
         for record in cohort.read(case):
             yield case, cohort, record, np.nan_to_num(signal_fraction(record.image[0], record.image[1]))
 
 
-Slices = list[dict[str, Any]]
+class Remembered:
+    """A threshold algorithm that is asked the same again, with and without the guard, and answers from memory."""
+
+    memory: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, algorithm: ThresholdAlgorithm) -> None:
+        self.algorithm = algorithm
+
+    def __call__(self, intensity: np.ndarray) -> float:
+        """The algorithm's threshold."""
+        key = f"{self.algorithm} {blake2b(intensity.tobytes()).hexdigest()}"
+        if key not in self.memory:
+            self.memory[key] = self.algorithm(intensity)
+        return self.memory[key]
 
 
 def slices_of(cases: Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]) -> Slices:
@@ -102,7 +120,6 @@ def slices_of(cases: Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]) -> S
             **{"structures": cohort.anatomy.structures, "spacing_mm": record.spacing_mm},
             "fraction": truth[place].astype(np.float64),
             "channels": record.image[:, place].astype(np.float64),
-            "contrast": case.contrast,
         }
         for case, cohort, record, truth in cases
         for place, number in enumerate(record.slice_index)
@@ -110,25 +127,24 @@ def slices_of(cases: Iterator[tuple[Case, Cohort, CaseSlices, np.ndarray]]) -> S
     ]
 
 
-def pictures(name: str) -> dict[str, Any]:
-    """How the images of a cohort are made of its channels, by their names."""
-    if "T2" in name or "T1" in name:
-        return {name.split(", ")[1]: lambda channels: channels[0]}
-    made = {f"T2-like, TE {echo:g}": SpinEcho(echo_ms=echo).picture for echo in ECHOES_MS}
-    found: dict[str, Any] = {
-        key: lambda channels, made=make: made(channels[0], channels[1]) for key, make in made.items()
+def pictures(name: str) -> dict[str, Picture]:
+    """How the images of a cohort are made of its channels, by their names; the usual one first."""
+    if "Dixon" not in name:
+        return {name.split(", ")[1]: first_channel}
+    echoes_ms = ECHOES_MS if name.startswith("volunteers") else ECHOES_MS[:1]
+    made: dict[str, Picture] = {
+        f"T2-like, TE {echo:g}": lambda channels, echo=echo: SpinEcho(echo_ms=echo).picture(*channels)
+        for echo in echoes_ms
     }
-    return found | {"water alone": lambda channels: channels[0], "water + fat": lambda channels: channels.sum(axis=0)}
+    return made | {"water alone": first_channel, "water + fat": lambda channels: channels.sum(axis=0)}
 
 
-def measured(settings: Morphometry, slices: Slices, picture: Any, *, contrast: str) -> pd.DataFrame:
+def measured(settings: Morphometry, slices: Slices, picture: Any) -> pd.DataFrame:
     """Rows of the table with the exact share beside the method's."""
     fields = [{key: value for key, value in item.items() if key != "channels"} for item in slices]
     images = [picture(item["channels"]) for item in slices]
-    samples = [
-        settings.sample(image=image, **{**item, "contrast": contrast})
-        for image, item in zip(images, fields, strict=True)
-    ]
+    # No contrast is stated, so that methods are tried where their settings would refuse them, too.
+    samples = [settings.sample(image=image, **item) for image, item in zip(images, fields, strict=True)]
     return pd.DataFrame(settings.measure(samples)).query("fat_method != ''")
 
 
@@ -171,10 +187,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=20, help="of each synthetic cohort (default 20)")
     parser.add_argument("--real", type=Path, help="folder of the two volunteers (cohort=axial_muscle)")
+    parser.add_argument("--phantoms", type=Path, help="keep the synthetic cohorts here; what lies there is read again")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file too")
     arguments = parser.parse_args()
     try:
-        tables = measure(arguments.patients, arguments.real)
+        with tempfile.TemporaryDirectory() as temporary:
+            tables = measure(arguments.patients, arguments.phantoms or Path(temporary), arguments.real)
     except ValueError as error:
         raise SystemExit(f"benchmarks.fat: {error}") from None
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -184,46 +202,73 @@ def main() -> None:
         arguments.markdown.write_text("\n".join(markdown(title, table) for title, table in tables.items()))
 
 
-def measure(num_patients: int, real: Path | None) -> dict[str, pd.DataFrame]:
+def measure(num_patients: int, folder: Path, real: Path | None) -> dict[str, pd.DataFrame]:
     """All tables by their titles."""
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        sources = {
-            name: slices_of(phantom_cases(overrides, num_patients, Path(folder)))
-            for name, overrides in PHANTOMS.items()
-        }
+    sources = {name: slices_of(phantom_cases(overrides, num_patients, folder)) for name, overrides in PHANTOMS.items()}
     if real is not None:
         sources["volunteers, Dixon"] = slices_of(volunteer_cases(real))
     for name, slices in sources.items():
         print(name, len(slices), file=sys.stderr)
         rows += source_rows(name, slices)
-    return {"bias and spread": pd.DataFrame(rows)}
+    dixon = pd.DataFrame(dixon_rows(sources["phantom, Dixon"]))
+    return {"bias and spread": pd.DataFrame(rows).fillna(""), "what a synthetic Dixon pair measures": dixon}
 
 
 def source_rows(name: str, slices: Slices) -> list[dict[str, Any]]:
     """Every picture, method and group of muscles of one source."""
-    exact = measured(morphometry(name, "measured"), slices, lambda channels: channels[0], contrast="")
+    exact = measured(morphometry(name, "measured"), slices, first_channel)
     rows = []
-    for picture_name, picture in pictures(name).items():
-        for method in METHODS[:-1]:
-            for trusting in (True, False):
-                settings = morphometry(name, method, trusting=trusting)
-                table = measured(settings, slices, picture, contrast="")
-                for group, members in (("back muscles", ("multifidus", "erector_spinae")), ("psoas", ("psoas",))):
-                    parts = [rows_[rows_["structure"].isin(members)] for rows_ in (table, exact)]
-                    if len(parts[0]):
-                        row = {
-                            "source": name,
-                            "picture": picture_name,
-                            "method": method,
-                            "guard": "no" if trusting else "yes",
-                            "muscles": group,
-                        }
-                        row |= compared(*parts)
-                        if group != "psoas":
-                            row |= graded(table, exact, settings.simplified)
-                        rows.append(row)
+    for picture, method, how, settings in variants(name):
+        table = measured(settings, slices, picture[1])
+        for group, members in GROUPS.items():
+            of_group, truth = (part[part["structure"].isin(members)] for part in (table, exact))
+            if len(of_group):
+                row = {"source": name, "picture": picture[0], "method": method, "how": how, "muscles": group}
+                grades = graded(table, exact, settings.simplified) if group != "psoas" else {}
+                rows.append(row | compared(of_group, truth) | grades)
     return rows
+
+
+def variants(name: str) -> Iterator[tuple[tuple[str, Picture], str, str, Morphometry]]:
+    """Picture, method, how it was used, and the settings."""
+    made = pictures(name)
+    for picture in made.items():
+        for method in METHODS:
+            yield picture, method, "unguarded", morphometry(name, method, trusting=True)
+            yield picture, method, "guarded", morphometry(name, method)
+    usual = next(iter(made.items()))
+    for method in ("otsu_patient", "kmeans_3"):
+        if name in WITH_EXTRAS:
+            yield usual, method, "guarded, N4", morphometry(name, method, bias_field=BiasFieldCorrection())
+            scored = (usual[0], lambda channels: z_scored(usual[1](channels)))
+            yield scored, method, "guarded, slices z-scored", morphometry(name, method)
+
+
+def dixon_rows(slices: Slices) -> list[dict[str, str]]:
+    """Both quantities of fat as a synthetic Dixon pair measures them, against the exact map."""
+    settings = morphometry("phantom, Dixon", "measured")
+    pairs = [item | {"fraction": signal_fraction(*item["channels"])} for item in slices]
+    exact, found = (measured(settings, items, first_channel).query("side != 'both'") for items in (slices, pairs))
+    rows = []
+    for group, members in GROUPS.items():
+        of_group = exact["structure"].isin(members)
+        for quantity in ("fat_fraction_signal", "fat_pixel_share"):
+            difference = 100 * (found[quantity] - exact[quantity])[of_group]
+            true = f"{100 * exact[quantity][of_group].mean():.1f}"
+            numbers = {"true %": true, "bias": f"{difference.mean():+.1f}", "SD": f"{difference.std():.1f}"}
+            rows.append({"muscles": group, "quantity": quantity, "n": str(difference.count()), **numbers})
+    return rows
+
+
+def z_scored(image: np.ndarray) -> np.ndarray:
+    """A picture as networks see it, on a scale of its own."""
+    return (image - image.mean()) / image.std()
+
+
+def first_channel(channels: np.ndarray) -> np.ndarray:
+    """The only picture, or water."""
+    return channels[0]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 
-def signal_fraction(water: Float[np.ndarray, "*grid"], fat: Float[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
+def signal_fraction(
+    water: Float[np.ndarray, "*grid"], fat: Float[np.ndarray, "*other_grid"]
+) -> Float[np.ndarray, "*grid"]:
     """Share of the signal of every pixel that is fat's, fat / (fat + water), in 0..1; NaN where there is no signal.
 
     A *signal* fraction: relaxation and noise are in it (magnitudes never reach zero, so lean muscle reads some per

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -51,6 +51,7 @@ class FatPixels:
     is_fat: Bool[np.ndarray, " p"] | None = None
 
 
+@runtime_checkable
 class FatMethod(Protocol):
     """Finds the fat in the muscles of a patient."""
 
@@ -66,12 +67,13 @@ class ThresholdFat:
     """Fat is what is brighter than a threshold, if the threshold parts two tissues.
 
     Every algorithm finds a threshold in lean muscle, too: between its noisier and its quieter half. So the two classes
-    are looked at before they are believed, relative to the picture's own darkest and brightest percent, and slices whose
-    intensities are shifted or scaled together are judged alike:
+    are looked at before they are believed, relative to the picture's own darkest and brightest percent; shifting or
+    scaling all intensities changes nothing:
 
-    * *lean*: the bright class is neither bright (`min_brightness`) nor far from the dark one (`min_separation`). No fat.
+    * *lean*: the bright class is neither bright (`min_brightness`) nor far from the dark one (`min_separation`): none.
     * *unclear*: the bright class is less than `min_contrast` times as bright as the dark one, though bright: all fat,
-      or an image on which lean muscle is bright (water alone, water + fat). No number.
+      or an image on which lean muscle is bright (water alone, water + fat). No number. Muscles that are mostly fat pass
+      on such an image as well: `contrasts` is there for them.
 
     Attributes:
         name: What tables call it.
@@ -171,8 +173,8 @@ class MeasuredFat:
         for pixels in slices:
             if pixels.fraction is None:
                 raise ValueError(
-                    f"{pixels.where}: fat method {self.name} needs a measured fat fraction, the case has none; give the "
-                    "water and fat images, or choose a threshold (morphometry/fat=otsu_patient)"
+                    f"{pixels.where}: fat method {self.name} needs a measured fat fraction, the case has none; give "
+                    "the water and fat images, or choose a threshold (morphometry/fat=otsu_patient)"
                 )
             found.append(_known(np.nan_to_num(pixels.fraction) > self.above))
         return found
@@ -198,8 +200,8 @@ class LearnedFat:
         for pixels in slices:
             if pixels.labelled_fat is None:
                 raise ValueError(
-                    f"{pixels.where}: fat method {self.name} needs an anatomy with fat (anatomy=muscle_fat); else choose a "
-                    "threshold (morphometry/fat=otsu_patient)"
+                    f"{pixels.where}: fat method {self.name} needs an anatomy with fat (anatomy=muscle_fat); else "
+                    "choose a threshold (morphometry/fat=otsu_patient)"
                 )
             found.append(_known(pixels.labelled_fat))
         return found

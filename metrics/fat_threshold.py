@@ -7,7 +7,7 @@ threshold whether there is fat or not: `metrics.fat.ThresholdFat` asks whether t
 import warnings
 from dataclasses import dataclass
 from math import nan
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +18,7 @@ NUM_STEPS = 1024  # between which a mixture's boundary is looked for
 SEED = 0
 
 
+@runtime_checkable
 class ThresholdAlgorithm(Protocol):
     """Finds a threshold in the intensities of the pixels of a muscle."""
 

@@ -69,13 +69,8 @@ def patient_share(
         shares: Of each slice, in 0..1.
         areas_mm2: Area of the muscle on each slice.
         rule: "mean_of_slices", as Baur et al. (2021) grade patients, or "pooled_area", which weighs slices by area.
-
-    Raises:
-        ValueError: If the rule is unknown.
     """
     assert shares.shape == areas_mm2.shape, f"{shares.shape} shares of {areas_mm2.shape} areas"
-    if rule not in ("mean_of_slices", "pooled_area"):
-        raise ValueError(f"rule is {rule!r}, expected 'mean_of_slices' or 'pooled_area'")
     known = ~np.isnan(shares)
     if not known.any():
         return nan

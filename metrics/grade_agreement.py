@@ -11,6 +11,7 @@ from jaxtyping import Float
 from metrics.resampling import Interval, interval_of_counts
 
 Weights = Literal["none", "linear", "quadratic"]
+Grade = str | float  # "" or NaN where nobody could tell; tables read an empty cell as NaN
 Table = Float[np.ndarray, "*draws k k"]
 
 
@@ -36,7 +37,7 @@ class GradeAgreement:
 
 
 def grade_agreement(
-    truth: Sequence[str], other: Sequence[str], grades: Sequence[str], weights: Weights = "linear"
+    truth: Sequence[Grade], other: Sequence[Grade], grades: Sequence[str], weights: Weights = "linear"
 ) -> GradeAgreement:
     """Compares grades pair by pair, with 95 % intervals over the pairs (`metrics.resampling.interval_of_counts`).
 
@@ -64,7 +65,7 @@ def grade_agreement(
     )
 
 
-def confusion_matrix(truth: Sequence[str], other: Sequence[str], grades: Sequence[str]) -> tuple[pd.DataFrame, int]:
+def confusion_matrix(truth: Sequence[Grade], other: Sequence[Grade], grades: Sequence[str]) -> tuple[pd.DataFrame, int]:
     """Counts of each pair of grades, and the number of pairs of which one has no grade.
 
     Raises:
@@ -73,7 +74,7 @@ def confusion_matrix(truth: Sequence[str], other: Sequence[str], grades: Sequenc
     if len(truth) != len(other):
         raise ValueError(f"{len(truth)} true grades and {len(other)} others; give one of each a patient")
     pairs = pd.DataFrame({"truth": list(truth), "other": list(other)}, dtype=object).replace("", np.nan)
-    unknown = sorted({str(grade) for grade in pairs.stack()} - {*grades})
+    unknown = sorted({str(grade) for grade in pairs.to_numpy().ravel() if not pd.isna(grade)} - {*grades})
     if unknown:
         raise ValueError(f"grade {', '.join(unknown)} is not of the scale {', '.join(grades)}; compare one scale")
     both = pairs.dropna()
@@ -83,7 +84,7 @@ def confusion_matrix(truth: Sequence[str], other: Sequence[str], grades: Sequenc
 
 def accuracy(tables: Table) -> Float[np.ndarray, "*draws"]:
     """Share of the pairs with equal grades; NaN without pairs."""
-    return _shares(tables).trace(axis1=-2, axis2=-1)
+    return np.asarray(_shares(tables).trace(axis1=-2, axis2=-1))
 
 
 def weighted_kappa(tables: Table, weights: Weights = "linear") -> Float[np.ndarray, "*draws"]:
@@ -96,7 +97,7 @@ def weighted_kappa(tables: Table, weights: Weights = "linear") -> Float[np.ndarr
     cost = {"none": steps > 0, "linear": steps, "quadratic": steps**2}[weights].astype(float)
     expected = shares.sum(axis=-1)[..., :, None] * shares.sum(axis=-2)[..., None, :]
     seen, chance = ((part * cost).sum(axis=(-2, -1)) for part in (shares, expected))
-    return 1 - np.divide(seen, chance, out=np.full(np.shape(seen), np.nan), where=chance > 0)
+    return np.asarray(1 - np.divide(seen, chance, out=np.full(np.shape(seen), np.nan), where=chance > 0))
 
 
 def gwet_ac1(tables: Table) -> Float[np.ndarray, "*draws"]:
@@ -109,7 +110,7 @@ def gwet_ac1(tables: Table) -> Float[np.ndarray, "*draws"]:
     num_grades = shares.shape[-1]
     prevalence = (shares.sum(axis=-1) + shares.sum(axis=-2)) / 2
     chance = (prevalence * (1 - prevalence)).sum(axis=-1) / (num_grades - 1)
-    return (shares.trace(axis1=-2, axis2=-1) - chance) / (1 - chance)
+    return np.asarray((shares.trace(axis1=-2, axis2=-1) - chance) / (1 - chance))
 
 
 def _shares(tables: Table) -> Table:

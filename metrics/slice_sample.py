@@ -58,9 +58,9 @@ def sample_slice(
     structures: Sequence[str],
     labelled: Bool[np.ndarray, " c"],
     spacing_mm: tuple[float, float],
-    image: Float[np.ndarray, "h w"],
+    image: Float[np.ndarray, "h_i w_i"],
     contrast: str = "",
-    fraction: Float[np.ndarray, "h w"] | None = None,
+    fraction: Float[np.ndarray, "h_f w_f"] | None = None,
 ) -> SliceSample:
     """Takes the muscles of a slice out of its picture.
 
@@ -146,7 +146,8 @@ class _Classes:
 
     def drawn(self, labelled: Bool[np.ndarray, " c"]) -> frozenset[str]:
         """Muscles and areas of which the annotator drew every part."""
-        parts = {muscle: sum(sides.values(), []) for muscle, sides in self.muscles.items()} | self.areas
+        muscles = {muscle: [n for part in sides.values() for n in part] for muscle, sides in self.muscles.items()}
+        parts = muscles | self.areas
         return frozenset(name for name, numbers in parts.items() if labelled[numbers].all())
 
 
