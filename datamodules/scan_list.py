@@ -19,8 +19,8 @@ def find_scans(path: Path, view: View, channels: Sequence[str] = ()) -> tuple[li
     * A folder with cohort.csv (or images/) is read as `datamodules.case_list.read_cases` does, labels left aside;
       `channels` are the contrasts in it that are joined as the channels of one scan.
     * A NIfTI, MHA or NRRD file is a scan. Its patient is the first folder below `path` that it lies in, or itself.
-    * A DICOM series is a scan, wherever its files lie. Its patient is its study, which is of one person and is named
-      after the folder that holds all of it.
+    * A DICOM series is a scan, wherever its files lie. Its patient is its study, which is of one person: named
+      after the first folder below `path`, or, where that holds several studies, after the folders down to it.
 
     Raises:
         ValueError: If there is nothing at `path`, nothing that could be a scan, or two studies lie in one folder.
@@ -67,7 +67,9 @@ def _stem(path: Path) -> str:
 
 def _case_of_file(root: Path, file: Path) -> Case:
     parts = (*file.relative_to(root).parts[:-1], _stem(file))
-    return Case(case="_".join(parts), patient=parts[0], images=(file,), row={})
+    # anna/anna_L4-5.nii.gz is anna_L4-5
+    named = [part for part, after in zip(parts, (*parts[1:], ""), strict=True) if not after.startswith(part)]
+    return Case(case="_".join(named), patient=parts[0], images=(file,), row={})
 
 
 def _dicom_series(root: Path) -> tuple[list[Series], dict[str, str]]:
@@ -98,11 +100,13 @@ def _cases_of_series(root: Path, found: list[Series]) -> Iterator[Case]:
                 f"{folder}: holds the series of {count} studies side by side, which may be of several persons; give "
                 "each study a folder of its own"
             )
+    tops = Counter(_top(root, folder) for folder in studies.values())
     for item, folder, name in zip(found, folders, names, strict=True):
+        study = studies[name]
         number = f"_{item.number or item.uid}" if folders.count(folder) > 1 else ""
         yield Case(
             case=_name(root, folder) + number,
-            patient=_name(root, studies[name]),
+            patient=_top(root, study) if tops[_top(root, study)] == 1 else _name(root, study),
             images=(folder,),
             series=item.uid,
             row={},
@@ -112,6 +116,11 @@ def _cases_of_series(root: Path, found: list[Series]) -> Iterator[Case]:
 def _folder(root: Path, files: tuple[Path, ...]) -> Path:
     """The innermost folder that holds all files."""
     return Path(commonpath([root / file.parent for file in files]))
+
+
+def _top(root: Path, folder: Path) -> str:
+    """The child of the root that a folder lies in."""
+    return next(iter(folder.relative_to(root).parts), root.resolve().name)
 
 
 def _name(root: Path, folder: Path) -> str:

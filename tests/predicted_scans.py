@@ -1,4 +1,4 @@
-"""Scans without labels in any orientation, and run folders whose network is known exactly, for tests of task=predict."""
+"""Scans without labels in any orientation, and run folders with a network that is known exactly, for task=predict."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ ORIGIN_MM = np.array([11.0, -23.0, 31.0])
 
 
 class QuadrantNetwork(nn.Module):
-    """Calls bright pixels after the quarter of the picture that they lie in: it knows left from right by place alone."""
+    """Calls bright pixels after the quarter of the picture that they lie in: it knows sides by place alone."""
 
     def __init__(self, *, in_channels: int, num_classes: int, width: int = 1) -> None:
         super().__init__()
@@ -94,9 +94,9 @@ def run_config(folder: Path, generated: Path, *overrides: str) -> DictConfig:
 def write_run(folder: Path, config: DictConfig, *, threshold: float = 1.0, seen: dict | None = None) -> Path:
     """Writes a run folder as a training leaves it, and returns its checkpoint."""
     (folder / "checkpoints").mkdir(parents=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=False)
-    resolved = OmegaConf.create({name: config[name] for name in ("model", "anatomy", "data", "cohort", "scale")})
-    OmegaConf.save(resolved, folder / "config.yaml")
+    names = ("model", "anatomy", "data", "cohort", "morphometry")
+    resolved = {name: OmegaConf.to_container(config[name], resolve=True) for name in names}
+    OmegaConf.save(OmegaConf.create(resolved), folder / "config.yaml")
     checkpoint = {"network": network_text(config), "state_dict": {"network.threshold": torch.tensor([threshold])}}
     path = folder / "checkpoints" / "best.ckpt"
     torch.save(checkpoint if seen is None else {**checkpoint, "seen": seen}, path)

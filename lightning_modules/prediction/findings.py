@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, UInt8
 from scipy.ndimage import binary_erosion
 
 from datamodules.anatomy import Anatomy
@@ -71,7 +71,7 @@ def describe_findings(block: Block, anatomy: Anatomy) -> list[str]:
     return sentences
 
 
-def _present(pixels: Int[np.ndarray, "d p"], num_structures: int) -> Bool[np.ndarray, "d n"]:
+def _present(pixels: UInt8[np.ndarray, "d p"], num_structures: int) -> Bool[np.ndarray, "d n"]:
     return np.stack([(pixels == index).any(axis=1) for index in range(1, num_structures + 1)], axis=1)
 
 

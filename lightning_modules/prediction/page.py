@@ -26,7 +26,6 @@ class ScanSummary:
         facts: Lines such as "400 x 400 pixels of 1.02 x 1.02 mm".
         warnings: What speaks against the numbers.
         notes: What was taken for granted.
-        tables: The numbers.
         refused: Why it was not predicted; empty if it was.
     """
 
@@ -34,7 +33,6 @@ class ScanSummary:
     facts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
     refused: str = ""
 
 
@@ -43,6 +41,7 @@ def write_page(
     *,
     patient: str,
     scans: Sequence[ScanSummary],
+    tables: Sequence[Table],
     sheet: Path | None,
     network: Sequence[str],
     explained: str,
@@ -53,6 +52,7 @@ def write_page(
         path: The HTML file.
         patient: Name of the patient, as the folders have it.
         scans: The scans, refused ones among them.
+        tables: Their numbers.
         sheet: The overlay sheet; None where no scan could be predicted.
         network: What predicted them, line by line.
         explained: What the columns of the tables mean.
@@ -65,7 +65,15 @@ def write_page(
         lstrip_blocks=True,
     )
     picture = None if sheet is None else base64.b64encode(sheet.read_bytes()).decode()
+    notes = list(dict.fromkeys(text for scan in scans for text in scan.notes))
     text = environment.get_template("summary.html.j2").render(
-        patient=patient, scans=scans, picture=picture, network=network, notice=NOTICE, explained=explained
+        patient=patient,
+        scans=scans,
+        tables=tables,
+        notes=notes,
+        picture=picture,
+        network=network,
+        notice=NOTICE,
+        explained=explained,
     )
     replace_text(path, text)

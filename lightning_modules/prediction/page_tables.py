@@ -1,7 +1,7 @@
 """What the summary page shows of the numbers: a few per structure, of which morphometry.csv has every slice."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
@@ -12,12 +12,20 @@ SIDES = ("right", "left", "both")  # in the order of the picture
 
 
 @dataclass(frozen=True, kw_only=True)
+class Group:
+    """Lines of a table under a title of their own."""
+
+    title: str
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of text."""
 
     caption: str
     header: list[str]
-    rows: list[list[str]]
+    groups: list[Group]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,62 +79,75 @@ SAGITTAL = {
 
 
 def tables_of(rows: Rows) -> list[Table]:
-    """Tables of one scan, from its rows of morphometry.csv: for every block of it, one or (sagittal) several."""
-    tables = []
-    for name in dict.fromkeys(row["label_map"] for row in rows):
-        block = [row for row in rows if row["label_map"] == name]
-        is_sagittal = any(shown.column in block[0] for group in SAGITTAL.values() for shown in group)
-        tables += _sagittal(name, block) if is_sagittal else [_axial(name, block)]
-    return tables
+    """Tables of one patient, from his rows of morphometry.csv, with a group of lines for every block of every scan."""
+    blocks = {
+        str(name): [row for row in rows if row["label_map"] == name] for name in {row["label_map"]: 0 for row in rows}
+    }
+    is_sagittal = any(shown.column in row for row in rows for group in SAGITTAL.values() for shown in group)
+    return _sagittal(blocks) if is_sagittal else _axial(blocks)
 
 
-def _axial(name: str, rows: Rows) -> Table:
+def _axial(blocks: Mapping[str, Rows]) -> list[Table]:
     """A line per structure; means over the slices on which it was found."""
-    sides = [side for side in SIDES if any(row["side"] == side for row in rows)] or [""]
-    columns = [shown for shown in BY_SIDE if _numbers(rows, shown.column)]
-    has_asymmetry = bool(_numbers(rows, ASYMMETRY.column))
-    grades = [column for column in GRADES if any(row.get(column) for row in rows)]
+    every = [row for rows in blocks.values() for row in rows]
+    if not every:
+        return []
+    sides = [side for side in SIDES if any(row["side"] == side for row in every)] or [""]
+    columns = [shown for shown in BY_SIDE if _numbers(every, shown.column)]
+    asymmetry = [ASYMMETRY] if _numbers(every, ASYMMETRY.column) else []
+    grades = [column for column in GRADES if any(row.get(column) for row in every)]
     header = ["structure", "slices", *(f"{shown.header} {side}".strip() for shown in columns for side in sides)]
-    header += [ASYMMETRY.header] * has_asymmetry + [GRADES[column] for column in grades]
-    lines = []
-    for structure in dict.fromkeys(row["structure"] for row in rows):
-        whole = [row for row in rows if row["structure"] == structure and row["side"] in ("both", "")]
-        present = {row["slice"] for row in whole if row["csa_mm2"] > 0}
-        mine = [row for row in rows if row["structure"] == structure and row["slice"] in present]
-        line = [str(structure).replace("_", " "), str(len(present)) if present else "not found"]
-        for shown in columns:
+    header += [*(shown.header for shown in asymmetry), *(GRADES[column] for column in grades)]
+    groups = []
+    for name, rows in blocks.items():
+        lines = []
+        for structure in dict.fromkeys(row["structure"] for row in rows):
+            whole = [row for row in rows if row["structure"] == structure and row["side"] in ("both", "")]
+            present = {row["slice"] for row in whole if row["csa_mm2"] > 0}
+            mine = [row for row in rows if row["structure"] == structure and row["slice"] in present]
+            line = [str(structure).replace("_", " "), str(len(present)) if present else "not found"]
             # What has no sides stands where both sides together stand.
-            wanted = [(side, "") if side == sides[-1] else (side,) for side in sides]
-            line += [shown.value([row for row in mine if row["side"] in each]) for each in wanted]
-        both = [row for row in mine if row["side"] in ("both", "")]
-        line += [ASYMMETRY.value(both)] * has_asymmetry + [_counted([row[column] for row in both]) for column in grades]
-        lines.append(line)
-    level = next((f" {row['level']}" for row in rows if row["level"]), "")
-    several = len({row["slice"] for row in rows}) > 1
-    means = ": means over the slices on which a structure was found" if several else ""
-    return Table(caption=f"{name}{level}{means}", header=header, rows=lines)
+            line += [
+                shown.value([row for row in mine if row["side"] == side or (not row["side"] and side == sides[-1])])
+                for shown in columns
+                for side in sides
+            ]
+            both = [row for row in mine if row["side"] in ("both", "")]
+            line += [shown.value(both) for shown in asymmetry]
+            line += [_counted([row[column] for row in both]) for column in grades]
+            lines.append(line)
+        level = next((f" {row['level']}" for row in rows if row["level"]), "")
+        groups.append(Group(title=f"{name}{level}", rows=lines))
+    return [Table(caption="Means over the slices on which a structure was found", header=header, groups=groups)]
 
 
-def _sagittal(name: str, rows: Rows) -> Iterator[Table]:
+def _sagittal(blocks: Mapping[str, Rows]) -> list[Table]:
     """Of the slice on which most was measured; of several such, the middle one."""
     every = [shown.column for group in SAGITTAL.values() for shown in group]
-    counts = Counter(row["slice"] for row in rows for column in every if _numbers([row], column))
-    best = sorted(number for number, count in counts.items() if count == max(counts.values()))
-    if not best:
-        return
-    middle = best[(len(best) - 1) // 2]
+    shown_rows = {}
+    for name, rows in blocks.items():
+        counts = Counter(row["slice"] for row in rows for column in every if _numbers([row], column))
+        best = sorted(number for number, count in counts.items() if count == max(counts.values()))
+        if best:
+            middle = best[(len(best) - 1) // 2]
+            shown_rows[f"{name}, slice {middle}"] = [row for row in rows if row["slice"] == middle]
+    tables = []
     for kind, columns in SAGITTAL.items():
-        lines = [
-            [
-                str(row["level"] if row["structure"] == "lumbar" else row["structure"]),
-                *(c.value([row]) for c in columns),
+        groups = []
+        for title, rows in shown_rows.items():
+            lines = [
+                [
+                    str(row["level"] if row["structure"] == "lumbar" else row["structure"]),
+                    *(shown.value([row]) for shown in columns),
+                ]
+                for row in rows
+                if any(_numbers([row], shown.column) for shown in columns)
             ]
-            for row in rows
-            if row["slice"] == middle and any(_numbers([row], column.column) for column in columns)
-        ]
-        if lines:
-            header = ["structure", *(column.header for column in columns)]
-            yield Table(caption=f"{name}, {kind}, slice {middle}", header=header, rows=lines)
+            groups += [Group(title=title, rows=lines)] if lines else []
+        if groups:
+            header = ["structure", *(shown.header for shown in columns)]
+            tables.append(Table(caption=kind.capitalize(), header=header, groups=groups))
+    return tables
 
 
 def _numbers(rows: Rows, column: str) -> list[float]:

@@ -30,8 +30,8 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
     half_mm = _half_extent_mm(slices)
     width = np.sqrt(PANEL_MM2 * half_mm[1] / half_mm[0]) / 25.4
     height = width * half_mm[0] / half_mm[1]
-    num_columns = min(len(slices), max(1, round(7.4 / width)))
-    num_rows = -(-len(slices) // num_columns)
+    num_rows = -(-len(slices) // max(1, round(7.4 / width)))
+    num_columns = -(-len(slices) // num_rows)
     size = (max(num_columns * width, 4.5) + 0.1, num_rows * height + 0.95)
     figure = Figure(figsize=size, dpi=150)
     FigureCanvasAgg(figure)
@@ -106,8 +106,9 @@ def _draw_slice(axis: Axes, block: Block, index: int, anatomy: Anatomy, half_mm:
         axis.text(place, 0.5, edge, transform=axis.transAxes, va="center", ha=side, **INK)
     start, end = middle[1] - BAR_MM / 2 / spacing[1], middle[1] + BAR_MM / 2 / spacing[1]
     height = bottom - 0.05 * 2 * reach[0]
-    axis.plot([start, end], [height, height], color="white", linewidth=1.5)
-    axis.text(end, height, f" {BAR_MM:.0f} mm", color="white", fontsize=5.5, va="center")
+    for colour, width in (("black", 3.0), ("white", 1.5)):
+        axis.plot([start, end], [height, height], color=colour, linewidth=width)
+    axis.text(end + reach[1] / 30, height, f"{BAR_MM:.0f} mm", va="center", **{**INK, "fontsize": 5.5})
 
 
 def _structures_on(block: Block, index: int, anatomy: Anatomy) -> list[str]:

@@ -114,8 +114,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
     except ValueError as error:
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)))
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    summary = ScanSummary(name=case.case, tables=tables_of(rows))
+    summary = ScanSummary(name=case.case)
     for block in blocks:
         told = compare(block, members)
         prefix = f"block {block.number}: " if block.number else ""
@@ -150,12 +149,15 @@ def write_patient(
     if blocks:
         sheet = folder.file(patient, "overlay.png")
         draw_sheet(blocks, anatomy, sheet, title=patient, notice=NOTICE)
+    records = [row for item in done if item.table is not None for row in item.table.to_dict("records")]
+    rows = [{str(name): value for name, value in row.items()} for row in records]
     method = settings.fat.name if settings is not None else "none"
     explained = AXIAL_EXPLAINED.format(method=method) if anatomy.view == "axial" else SAGITTAL_EXPLAINED
     write_page(
         folder.file(patient, "summary.html"),
         patient=patient,
         scans=[item.summary for item in done],
+        tables=tables_of(rows),
         sheet=sheet,
         network=describe_members(members),
         explained=explained,
