@@ -23,6 +23,7 @@ TASKS = {
     "test": "lightning_modules.tasks.test",
     "predict": "lightning_modules.prediction.task.predict",
     "score": "lightning_modules.scoring.score",
+    "fuse": "lightning_modules.label_fusion.fuse",
     "phantom": "lightning_modules.phantom_task.write",
     "report": "reports.task.write",
 }

@@ -1,10 +1,11 @@
 """cases.csv and summary.json: what every table and statistic of the project is computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pandas as pd
 
 from callbacks.cost import Cost
@@ -13,6 +14,7 @@ from lightning_modules.records import of_all_processes, slice_rows, write_cases,
 from lightning_modules.segmentation import SegmentationModule
 from metrics.aggregate import patient_means, summarise
 from metrics.cases import FACTOR_COLUMNS
+from metrics.keypoints import mean_error_mm
 
 SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 
@@ -20,10 +22,11 @@ SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 class CaseTable(lightning.Callback):
     """Scores every validation and test slice on its native grid.
 
-    Validation logs `val/dice`, `val/dice/<structure>` and `val/box_iou`, means over patients, and `val/score`, which
-    the best checkpoint is chosen by: the mean of the metrics in `score`, smoothed over the epochs. Smoothed, because
-    two or three validation patients jump by several points from one epoch to the next, and the luckiest jump of a run
-    is not its best network.
+    Validation logs `val/dice`, `val/dice/<structure>` and `val/box_iou`, for a network with heat maps also
+    `val/keypoint_error_mm`, means over patients, and `val/score`, which the best checkpoint is chosen by: the mean of
+    the metrics in `score`, or minus the key-point error where nobody who validates has a mask; smoothed over the
+    epochs. Smoothed, because two or three validation patients jump by several points from one epoch to the next, and
+    the luckiest jump of a run is not its best network.
     A test writes `cases.csv` (a row per slice and structure) and `summary.json` into `folder` and prints a table.
 
     Args:
@@ -41,6 +44,7 @@ class CaseTable(lightning.Callback):
         self.prints = prints
         self._smoothed: float | None = None
         self._rows: dict[int, list[dict[str, Any]]] = {}  # of each slice, by its row in the store
+        self._errors: dict[int, tuple[str, float]] = {}  # patient and mean key-point error of each slice, likewise
 
     def state_dict(self) -> dict[str, float | None]:
         """The smoothed score, for a run that goes on."""
@@ -52,7 +56,7 @@ class CaseTable(lightning.Callback):
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Forgets the rows of the last epoch."""
-        self._rows = {}
+        self._rows, self._errors = {}, {}
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -61,22 +65,35 @@ class CaseTable(lightning.Callback):
         assert isinstance(pl_module, SegmentationModule)
         data = pl_module.data
         for item in outputs["slices"]:
-            self._rows[item.index] = slice_rows(
-                item, data.anatomy.structures, data.cohort.factors(item.case, FACTOR_COLUMNS)
-            )
+            if item.has_mask:
+                factors = data.cohort.factors(item.case, FACTOR_COLUMNS)
+                self._rows[item.index] = slice_rows(item, data.anatomy.structures, factors)
+            if item.keypoints is not None:
+                self._errors[item.index] = (
+                    item.patient,
+                    mean_error_mm(item.true_keypoints, item.keypoints, item.spacing_mm, item.true_mask.shape),
+                )
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs the patient means that the best checkpoint is chosen by."""
-        cases = pd.DataFrame(self._all_rows())
-        dice = patient_means(cases, "dice")
-        means = {metric: float(patient_means(cases, metric).mean(axis=1).mean()) for metric in ("dice", "box_iou")}
-        score = sum(means[metric] for metric in self.score) / len(self.score)
+        cases, error_mm = pd.DataFrame(self._all_rows()), _keypoint_error_mm(of_all_processes(self._errors))
+        logged = _mask_scores(cases) if len(cases) else {}
+        logged |= {} if error_mm is None else {"keypoint_error_mm": error_mm}
+        if len(cases):
+            score = sum(logged[metric] for metric in self.score) / len(self.score)
+        elif error_mm is not None:
+            score = -error_mm
+        else:
+            raise ValueError(
+                "no slice that validates has a mask, or key points for a network with heat maps: nothing can choose "
+                "the best checkpoint; keep the masks of some patients (supervision.masked_patients), or take such a "
+                "network"
+            )
         before = score if self._smoothed is None else self._smoothed
         self._smoothed = self.smoothing * before + (1 - self.smoothing) * score
-        structures = {f"dice/{name}": float(value) for name, value in dice.mean().items()}
-        for name, value in {**means, "score": self._smoothed, **structures}.items():
+        for name, value in {**logged, "score": self._smoothed}.items():
             pl_module.log(f"val/{name}", value)
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -102,6 +119,22 @@ class CaseTable(lightning.Callback):
         """In the order of the store, whichever process has scored which slice."""
         rows = of_all_processes(self._rows)
         return [row for index in sorted(rows) for row in rows[index]]
+
+
+def _mask_scores(cases: pd.DataFrame) -> dict[str, float]:
+    """Means over patients of Dice and box IoU, and of Dice for each structure."""
+    dice = patient_means(cases, "dice")
+    means = {metric: float(patient_means(cases, metric).mean(axis=1).mean()) for metric in ("dice", "box_iou")}
+    return {**means, **{f"dice/{name}": float(value) for name, value in dice.mean().items()}}
+
+
+def _keypoint_error_mm(errors: Mapping[int, tuple[str, float]]) -> float | None:
+    """Mean over patients of the errors (patient, mm) of their slices; None where no key point was to be seen."""
+    by_patient: dict[str, list[float]] = {}
+    for patient, error in errors.values():
+        if not np.isnan(error):
+            by_patient.setdefault(patient, []).append(error)
+    return float(np.mean([np.mean(values) for values in by_patient.values()])) if by_patient else None
 
 
 def model_summary(trainer: lightning.Trainer, pl_module: SegmentationModule) -> dict[str, Any]:

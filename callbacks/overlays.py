@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -76,7 +77,7 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
         panels.append("boxes: network's, true dashed")
     if any(item.saliency is not None for _, item in slices):
         panels.append("saliency")
-    half_mm = np.max([_extent_mm(item) for _, item in slices], axis=0) / 2 + MARGIN_MM
+    half_mm = np.max([extent_mm(item, _rows_and_columns(item)) for _, item in slices], axis=0) / 2 + MARGIN_MM
     panel_height = 2.6 * min(1.0, half_mm[0] / half_mm[1])
     panel_width = panel_height * half_mm[1] / half_mm[0]
     figure = Figure(figsize=(panel_width * len(panels) + 0.3, panel_height * len(slices) + 0.9), dpi=130)
@@ -85,7 +86,7 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
     for row, (dice, item) in zip(axes, slices, strict=True):
         for axis, panel in zip(row, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy)
-            _zoom(axis, item, half_mm)
+            zoom(axis, item, _rows_and_columns(item), half_mm)
         where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
         row[0].set_ylabel(f"{where}\nDice {dice:.3f}", fontsize=6)
     for axis, panel in zip(axes[0], panels, strict=True):
@@ -127,21 +128,26 @@ def _rows_and_columns(item: EvaluatedSlice) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def _extent_mm(item: EvaluatedSlice) -> list[float]:
-    """Height and width of what there is to see."""
-    return [float(np.ptp(index) * size) for index, size in zip(_rows_and_columns(item), item.spacing_mm, strict=True)]
+def zoom(axis: Axes, item: EvaluatedSlice, places: tuple[np.ndarray, np.ndarray], half_mm: np.ndarray) -> None:
+    """Shows the same millimetres of every slice, around some places and inside the image.
 
-
-def _zoom(axis, item: EvaluatedSlice, half_mm: np.ndarray) -> None:
-    """Shows the same millimetres of every slice, around its structures and inside the image."""
+    Args:
+        axis: Where the image of the slice is.
+        item: The slice.
+        places: Rows and columns, pixels, that are to be in the middle.
+        half_mm: Half the height and width that is shown.
+    """
     limits = []
-    for index, half, size, side in zip(
-        _rows_and_columns(item), half_mm, item.spacing_mm, item.true_mask.shape, strict=True
-    ):
+    for index, half, size, side in zip(places, half_mm, item.spacing_mm, item.true_mask.shape, strict=True):
         middle, reach = (index.min() + index.max()) / 2, half / size
         middle = np.clip(middle, min(reach, side / 2), max(side - reach, side / 2)) - 0.5
         limits.append((middle - reach, middle + reach))
     axis.set(xlim=limits[1], ylim=limits[0][::-1])
+
+
+def extent_mm(item: EvaluatedSlice, places: tuple[np.ndarray, np.ndarray]) -> list[float]:
+    """Height and width of what lies between some places (rows and columns, pixels)."""
+    return [float(np.ptp(index) * size) for index, size in zip(places, item.spacing_mm, strict=True)]
 
 
 def _coloured(mask: np.ndarray, anatomy: Anatomy) -> np.ndarray:

@@ -36,7 +36,10 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
         # Means alone: a curve for every structure (val/dice/psoas_left) would bury them.
         for column in (name for name in epochs.columns if name.startswith(prefix) and name.count("/") == 1):
             style = {"linewidth": 2.0, "color": "black"} if column == "loss/total" else {"linewidth": 1.2}
-            axis.plot(epochs["epoch"], epochs[column], marker=".", label=column.removeprefix(prefix), **style)
+            values, label = epochs[column], column.removeprefix(prefix)
+            if label.endswith("_mm"):
+                values, label = values / 10, f"{label.removesuffix('_mm')}, cm"  # fits beside scores in 0..1
+            axis.plot(epochs["epoch"], values, marker=".", label=label, **style)
         axis.grid(alpha=0.3)
     losses.set(ylabel="training loss", yscale="log")
     scores.set(ylabel="validation, mean over patients", xlabel="epoch", ylim=(0, 1))

@@ -28,8 +28,8 @@ class SpineBatch:
         labelled: Which classes the annotator drew in this case; column 0 (background) is always True.
         boxes: (cx, cy, w, h) of each structure in 0..1 of the image, from the mask; NaN where the structure is absent.
         keypoints: (x, y) in pixels, pixel centres at integers; NaN where not visible.
-        has_mask: Whether `mask` was drawn by an annotator.
-        has_keypoints: Whether `keypoints` were set by an annotator.
+        has_mask: Whether `mask` was drawn by an annotator and, in training, may be seen.
+        has_keypoints: Whether `keypoints` may be learned.
         spacing_mm: Size of a pixel of `image`, (row, column).
         index: Row of the slice in the store it was read from.
         seed: What every random transform of this slice draws from.

@@ -19,6 +19,7 @@ WITHOUT_VALUE = ("machine", "paths", "output")
 IDENTITY = ".identity.json"  # what config.yaml says once the machine is taken out of it
 WRITTEN = (
     *(IDENTITY, "config.yaml", "run_card.json", "split.csv", "metrics.csv", "cases.csv", "summary.json"),
+    *("keypoints.csv", "confusion.csv", "morphometry.csv"),
     *("checkpoints", "figures", "wandb", "arms", "predictions"),
 )
 ERROR = "error.txt"  # what went wrong in a grid's cell: one line, then the traceback

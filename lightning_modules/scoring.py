@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from datamodules.file_hashes import FileHashes
 from datamodules.foreign_masks import find_masks, read_mask
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.native_grid import points_to_native
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
+from lightning_modules.readouts import READOUTS, Readout
 from lightning_modules.records import slice_rows, write_cases, write_json
 from lightning_modules.run_folder import RunFolder
 from metrics.aggregate import summarise
@@ -31,13 +34,27 @@ class Scored:
 
     Attributes:
         rows: Of `cases.csv`.
+        readouts: Rows of the tables beside it.
         missing: Cases without a mask, and slices (case/slice) that a mask does not cover: their structures are missed.
         resampled: Cases whose mask lay on another grid.
     """
 
     rows: list[dict] = field(default_factory=list)
+    readouts: dict[Readout, list] = field(default_factory=lambda: {readout: [] for readout in READOUTS})
     missing: list[str] = field(default_factory=list)
     resampled: list[str] = field(default_factory=list)
+
+    def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
+        """Scores a slice."""
+        self.rows += slice_rows(item, data.anatomy.structures, data.cohort.factors(item.case, FACTOR_COLUMNS))
+        for readout, found in self.readouts.items():
+            found += readout.rows(item, data)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Writes the tables and returns the summary of `cases.csv`."""
+        for readout, rows in self.readouts.items():
+            readout.write(folder, rows)
+        return summarise(write_cases(folder / "cases.csv", self.rows))
 
 
 def score(config: DictConfig) -> None:
@@ -82,18 +99,17 @@ def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: Pred
             slices = mask.slices
             scored.resampled += [case] * mask.resampled
         for index, number in rows["slice"].items():
-            item = _slice(data, int(str(index)), slices.get(int(number)))
+            item = slice_with_mask(data, int(str(index)), slices.get(int(number)))
             if int(number) not in slices:
                 scored.missing.append(f"{case}/{number}" if slices else case)
-            factors = data.cohort.factors(case, FACTOR_COLUMNS)
-            scored.rows += slice_rows(item, data.anatomy.structures, factors)
+            scored.add(item, data)
             predictions.add(item)
     scored.missing = list(dict.fromkeys(scored.missing))
     predictions.finish()
     return scored
 
 
-def _slice(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
+def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
     """A slice with a mask in place of a prediction, nothing predicted where there is none."""
     native, row = data.store.native(index), data.store.table.iloc[index]
     true_mask, num_structures = native.mask.astype(np.int64), data.anatomy.num_structures
@@ -101,6 +117,7 @@ def _slice(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | N
     true_boxes, mask_boxes = (
         boxes_of_masks(torch.from_numpy(each)[None], num_structures)[0].numpy() for each in (true_mask, predicted)
     )
+    points = torch.from_numpy(np.array(data.store.keypoints[index], dtype=np.float64))
     return EvaluatedSlice(
         index=index,
         case=str(row["case"]),
@@ -116,6 +133,7 @@ def _slice(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | N
         network_boxes=None,
         saliency=None,
         spacing_mm=native.spacing_mm,
+        true_keypoints=points_to_native(points, data.store.grid, native.mask.shape, native.spacing_mm).numpy(),
     )
 
 
@@ -135,7 +153,7 @@ def _write(folder: Path, data: SliceDataModule, scored: Scored, files: dict[str,
     hashes = FileHashes()
     contents = {case: hashes.of_path(path) for case, path in sorted(files.items())}
     write_json(folder / "run_card.json", {**run_card(data), "masks": contents})
-    test = summarise(write_cases(folder / "cases.csv", scored.rows))
+    test = scored.write(folder)
     masks = {
         "num_missing": len(scored.missing),
         "num_resampled": len(scored.resampled),

@@ -134,7 +134,18 @@ def _nearest(names: Sequence[str], true_mm: Float[np.ndarray, "k 2"], found_mm: 
     return [names[int(row.argmax())] if row.any() else "" for row in np.asarray(at)]
 
 
-def mean_error_mm(rows: Sequence[Row], missed_mm: float) -> float:
-    """Mean error over the visible key points of a slice, those that were missed at `missed_mm`; NaN without any."""
-    errors = [float(row["error_mm"]) for row in rows if row["visible"]]
-    return float(np.mean([missed_mm if np.isnan(error) else error for error in errors])) if errors else nan
+def mean_error_mm(
+    true: Float[np.ndarray, "k 2"],
+    found: Float[np.ndarray, "k 2"],
+    spacing_mm: tuple[float, float],
+    image_size: tuple[int, int],
+) -> float:
+    """Mean distance over the visible key points of a slice, for choosing a checkpoint; NaN where none is visible.
+
+    A point that was missed counts with the diagonal of the image, as a missed mask does, so that finding nothing cannot
+    look like an advantage.
+    """
+    size = np.array(spacing_mm[::-1])
+    errors = np.linalg.norm((found - true) * size, axis=1)[np.isfinite(true).all(axis=1)]
+    diagonal_mm = float(np.hypot(image_size[0] * spacing_mm[0], image_size[1] * spacing_mm[1]))
+    return float(np.nan_to_num(errors, nan=diagonal_mm).mean()) if len(errors) else nan

@@ -107,7 +107,7 @@ def measure_shape(mask: Bool[np.ndarray, "h w"], spacing_mm: tuple[float, float]
         return None
     tilt = _levelled(corners, _first_tilt(corners, is_disc=is_disc))
     x, y = _turned(corners, tilt)
-    upper, lower = _endplate_tilts(corners, tilt)
+    upper, lower = endplate_tilts(corners, tilt)
     return Shape(
         anterior_height_mm=_height_mm(x, y, FRONT),
         middle_height_mm=_height_mm(x, y, MIDDLE),
@@ -129,7 +129,7 @@ def _first_tilt(corners: Float[np.ndarray, "p 2"], *, is_disc: bool) -> float:
 def _levelled(corners: Float[np.ndarray, "p 2"], tilt: float) -> float:
     """The mean tilt of the endplates, which lie where they do only in the frame of that tilt: step by step."""
     for _ in range(MOST_TURNS):
-        before, tilt = tilt, sum(_endplate_tilts(corners, tilt)) / 2
+        before, tilt = tilt, sum(endplate_tilts(corners, tilt)) / 2
         if abs(tilt - before) < LEVEL_DEGREES:
             break
     return tilt
@@ -142,7 +142,7 @@ def _turned(corners: Float[np.ndarray, "p 2"], tilt: float) -> tuple[Float[np.nd
     return x * cosine - y * sine, x * sine + y * cosine
 
 
-def _endplate_tilts(corners: Float[np.ndarray, "p 2"], tilt: float) -> tuple[float, float]:
+def endplate_tilts(corners: Float[np.ndarray, "p 2"], tilt: float) -> tuple[float, float]:
     """Tilts of the upper and the lower endplate (degrees), found in the frame of a structure of this tilt.
 
     `scipy.stats.theilslopes` gives the same numbers, with an interval that nobody needs, in twenty times the time.

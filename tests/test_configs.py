@@ -23,12 +23,19 @@ def choice(path: Path) -> str:
     return f"{path.parent.as_posix()}={path.stem}"
 
 
+def host_of(path: Path) -> tuple[str, ...]:
+    """The experiment whose network has what an ablation or a part of a network replaces; the default one mostly."""
+    replaced = re.findall(r"override /(model/\w+)", (CONF / path).read_text()) if path.parent.name == "ablation" else []
+    groups = [*replaced, path.parent.as_posix()]
+    return ("experiment=scarnet",) if {"model/adapter", "model/fusion"} & set(groups) else ()
+
+
 @pytest.mark.parametrize("path", GROUPS, ids=choice)
 def test_every_file_composes_and_resolves(composed, path):
     overrides = [choice(path), *ROOTLESS]
     if path.parent.as_posix() == "split" and path.stem == "from_file":
         overrides.append("split.path=folds.csv")
-    config = composed(*overrides)
+    config = composed(*host_of(path), *overrides)
     resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
     for name in OF_A_RUN:
         resolved[name] = None

@@ -216,9 +216,17 @@ def test_fewer_patients_than_folds_are_refused_with_the_remedy():
 def test_settings_out_of_range_are_refused(folds):
     with pytest.raises(ValueError, match=r"split\.num_folds is 1, expected at least 2"):
         folds(num_folds=1)
-    for fraction in (0.0, 1.0):
+    for fraction in (-0.1, 1.0):
         with pytest.raises(ValueError, match=f"split.validation_fraction is {fraction}, expected a share"):
             folds(validation_fraction=fraction)
+
+
+def test_nobody_validates_where_the_last_checkpoint_counts(caplog):
+    table = simple_table(10, num_weak=2)
+    split = PatientFolds(validation_fraction=0.0)(table)
+    assert split.validation == (frozenset(),) * 5
+    assert "too few to validate" not in caplog.text
+    assert split.test_fold == PatientFolds()(table).test_fold, "the test folds do not depend on who validates"
 
 
 def test_a_split_of_other_data_is_refused_naming_the_patient():
@@ -245,4 +253,4 @@ def test_every_config_builds_a_split(path, tmp_path):
 
 
 def test_there_are_configs():
-    assert {path.stem for path in CONFIGS} == {"all", "as_published", "from_file", "patient_folds"}
+    assert {path.stem for path in CONFIGS} == {"all", "as_published", "from_file", "patient_folds", "scarnet"}

@@ -134,7 +134,7 @@ def test_every_sweep_names_experiments_that_exist(sweep):
     assert len({cell.folder for cell in cells}) == len(cells) > 0
     for cell in cells:
         assert (ROOT / "conf" / "experiment" / f"{cell.experiment}.yaml").exists()
-        assert cell.folder.parent == Path("grids/bs_esnet_table1"), "one folder, one report"
+    assert len({cell.folder.parent for cell in cells}) == 1, "one folder, one report"
     axes = OmegaConf.load(ROOT / "conf" / "sweep" / f"{sweep}.yaml").hydra.sweeper.params
     assert axes.fold == "range(5)"
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from models.bs_esnet.bsn import OrganDetectors
 from models.bs_esnet.sag import CASCADES, SpatialAttentionGate, rasterise
+from models.scarnet.mcca import SUMS
 from models.unet import UNet
 from tests.batches import random_batch
 
@@ -37,7 +38,7 @@ def check_trains(config, in_channels: int = 1) -> None:
     network = build(config, num_classes=4, in_channels=in_channels)
     objective = instantiate(config.objective)(num_classes=4)
     module = instantiate(config.module)(network=network, objective=objective)
-    batch = random_batch(channels=in_channels)
+    batch = random_batch(channels=in_channels, num_keypoints=len(config.anatomy.get("keypoints", ())))
     total, terms = module.losses(batch)
     total.backward()
     assert torch.isfinite(total)
@@ -52,6 +53,11 @@ def check_trains(config, in_channels: int = 1) -> None:
         assert field is None or (field.shape[:2] == (2, 1) and bool((field >= 0).all()))
     if prediction.saliency is not None:
         assert prediction.saliency.max() <= 1
+    if prediction.heatmaps is not None:
+        assert prediction.heatmaps.shape == (2, len(config.anatomy.keypoints), 32, 32)
+    if prediction.attention is not None:
+        assert prediction.attention.shape[:2] == prediction.heatmaps.shape[:2]
+        torch.testing.assert_close(prediction.attention.sum(dim=(2, 3)), torch.ones(prediction.attention.shape[:2]))
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -75,10 +81,14 @@ def test_every_reading_of_bs_esnet_is_reachable_and_trains(composed, override):
         ("nonlocal_unet", "model.placement=pooled"),
         ("nonlocal_unet", "model.subsample=2"),
         ("mask_rcnn", "model.normalisation=batch"),
+        *[("scarnet", f"model.fusion.reading={reading}") for reading in SUMS],
+        ("scarnet", "model.fusion.combine=add"),
+        *[("scarnet", f"model.fusion.channel_energy={energy}") for energy in ("sum", "inverted")],
+        ("scarnet", "cohort=sagittal_vertebrae cohort.root=here"),
     ],
 )
 def test_every_reading_of_the_other_rows_is_reachable_and_trains(composed, experiment, override):
-    check_trains(composed(f"experiment={experiment}", "trainer=smoke", override))
+    check_trains(composed(f"experiment={experiment}", "trainer=smoke", *override.split()))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +103,15 @@ def test_every_reading_of_the_other_rows_is_reachable_and_trains(composed, exper
         ("nonlocal_unet", [], 33.1),
         ("nonlocal_unet", ["model.placement=bottleneck_and_eighth"], 33.7),
         ("mask_rcnn", [], 44.0),
+        ("dgmsnet", [], 10.35),
+        ("scarnet_at", [], 10.35),
+        ("scarnet", [], 10.47),
     ],
 )
 def test_parameter_counts_at_paper_width(composed, experiment, overrides, millions):
     config = composed(f"experiment={experiment}", "trainer=paper", *overrides)
     with torch.device("meta"):
-        network = build(config, num_classes=10)
+        network = build(config, num_classes=len(config.anatomy.structures) + 1)
     assert sum(parameter.numel() for parameter in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
@@ -171,9 +184,19 @@ def test_teacher_forcing_is_for_training_alone(composed):
 
 
 @pytest.mark.parametrize(
-    "override",
-    [f"model.{key}=x" for key in ("sag.cascade", "sag.action", "sag.location", "bsn.mask_mode", "bsn.generator")],
+    ("experiment", "override"),
+    [
+        *[("bs_esnet", f"model.{key}=x") for key in ("sag.cascade", "sag.action", "sag.location")],
+        *[("bs_esnet", f"model.{key}=x") for key in ("bsn.mask_mode", "bsn.generator")],
+        *[("scarnet", f"model.{key}=x") for key in ("fusion.reading", "fusion.combine", "fusion.channel_energy")],
+        ("scarnet", "model.adapter.kernel_size=6"),
+    ],
 )
-def test_unknown_readings_are_refused_by_name(composed, override):
+def test_unknown_readings_are_refused_by_name(composed, experiment, override):
     with pytest.raises((ValueError, InstantiationException), match=override.split("=")[0].replace(".", r"\.")):
-        build(composed("experiment=bs_esnet", override), num_classes=4)
+        build(composed(f"experiment={experiment}", override), num_classes=4)
+
+
+def test_a_network_of_key_points_refuses_an_anatomy_without(composed):
+    with pytest.raises((ValueError, InstantiationException), match=r"anatomy has none.*anatomy=sagittal10"):
+        build(composed("experiment=bs_esnet", "model=scarnet"), num_classes=4)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from lightning_modules import tasks
 from lightning_modules.run_folder import cell_name
@@ -15,20 +16,49 @@ from tests.test_run import StopAt
 
 CONF = Path(__file__).parents[1] / "conf"
 ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "none")
-SYSTEMS = ("attention_unet", "nonlocal_unet", "mask_rcnn")
+HOSTS = ("bs_esnet", "scarnet")  # systems that parts are taken out of
+SYSTEMS = {
+    "attention_unet": (),
+    "nonlocal_unet": (),
+    "mask_rcnn": (),
+    "scarnet": ("phantom.masked_patients=6", "phantom.spacing_mm=4.4"),
+}
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1")
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_an_ablation_row_is_the_ablation_of_its_experiment(composed, ablation):
-    row = composed(f"experiment=bs_esnet_{ablation}")
-    assert cell_name(_root_=row) == cell_name(_root_=composed("experiment=bs_esnet", f"ablation={ablation}"))
-    assert cell_name(_root_=row) != cell_name(_root_=composed("experiment=bs_esnet"))
+    rows = [host for host in HOSTS if (CONF / "experiment" / f"{host}_{ablation}.yaml").exists()]
+    if not rows:
+        pytest.skip("no row of its own: the test below")
+    (host,) = rows
+    row = composed(f"experiment={host}_{ablation}")
+    assert cell_name(_root_=row) == cell_name(_root_=composed(f"experiment={host}", f"ablation={ablation}"))
+    assert cell_name(_root_=row) != cell_name(_root_=composed(f"experiment={host}"))
 
 
-@pytest.mark.parametrize("experiment", SYSTEMS)
+def test_scarnet_with_both_parts_named_is_scarnet(composed):
+    both = composed("experiment=scarnet", "ablation=mcca_at")
+    assert cell_name(_root_=both) == cell_name(_root_=composed("experiment=scarnet"))
+
+
+def test_the_rows_of_scarnet_differ_in_two_parts_alone(composed):
+    """Baseline, one part, the other, both: a factorial design, and nothing else changes."""
+    parts = {}
+    for row in ("scarnet_baseline", "scarnet_mcca", "scarnet_at", "scarnet"):
+        tree = OmegaConf.to_container(composed(f"experiment={row}"), resolve=False)
+        parts[row] = tuple(tree["model"].pop(part)["_target_"].split(".")[-1] for part in ("adapter", "fusion"))
+        tree.pop("output")
+        assert tree == parts.setdefault("rest", tree), row
+    direct, kernel, plain, cross = "DirectAdapter", "DynamicKernelAdapter", "SumFusion", "MultiChannelCrossAttention"
+    assert [parts[row] for row in list(parts) if row != "rest"] == [
+        *[(direct, plain), (direct, cross), (kernel, plain), (kernel, cross)]
+    ]
+
+
+@pytest.mark.parametrize("experiment", list(SYSTEMS))
 def test_a_system_runs_and_a_stopped_run_ends_as_an_undisturbed_one(generated, tmp_path, experiment):
-    line = (*SMOKE, f"experiment={experiment}")
+    line = (*SMOKE, f"experiment={experiment}", *SYSTEMS[experiment])
     tasks.train(compose_line(tmp_path / "whole", generated, *line))
     cases = pd.read_csv(tmp_path / "whole" / "cases.csv")
     assert set(CASE_COLUMNS) <= set(cases.columns)

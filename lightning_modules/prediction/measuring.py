@@ -41,8 +41,8 @@ def measure_scan(
         contrast: Of the scan, or what the networks were trained on where nobody states it.
     """
     rows = _rows(blocks, [block.mask for block in blocks], anatomy, taught, settings, contrast)
-    table = pd.DataFrame(rows)
-    table = table[[*IDENTITY, *(name for name in table.columns if name not in IDENTITY)]]
+    columns = dict.fromkeys([*IDENTITY, *(name for row in rows for name in row)])
+    table = pd.DataFrame(rows, columns=list(columns))
     members = [
         pd.DataFrame(
             _rows(blocks, [block.member_masks[index] for block in blocks], anatomy, taught, settings, contrast)

@@ -1,6 +1,5 @@
 """What the recognition path delivers to the segmentation path."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,20 +59,3 @@ def filter_by_slice(features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "
     folded = features.reshape(1, groups, *features.shape[2:])
     filtered = F.conv2d(folded, kernels.reshape(groups, 1, side, side), padding=side // 2, groups=groups)
     return filtered.reshape(features.shape)
-
-
-class SumFusion(nn.Module):
-    """Adds what is delivered to the segmentation feature, as DGMSNet does."""
-
-    def __init__(self, *, channels: int) -> None:
-        super().__init__()
-
-    def forward(
-        self, segmentation: Float[Tensor, "b c h w"], delivered: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
-        """Returns the sum."""
-        return torch.add(segmentation, delivered)
-
-    def attention_at(self, segmentation: Tensor, positions: Tensor) -> None:
-        """Nothing attends here."""
-        return

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.dgmsnet.deeplab import Decoder, Encoder
+from models.dgmsnet.fusion import Fusion
 from models.prediction import Prediction
 
 
@@ -17,7 +18,7 @@ class TwoPathNetwork(nn.Module):
     recognition path only, and the loss of the masks trains everything but the recognition decoder: key points help the
     masks through the recognition encoder, never the other way round by a short cut.
 
-    10.35 M parameters at width 64 with the dynamic kernel and the sum (DGMSNet, Pang et al. 2022), 10.52 M with
+    10.35 M parameters at width 64 with the dynamic kernel and the sum (DGMSNet, Pang et al. 2022), 10.47 M with
     multi-channel cross attention (SCAR-Net, Lei et al.), for ten key points and eleven classes.
 
     Args:
@@ -39,7 +40,7 @@ class TwoPathNetwork(nn.Module):
         num_classes: int,
         keypoints: Sequence[str],
         adapter: Callable[..., nn.Module],
-        fusion: Callable[..., nn.Module],
+        fusion: Callable[..., Fusion],
         width: int = 64,
     ) -> None:
         super().__init__()

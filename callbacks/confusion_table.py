@@ -1,0 +1,13 @@
+"""confusion.csv: which structures were taken for which, pixel by pixel."""
+
+from callbacks.slice_table import SliceTable
+from lightning_modules.readouts import CONFUSION
+
+
+class ConfusionTable(SliceTable):
+    """Writes a row per slice and pair (truth, prediction) that has a pixel into `folder`/confusion.csv.
+
+    Pixels are those of the scan; see `metrics.levels.count_confusion`. Slices without an annotated mask have no rows.
+    """
+
+    readout = CONFUSION

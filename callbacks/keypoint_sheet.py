@@ -1,0 +1,155 @@
+"""Sheet of test slices with heat maps, decoded key points, and where the network looks from one of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from callbacks.loggers import log_image
+from callbacks.overlays import MARGIN_MM, extent_mm, save, worst_to_best, zoom
+from datamodules.anatomy import Anatomy
+from datamodules.geometry import SliceGrid
+from lightning_modules.evaluation import EvaluatedSlice, windowed
+from lightning_modules.native_grid import to_native_grid
+from lightning_modules.segmentation import SegmentationModule
+from metrics.keypoints import mean_error_mm
+
+PANELS = ("image and true points", "heat maps and decoded points", "attention")
+
+
+class KeypointSheet(lightning.Callback):
+    """Draws test slices from the largest to the smallest key-point error into `folder`/keypoints.png.
+
+    For networks with heat maps; others have no such sheet.
+
+    Args:
+        folder: Where the sheet goes.
+        num_slices: How many slices it shows, a row each.
+        looks_from: Key point whose attention is drawn; None for the middle one of the anatomy's first series.
+
+    Raises:
+        ValueError: At the start of a test, if the anatomy has no such key point.
+    """
+
+    def __init__(self, folder: str, num_slices: int = 6, looks_from: str | None = None) -> None:
+        self.path = Path(folder) / "keypoints.png"
+        self.num_slices, self.looks_from = num_slices, looks_from
+        self._slices: list[tuple[float, EvaluatedSlice]] = []
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Refuses an unknown key point before anything is trained."""
+        assert isinstance(pl_module, SegmentationModule)
+        anatomy = pl_module.data.anatomy
+        if self.looks_from is not None and self.looks_from not in anatomy.keypoints:
+            raise ValueError(
+                f"callbacks.keypoint_sheet.looks_from is {self.looks_from!r}, but anatomy {anatomy.name} has the key "
+                f"points {', '.join(anatomy.keypoints) or '(none)'}"
+            )
+
+    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts a new sheet."""
+        self._slices = []
+
+    def on_test_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx, dataloader_idx=0) -> None:
+        """Keeps the slices that have something to show."""
+        for item in outputs["slices"]:
+            if item.keypoints is not None:
+                error = mean_error_mm(item.true_keypoints, item.keypoints, item.spacing_mm, item.true_mask.shape)
+                self._slices += [(-error, item)] * bool(np.isfinite(error))
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draws the sheet and hands it to the logger."""
+        if not self._slices:
+            return
+        assert isinstance(pl_module, SegmentationModule)
+        anatomy, grid = pl_module.data.anatomy, pl_module.data.store.grid
+        looks_from = list(anatomy.keypoints).index(self.looks_from) if self.looks_from else middle_keypoint(anatomy)
+        save(draw_keypoints(worst_to_best(self._slices, self.num_slices), anatomy, grid, looks_from), self.path)
+        log_image(trainer, "test/keypoints", self.path)
+        self._slices = []
+
+
+def middle_keypoint(anatomy: Anatomy) -> int:
+    """Index of the key point in the middle of the anatomy's first series, or of all where it has none."""
+    series = next(iter(anatomy.series.values()), anatomy.keypoints)
+    names = [name for name in series if name in anatomy.keypoints] or list(anatomy.keypoints)
+    return list(anatomy.keypoints).index(names[len(names) // 2])
+
+
+def draw_keypoints(
+    slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy, grid: SliceGrid, looks_from: int
+) -> Figure:
+    """A row per slice.
+
+    Args:
+        slices: Minus the mean error in mm, and the slice.
+        anatomy: Names and colours of the key points.
+        grid: Of the network; what its attention covers.
+        looks_from: Index of the key point whose attention is drawn.
+    """
+    panels = PANELS if any(item.attention is not None for _, item in slices) else PANELS[:2]
+    half_mm = np.max([extent_mm(item, _places(item)) for _, item in slices], axis=0) / 2 + 2 * MARGIN_MM
+    height = 2.9
+    width = height * half_mm[1] / half_mm[0]
+    figure = Figure(figsize=(width * len(panels) + 0.4, height * len(slices) + 0.8), dpi=130)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(slices), len(panels), squeeze=False)
+    for row, (score, item) in zip(axes, slices, strict=True):
+        for axis, panel in zip(row, panels, strict=True):
+            _draw_panel(axis, panel, item, anatomy, grid, looks_from)
+            zoom(axis, item, _places(item), half_mm)
+        row[0].set_ylabel(f"{item.case} slice {item.slice}\nmean error {-score:.1f} mm", fontsize=6)
+    titles = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]
+    for axis, title in zip(axes[0], titles, strict=False):
+        axis.set_title(title, fontsize=6.5)
+    figure.legend(handles=_legend(), loc="lower center", ncols=3, fontsize=6.5, frameon=False)
+    inches = figure.get_figheight()
+    figure.subplots_adjust(left=0.09, right=0.99, top=1 - 0.3 / inches, bottom=0.35 / inches, wspace=0.03, hspace=0.03)
+    return figure
+
+
+def _draw_panel(
+    axis: Axes, panel: str, item: EvaluatedSlice, anatomy: Anatomy, grid: SliceGrid, looks_from: int
+) -> None:
+    aspect = item.spacing_mm[0] / item.spacing_mm[1]
+    axis.imshow(windowed(item), cmap="gray", vmin=0, vmax=255, aspect=aspect)
+    axis.set(xticks=[], yticks=[])
+    axis.autoscale(False)
+    colours = [anatomy.colours.get(name, "#ffffff") for name in anatomy.keypoints]
+    if panel == PANELS[0]:
+        axis.scatter(*item.true_keypoints.T, c=colours, marker="o", s=14, edgecolors="white", linewidths=0.6)
+    elif panel == PANELS[1] and item.keypoints is not None:
+        if item.heatmap is not None:
+            shown = np.ma.masked_less(item.heatmap, 0.1)
+            axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55, aspect=aspect)
+        for true, found in zip(item.true_keypoints, item.keypoints, strict=True):
+            axis.plot(*zip(true, found, strict=True), color="white", linewidth=0.8)
+        axis.scatter(*item.keypoints.T, c=colours, marker="x", s=16, linewidths=1.2)
+    elif item.attention is not None:
+        looks = torch.from_numpy(item.attention[looks_from][None]).float()
+        weight = to_native_grid(looks, grid, item.true_mask.shape, item.spacing_mm)[0].numpy()
+        axis.imshow(weight, cmap="magma", vmin=0, vmax=max(float(weight.max()), 1e-9), alpha=0.6, aspect=aspect)
+        if item.keypoints is not None:
+            axis.scatter(*item.keypoints[looks_from], marker="+", s=30, c="cyan", linewidths=1.0)
+
+
+def _legend() -> list[Line2D]:
+    none: dict[str, Any] = {"linestyle": "none", "markersize": 4}
+    return [
+        Line2D([], [], marker="o", color="grey", label="true (colour: structure)", **none),
+        Line2D([], [], marker="x", color="grey", label="decoded, joined to the true one", **none),
+        Line2D([], [], marker="+", color="cyan", label="where attention is asked from", **none),
+    ]
+
+
+def _places(item: EvaluatedSlice) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the visible true points; a slice is kept only if it has one."""
+    visible = item.true_keypoints[np.isfinite(item.true_keypoints).all(axis=1)]
+    return visible[:, 1], visible[:, 0]
