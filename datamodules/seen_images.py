@@ -21,15 +21,43 @@ FEWEST_PIXELS = 20  # of a structure in a slice, for its mean to be one
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Lowest and highest value of every number among some slices; nested lists, so that a checkpoint holds them.
+    """Mean and covariance of the numbers of `look_of_slice`; nested lists, so that a checkpoint holds them.
 
-    Attributes:
-        quantiles: Of each channel, [low, high] of every quantile of QUANTILES.
-        means: Of each channel, [low, high] of the mean of every structure; NaN where it was never seen.
+    A mean is NaN where a structure was on no slice.
     """
 
-    quantiles: Sequence[Sequence[Sequence[float]]]
-    means: Sequence[Sequence[Sequence[float]]]
+    mean: Sequence[float]
+    covariance: Sequence[Sequence[float]]
+
+    @classmethod
+    def of_slices(cls, looks: Sequence[Float64[np.ndarray, " x"]]) -> "Look":
+        """Summarises at least one slice; what a slice does not have counts as usual there."""
+        values = np.array(looks)
+        unknown = np.isnan(values)
+        total, count = np.where(unknown, 0, values).sum(axis=0), (~unknown).sum(axis=0)
+        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        deviation = np.where(unknown, 0, values - mean)
+        return cls(mean=mean.tolist(), covariance=(deviation.T @ deviation / len(values)).tolist())
+
+    def deviations(self, look: Float64[np.ndarray, " x"], slack: float) -> Float64[np.ndarray, " x"]:
+        """By how many standard deviations each number differs; NaN where one of the two is unknown.
+
+        Args:
+            look: As `look_of_slice`.
+            slack: Standard deviation by which slices may differ beyond what was seen: patients are few.
+        """
+        return (look - np.array(self.mean)) / np.sqrt(np.diag(self.covariance) + slack**2)
+
+    def distance(self, look: Float64[np.ndarray, " x"], slack: float) -> float:
+        """Squared Mahalanobis distance over the number of known values; a slice of those seen is at about 1 or less.
+
+        Structures belong together: a canal that is as dark as some is odd beside fat that is as bright as most.
+        """
+        difference = look - np.array(self.mean)
+        known = np.isfinite(difference)
+        matrix = np.array(self.covariance) + slack**2 * np.eye(len(look))
+        inner = difference[known] @ np.linalg.solve(matrix[np.ix_(known, known)], difference[known])
+        return float(inner / known.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +102,8 @@ def seen_images(store: SliceStore, rows: Integer[np.ndarray, " r"]) -> SeenImage
     for contrast in sorted(set(table["contrast"])):
         of_contrast = rows[(table["contrast"] == contrast).to_numpy()]
         slices = [store.native(int(row)) for row in of_contrast[::step]]
-        looks[contrast] = extremes(
-            [quantiles_of(item.image) for item in slices],
-            [means_of(item.image, item.mask, store.anatomy.num_structures) for item in slices],
+        looks[contrast] = Look.of_slices(
+            [look_of_slice(item.image, item.mask, store.anatomy.num_structures) for item in slices]
         )
     return SeenImages(
         structures=[name for name, is_drawn in zip(store.anatomy.structures, drawn, strict=True) if is_drawn],
@@ -88,29 +115,28 @@ def seen_images(store: SliceStore, rows: Integer[np.ndarray, " r"]) -> SeenImage
     )
 
 
-def quantiles_of(image: Float[np.ndarray, "m H W"]) -> Float64[np.ndarray, "m q"]:
-    """Quantiles of every channel of a z-scored slice."""
-    flat = image.reshape(len(image), -1).astype(np.float64)
-    return np.quantile(flat, QUANTILES, axis=1).T
-
-
-def means_of(
+def look_of_slice(
     image: Float[np.ndarray, "m H W"], mask: Integer[np.ndarray, "H W"], num_structures: int
-) -> Float64[np.ndarray, "m n"]:
-    """Mean of every structure in every channel of a z-scored slice; NaN below FEWEST_PIXELS."""
+) -> Float64[np.ndarray, " x"]:
+    """Of every channel of a z-scored slice, the mean of every structure, then QUANTILES of all pixels.
+
+    NaN for a structure of fewer than FEWEST_PIXELS.
+    """
     flat = mask.ravel().astype(np.int64)
     counts = np.bincount(flat, minlength=num_structures + 1)[1:]
-    sums = [np.bincount(flat, channel.ravel(), minlength=num_structures + 1)[1:] for channel in image]
-    return np.where(counts >= FEWEST_PIXELS, np.array(sums) / np.maximum(counts, 1), np.nan)
+    parts = []
+    for channel in image.astype(np.float64):
+        sums = np.bincount(flat, channel.ravel(), minlength=num_structures + 1)[1:]
+        parts.append(np.where(counts >= FEWEST_PIXELS, sums / np.maximum(counts, 1), np.nan))
+        parts.append(np.quantile(channel, QUANTILES))
+    return np.concatenate(parts)
 
 
-def extremes(quantiles: Sequence[Float64[np.ndarray, "m q"]], means: Sequence[Float64[np.ndarray, "m n"]]) -> Look:
-    """Lowest and highest of every number among at least one slice."""
-    return Look(quantiles=_low_high(np.array(quantiles)), means=_low_high(np.array(means)))
-
-
-def _low_high(values: Float64[np.ndarray, "s m x"]) -> list[list[list[float]]]:
-    unknown = np.isnan(values)
-    low = np.where(unknown, np.inf, values).min(axis=0)
-    high = np.where(unknown, -np.inf, values).max(axis=0)
-    return np.where(np.isinf(low)[..., None], np.nan, np.stack([low, high], axis=-1)).tolist()
+def look_names(structures: Sequence[str], num_channels: int) -> list[str]:
+    """What each number of `look_of_slice` is."""
+    shades = [
+        "median pixel" if q == 0.5 else f"{'darkest' if q < 0.5 else 'brightest'} {100 * min(q, 1 - q):.0f} % of pixels"
+        for q in QUANTILES
+    ]
+    names = [*(name.replace("_", " ") for name in structures), *shades]
+    return [f"{name}{f' (channel {i + 1})' if num_channels > 1 else ''}" for i in range(num_channels) for name in names]

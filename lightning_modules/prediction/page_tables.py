@@ -37,6 +37,7 @@ class Shown:
     unit: str = "mm"
     factor: float = 1.0
     decimals: int = 1
+    both: bool = True  # whether both sides together are shown beside each
 
     @property
     def header(self) -> str:
@@ -56,9 +57,9 @@ class Shown:
 AREA = Shown(column="csa_mm2", heading="area", unit="mm²", decimals=0)
 BY_SIDE = (
     AREA,
-    Shown(column="lean_csa_mm2", heading="lean", unit="mm²", decimals=0),
+    Shown(column="lean_csa_mm2", heading="lean", unit="mm²", decimals=0, both=False),
     Shown(column="fat_pixel_share", heading="fat pixels", unit="%", factor=100.0, decimals=0),
-    Shown(column="fat_fraction_signal", heading="fat signal", unit="%", factor=100.0, decimals=0),
+    Shown(column="fat_fraction_signal", heading="fat signal", unit="%", factor=100.0, decimals=0, both=False),
 )
 ASYMMETRY = Shown(column="csa_asymmetry_percent", heading="left − right", unit="%", decimals=0)
 GRADES = {"goutallier_simplified": "grade I to III", "goutallier": "grade 0 to 4"}
@@ -96,7 +97,8 @@ def _axial(blocks: Mapping[str, Rows]) -> list[Table]:
     columns = [shown for shown in BY_SIDE if _numbers(every, shown.column)]
     asymmetry = [ASYMMETRY] if _numbers(every, ASYMMETRY.column) else []
     grades = [column for column in GRADES if any(row.get(column) for row in every)]
-    header = ["structure", "slices", *(f"{shown.header} {side}".strip() for shown in columns for side in sides)]
+    cells = [(shown, side) for shown in columns for side in sides if shown.both or side != "both" or len(sides) == 1]
+    header = ["structure", "slices", *(f"{shown.header} {side}".strip() for shown, side in cells)]
     header += [*(shown.header for shown in asymmetry), *(GRADES[column] for column in grades)]
     groups = []
     for name, rows in blocks.items():
@@ -109,8 +111,7 @@ def _axial(blocks: Mapping[str, Rows]) -> list[Table]:
             # What has no sides stands where both sides together stand.
             line += [
                 shown.value([row for row in mine if row["side"] == side or (not row["side"] and side == sides[-1])])
-                for shown in columns
-                for side in sides
+                for shown, side in cells
             ]
             both = [row for row in mine if row["side"] in ("both", "")]
             line += [shown.value(both) for shown in asymmetry]

@@ -16,7 +16,7 @@ from lightning_modules.prediction.outlines import Block
 MOST_SLICES = 12
 MARGIN_MM = 12.0  # of image around the structures
 BAR_MM = 50.0
-PANEL_MM2 = 3300.0  # of paper
+PAGE_INCHES = (8.4, 5.2)  # at most, all panels together: half a page
 EDGES: dict[View, tuple[str, str]] = {"axial": ("R", "L"), "sagittal": ("A", "P")}  # of a picture, left and right
 INK = {"color": "white", "fontsize": 7, "bbox": {"facecolor": "black", "alpha": 0.5, "pad": 1.2, "linewidth": 0}}
 
@@ -28,10 +28,8 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
     """
     slices = _shown(blocks)
     half_mm = _half_extent_mm(slices)
-    width = np.sqrt(PANEL_MM2 * half_mm[1] / half_mm[0]) / 25.4
+    num_rows, num_columns, width = _arranged(len(slices), float(half_mm[0] / half_mm[1]))
     height = width * half_mm[0] / half_mm[1]
-    num_rows = -(-len(slices) // max(1, round(7.4 / width)))
-    num_columns = -(-len(slices) // num_rows)
     size = (max(num_columns * width, 4.5) + 0.1, num_rows * height + 0.95)
     figure = Figure(figsize=size, dpi=150)
     FigureCanvasAgg(figure)
@@ -68,6 +66,17 @@ def _shown(blocks: Sequence[Block]) -> list[tuple[Block, int]]:
     looked_at = [(block, int(index)) for block in blocks for index in np.flatnonzero(block.chosen)]
     filled = [(block, index) for block, index in looked_at if block.mask[index].any()] or looked_at
     return [filled[place] for place in np.unique(np.linspace(0, len(filled) - 1, MOST_SLICES).round().astype(int))]
+
+
+def _arranged(number: int, height_to_width: float) -> tuple[int, int, float]:
+    """Rows, columns and the width in inches of the panels, as large as fit onto the page."""
+    candidates = []
+    for columns in range(1, number + 1):
+        rows = -(-number // columns)
+        width = min(PAGE_INCHES[0] / columns, PAGE_INCHES[1] / rows / height_to_width)
+        candidates.append((width, rows, columns))
+    width, rows, columns = max(candidates)
+    return rows, columns, width
 
 
 def _half_extent_mm(slices: Sequence[tuple[Block, int]]) -> np.ndarray:

@@ -37,11 +37,12 @@ FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha",
 AXIAL_EXPLAINED = (
     "Area: within the fascia, fat included. Lean area: its pixels that are not fat. Fat pixels: share of pixels called "
     "fat (method: {method}), not a fat fraction; fat signal: measured, from a Dixon pair. Grade: simplified Goutallier "
-    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between the networks."
+    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, on average "
+    "over the slices."
 )
 SAGITTAL_EXPLAINED = (
     "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
-    "taller in front. ± is the standard deviation between the networks."
+    "taller in front. ± is the standard deviation between networks, on average over the slices."
 )
 
 
@@ -174,7 +175,9 @@ def write_tables(
     columns = ["case", "patient", "refused", "warnings", "notes"]
     pd.DataFrame(scans, columns=columns).to_csv(folder.file("", "scans.csv"), index=False)
     if tables:
-        pd.concat(tables, ignore_index=True).to_csv(folder.file("", "morphometry.csv"), index=False)
+        pd.concat(tables, ignore_index=True).to_csv(
+            folder.file("", "morphometry.csv"), index=False, float_format="%.6g"
+        )
 
 
 def describe_members(members: Sequence[Member]) -> list[str]:
