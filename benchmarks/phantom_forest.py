@@ -23,9 +23,6 @@ def forest_cases(data: SliceDataModule) -> dict[float, pd.DataFrame]:
 
     It learns from as many pixels of each class. Its votes are multiplied by the share of the class among all pixels to
     the power of 0 (small structures grow too large), 1 (they are lost) and 0.5.
-
-    Raises:
-        ValueError: If scikit-learn is not installed.
     """
     forest, shares = trained_forest(data)
     levels = data.store.table["level"].astype(str).tolist()
@@ -39,15 +36,8 @@ def forest_cases(data: SliceDataModule) -> dict[float, pd.DataFrame]:
 
 
 def trained_forest(data: SliceDataModule) -> tuple[Any, Float[np.ndarray, " c"]]:
-    """A forest, and the share of each class among the training pixels.
-
-    Raises:
-        ValueError: If scikit-learn is not installed.
-    """
-    try:
-        ensemble = import_module("sklearn.ensemble")
-    except ModuleNotFoundError:
-        raise ValueError('the forest needs scikit-learn: pip install -e ".[benchmark]", or leave it out') from None
+    """A forest, and the share of each class among the training pixels."""
+    ensemble = import_module("sklearn.ensemble")  # here: seconds that the other parts need not wait for
     rng = np.random.default_rng(0)
     levels = data.store.table["level"].astype(str).tolist()
     features, classes = [], []

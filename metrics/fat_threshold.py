@@ -7,7 +7,7 @@ threshold whether there is fat or not: `metrics.fat.ThresholdFat` asks whether t
 import warnings
 from dataclasses import dataclass
 from math import nan
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import SimpleITK as sitk
@@ -58,11 +58,12 @@ class KMeans:
         """Intensity above which a pixel is fat; NaN for fewer different intensities than clusters."""
         if _num_values(intensity) < self.num_clusters:
             return nan
-        from sklearn.cluster import KMeans as LloydKMeans  # here: its import costs every run a second
+        from sklearn import cluster  # here: its import costs every run a second
 
         starts = _spread_out(intensity, self.num_clusters)
-        fitted = LloydKMeans(self.num_clusters, init=starts, n_init=1, random_state=SEED).fit(intensity[:, None])
-        centres = np.sort(fitted.cluster_centers_[:, 0])
+        k_means: Any = cluster.KMeans  # whose stubs know starts by name alone
+        search = k_means(self.num_clusters, init=starts, n_init=1, random_state=SEED)
+        centres = np.sort(search.fit(intensity[:, None]).cluster_centers_[:, 0])
         return float((centres[-2] + centres[-1]) / 2)
 
 
@@ -90,9 +91,10 @@ class GaussianMixture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the last step is as good a threshold as any
             mixture.fit(scaled[:, None])
-        order = np.argsort(mixture.means_[:, 0])
+        means = np.asarray(mixture.means_)[:, 0]
+        order = np.argsort(means)
         # A wide component is the likelier one on both flanks of a narrow one: only the upper flank is fat.
-        steps = np.linspace(float(mixture.means_[order[-2], 0]), float(scaled.max()), NUM_STEPS)
+        steps = np.linspace(float(means[order[-2]]), float(scaled.max()), NUM_STEPS)
         below = np.flatnonzero(mixture.predict_proba(steps[:, None])[:, order[-1]] <= 0.5)
         if len(below) == 0 or below[-1] == NUM_STEPS - 1:
             return nan

@@ -12,7 +12,7 @@ from metrics.cases import Row
 from metrics.fat import KNOWN, FatMethod, FatPixels
 from metrics.goutallier import NO_GRADE, GradeScale
 from metrics.muscles import BOTH, Muscles
-from metrics.sides import SIDES, SideCheck
+from metrics.sides import SIDES
 from metrics.slice_sample import SliceSample, sample_slice
 
 IDENTITY_COLUMNS = ("case", "patient", "slice", "level", "structure", "side", "source")
@@ -161,7 +161,7 @@ def _asymmetry(left: Row, right: Row) -> Row:
     }
 
 
-def _worst(checks: Sequence[SideCheck]) -> str:
+def _worst(checks: Sequence[str]) -> str:
     order = ("swapped", "right", "unknown")
     return next((state for state in order if state in checks), "")
 

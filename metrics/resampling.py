@@ -35,7 +35,7 @@ class Interval:
 
 
 def interval_of_counts(counts: Float[np.ndarray, "k k"], statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
-    """Interval of a statistic of a table of counts, each count a patient.
+    """Interval of a statistic of at most 1 of a table of counts, each count a patient.
 
     From 20 patients the bias-corrected and accelerated bootstrap (Efron 1987), with 10 000 draws of patients; from 6
     Student's interval with the standard error of the jackknife; none below, and none where the statistic hardly varies
@@ -56,7 +56,7 @@ def interval_of_counts(counts: Float[np.ndarray, "k k"], statistic: Callable[[np
     if size < FEWEST_FOR_BCA:
         error = np.sqrt((size - 1) / size * ((left_out - left_out.mean()) ** 2).sum())
         half = float(t.ppf((1 + CONFIDENCE) / 2, size - 1) * error)
-        return Interval(value=value, low=value - half, high=value + half, kind="t")
+        return Interval(value=value, low=value - half, high=min(value + half, 1.0), kind="t")
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(size, counts.ravel() / size, NUM_DRAWS).reshape(-1, *counts.shape).astype(float)
     draws = statistic(drawn)

@@ -10,7 +10,7 @@ import pytest
 from metrics.fat import KNOWN, LearnedFat, MeasuredFat
 from metrics.morphometry import IDENTITY_COLUMNS, MORPHOMETRY_COLUMNS
 from metrics.muscles import Muscles
-from tests.muscle_slices import FAT, LEFT, MUSCLE, RIGHT, STRUCTURES, mask, morphometry, otsu, picture, sampled
+from tests.muscle_slices import LEFT, MUSCLE, RIGHT, STRUCTURES, mask, morphometry, otsu, picture, sampled
 from tests.muscle_slices import rows_by_side as measured
 
 PIXEL_MM2 = 0.4
