@@ -21,6 +21,7 @@ from lightning_modules.run_folder import cell_name, row_name
 TASKS = {
     "train": "lightning_modules.tasks.train",
     "test": "lightning_modules.tasks.test",
+    "predict": "lightning_modules.prediction.task.predict",
     "score": "lightning_modules.scoring.score",
     "fuse": "lightning_modules.label_fusion.fuse",
     "phantom": "lightning_modules.phantom_task.write",

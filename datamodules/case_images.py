@@ -6,7 +6,8 @@ import numpy as np
 
 from datamodules.anatomy import View
 from datamodules.case_list import Case
-from datamodules.dicom import is_dicom, read_blocks
+from datamodules.dicom import read_blocks
+from datamodules.dicom_series import is_dicom
 from datamodules.image_file import not_finite, read_image_file
 from datamodules.stated_geometry import with_stated_geometry
 from datamodules.volume import Volume, canonical_volume, grid_differences

@@ -8,7 +8,6 @@ The index of a slice is its place in the series as stored: by InstanceNumber, th
 slices. File names play no part.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 from jaxtyping import Float64
 
+from datamodules.dicom_series import files_of_series, open_header, tag
 from datamodules.image_file import ImageFile, check_geometry
-
-log = logging.getLogger(__name__)
 
 SAME_DIRECTION = 1e-3  # of a direction cosine, 0.06 degrees: less than any intended tilt, more than rounding
 BLOCK_GAP = 2.5  # a step of so many usual steps starts a block; one missing slice makes a step of 2 and is an error
@@ -30,7 +28,6 @@ class Slice:
     """One DICOM file with the header fields that place it."""
 
     path: Path
-    series: str
     number: int
     origin_mm: Float64[np.ndarray, "3"]
     axes: Float64[np.ndarray, "2 3"]  # direction of rising column, then of rising row index
@@ -49,11 +46,6 @@ class Slice:
         return float(self.normal @ self.origin_mm)
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a path is a DICOM folder or file."""
-    return path.is_dir() or path.suffix.lower() in (".dcm", ".ima") or (path.is_file() and _has_preamble(path))
-
-
 def read_blocks(path: Path, series: str = "") -> list[tuple[ImageFile, list[int]]]:
     """Reads a series (a folder, or one file) as blocks, each with the indices of its slices in the series as stored.
 
@@ -65,7 +57,7 @@ def read_blocks(path: Path, series: str = "") -> list[tuple[ImageFile, list[int]
         ValueError: If there is no DICOM image, a file is corrupt, several series are there and none is chosen, a slice
             has no position, or slices of a block are not evenly spaced.
     """
-    slices = _choose_series(path, [_read_header(file) for file in _dicom_files(path)], series)
+    slices = [_read_header(file) for file in files_of_series(path, series)]
     slices.sort(key=lambda item: (item.number, item.height_mm, item.path.name))
     stored = {item.path: index for index, item in enumerate(slices)}
     blocks = _group(path, slices)
@@ -73,44 +65,11 @@ def read_blocks(path: Path, series: str = "") -> list[tuple[ImageFile, list[int]
     return [(_read_block(block), [stored[item.path] for item in block]) for block in blocks]
 
 
-def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _dicom_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    found, other = [], []
-    for file in sorted(path.rglob("*")):
-        if not file.is_file() or file.name.startswith(".") or file.name.upper() == "DICOMDIR":
-            continue
-        if sitk.ImageFileReader.GetImageIOFromFileName(str(file)) == "GDCMImageIO":
-            found.append(file)
-        elif file.suffix.lower() in (".dcm", ".ima") or _has_preamble(file):
-            raise ValueError(f"{file}: cannot be read as DICOM, it may be corrupt or truncated; export the series anew")
-        else:
-            other.append(file.name)
-    if not found:
-        raise ValueError(
-            f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series"
-        )
-    if other:
-        log.info("%s: left aside what is no DICOM: %s", path, ", ".join(other[:5]))
-    return found
-
-
 def _read_header(path: Path) -> Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read, it may be corrupt or truncated; export the series anew") from error
+    reader = open_header(path)
 
-    def numbers(tag: str) -> list[float]:
-        text = reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else ""
-        return [float(part) for part in text.split("\\") if part.strip()]
+    def numbers(key: str) -> list[float]:
+        return [float(part) for part in tag(reader, key).split("\\") if part.strip()]
 
     if sum(numbers("0028|0008")) > 1:
         raise ValueError(
@@ -125,7 +84,6 @@ def _read_header(path: Path) -> Slice:
     stated_step, instance = numbers("0018|0088") or numbers("0018|0050"), numbers("0020|0013")
     return Slice(
         path=path,
-        series=reader.GetMetaData("0020|000e").strip("\0 ") if reader.HasMetaDataKey("0020|000e") else "",
         number=int(instance[0]) if instance else 0,
         origin_mm=np.array(origin),
         axes=np.array(axes).reshape(2, 3),
@@ -133,20 +91,6 @@ def _read_header(path: Path) -> Slice:
         size=(reader.GetSize()[0], reader.GetSize()[1]),
         step_mm=stated_step[0] if stated_step else None,
     )
-
-
-def _choose_series(path: Path, slices: list[Slice], series: str) -> list[Slice]:
-    found = sorted({item.series for item in slices})
-    if series and series not in found:
-        raise ValueError(
-            f"{path}: has no series {series}; it holds {', '.join(found)}; correct the column series of cohort.csv"
-        )
-    if not series and len(found) > 1:
-        raise ValueError(
-            f"{path}: holds {len(found)} series: {', '.join(found)}; name one in the column series of cohort.csv, or "
-            "give each a folder of its own"
-        )
-    return [item for item in slices if not series or item.series == series]
 
 
 def _group(path: Path, slices: list[Slice]) -> list[list[Slice]]:

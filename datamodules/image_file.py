@@ -85,6 +85,15 @@ def _as_image_file(path: Path, image: sitk.Image, header: NiftiFile | None) -> I
     )
 
 
+def write_image_file(path: Path, file: ImageFile) -> None:
+    """Writes voxels with their geometry in the format of the path's suffix, compressed; a flat image as one slice."""
+    image = sitk.GetImageFromArray(file.voxels)
+    image.SetSpacing(file.spacing_mm)
+    image.SetOrigin(file.origin_mm)
+    image.SetDirection(file.direction.ravel().tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
 def check_geometry(path: Path, spacing_mm: tuple[float, ...], direction: Float64[np.ndarray, "3 3"]) -> None:
     """Refuses spacings that are not positive and axes that are not perpendicular unit vectors.
 

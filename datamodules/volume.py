@@ -37,7 +37,9 @@ class Volume:
         origin_mm: Place of voxel (0, 0, 0) in patient coordinates.
         direction: Columns are the directions of slices, rows and columns.
         slice_index: For every slice, its index along that axis of the file (of a DICOM series: in its stored order).
-        flipped: Whether rows and columns run against those of the file.
+        axes: Which axis of the file (x is 0) became slices, rows and columns.
+        flips: Whether slices, rows and columns run against the file's.
+        file_origin_mm: Place of the file's own first voxel.
     """
 
     path: Path
@@ -46,7 +48,9 @@ class Volume:
     origin_mm: Float64[np.ndarray, "3"]
     direction: Float64[np.ndarray, "3 3"]
     slice_index: Int[np.ndarray, " d"]
-    flipped: tuple[bool, bool]
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    file_origin_mm: tuple[float, float, float]
 
     @property
     def pixel_mm(self) -> tuple[float, float]:
@@ -56,7 +60,19 @@ class Volume:
     def to_pixel(self, col: float, row: float) -> tuple[float, float]:
         """Canonical (x, y) of indices along the file's own axes."""
         height, width = self.voxels.shape[1:]
-        return (width - 1 - col if self.flipped[1] else col, height - 1 - row if self.flipped[0] else row)
+        return (width - 1 - col if self.flips[2] else col, height - 1 - row if self.flips[1] else row)
+
+    def as_stored(self, voxels: Shaped[np.ndarray, "d H W"]) -> ImageFile:
+        """Values on these voxels, turned back to the axes of the file: the way back from `canonical_volume`."""
+        turned = np.flip(voxels, tuple(place for place, flip in enumerate(self.flips) if flip))
+        places = [self.axes.index(axis) for axis in range(3)]  # of the file's x, y and z
+        signs = np.where(self.flips, -1.0, 1.0)
+        return ImageFile(
+            voxels=np.ascontiguousarray(turned.transpose(places[::-1])),
+            spacing_mm=(self.spacing_mm[places[0]], self.spacing_mm[places[1]], self.spacing_mm[places[2]]),
+            origin_mm=self.file_origin_mm,
+            direction=(self.direction * signs)[:, places],
+        )
 
     def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
         """Places of the eight corner voxels in patient coordinates."""
@@ -110,7 +126,9 @@ def canonical_volume(
         origin_mm=origin,
         direction=direction * np.where(flips, -1.0, 1.0),
         slice_index=stored[::-1].copy() if flips[0] else stored,
-        flipped=(flips[1], flips[2]),
+        axes=(axes[0], axes[1], axes[2]),
+        flips=(flips[0], flips[1], flips[2]),
+        file_origin_mm=file.origin_mm,
     )
 
 

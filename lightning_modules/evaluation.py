@@ -155,7 +155,11 @@ def _decoded(
 
 
 def windowed(item: EvaluatedSlice) -> UInt8[np.ndarray, "H W"]:
-    """The first channel for pictures: its 1 % darkest pixels are black, its 0.5 % brightest white."""
-    grey = item.image[0]
+    """The first channel for pictures, see `grey_levels`."""
+    return grey_levels(item.image[0])
+
+
+def grey_levels(grey: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Intensities for pictures: the 1 % darkest pixels are black, the 0.5 % brightest white."""
     low, high = np.percentile(grey, [1, 99.5])
     return (np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1) * 255).round().astype(np.uint8)

@@ -17,7 +17,11 @@ def likeliest_on_native_grid(
     pose: Pose | None = None,
 ) -> Int[Tensor, "H W"]:
     """The likeliest class at every native pixel; background outside of the network's field, where nothing is seen."""
-    foreground = to_native_grid(probabilities[1:], grid, native_size, native_spacing_mm, pose)
+    return likeliest(to_native_grid(probabilities[1:], grid, native_size, native_spacing_mm, pose))
+
+
+def likeliest(foreground: Float[Tensor, "n H W"]) -> Int[Tensor, "H W"]:
+    """The likeliest class, from the probabilities of all but the background."""
     return torch.cat([1 - foreground.sum(dim=0, keepdim=True), foreground]).argmax(dim=0)
 
 

@@ -20,7 +20,7 @@ def write(config: DictConfig) -> None:
     Raises:
         ValueError: If no folder is given, it holds anything else, or a setting is impossible.
     """
-    _leave_no_run_folder()
+    leave_no_run_folder()
     raw: Any = OmegaConf.to_container(config, resolve=False)
     if "${hydra:" in str(raw["output"]):  # the default, a run folder
         raise ValueError("task=phantom needs output=DIR, the folder to write the synthetic patients into")
@@ -41,7 +41,7 @@ def write(config: DictConfig) -> None:
     )
 
 
-def _leave_no_run_folder() -> None:
+def leave_no_run_folder() -> None:
     """Removes the folder that Hydra makes for every command, and the folder of all runs, where they are empty."""
     if HydraConfig.initialized():
         folder = Path(HydraConfig.get().runtime.output_dir)

@@ -22,8 +22,7 @@ def run_card(data: SliceDataModule) -> dict[str, Any]:
     files and labels alone, the same for every row of a table.
     """
     return {
-        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-        **_commit(),
+        **code_card(),
         "choices": _choices(),
         "data": data.store.fingerprint,
         "cohort_content": data.cohort.fingerprint(),
@@ -34,6 +33,14 @@ def run_card(data: SliceDataModule) -> dict[str, Any]:
         "cohort": data.cohort.name,
         "licence": data.cohort.licence,
         "citation": data.cohort.citation,
+    }
+
+
+def code_card() -> dict[str, Any]:
+    """Command, commit and versions: what was run, whatever on."""
+    return {
+        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        **_commit(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
     }

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules.batch import SpineBatch
+from datamodules.seen_images import seen_images
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.losses.objective import Objective
@@ -52,6 +53,7 @@ class SegmentationModule(lightning.LightningModule):
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
+        self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
         self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # this and
         self.pose: Pose | None = None  # this are set by `lightning_modules.arms` for one test
         if compile_network:
@@ -65,14 +67,16 @@ class SegmentationModule(lightning.LightningModule):
         return self.network(image, None if self.offer_boxes is None else self.offer_boxes(batch))
 
     def setup(self, stage: str) -> None:
-        """Takes the class frequencies from the training slices; a checkpoint overwrites them with its own."""
+        """Takes class frequencies and the look of training images; a checkpoint overwrites the former by its own."""
         if stage == "fit":
             self.objective.count_classes(self.data.class_pixel_counts())
+            self._seen = seen_images(self.data.store, self.data.indices["train"]).plain()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Says what the weights belong to, in plain strings: they load with `weights_only=True`."""
+        """Says what the weights belong to and were trained on, in plain values: they load with `weights_only=True`."""
         checkpoint["network"] = self._network_text
         checkpoint["data"] = self.data.identity
+        checkpoint["seen"] = self._seen
 
     def on_train_batch_start(self, batch: SpineBatch, batch_idx: int) -> None:
         """Seeds random layers by the step."""

@@ -4,7 +4,9 @@ import fcntl
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -124,17 +126,26 @@ def check_same_network(config: DictConfig) -> None:
         ValueError: Naming what differs.
     """
     checkpoint = torch.load(config.checkpoint, map_location="cpu", weights_only=True)
-    if "network" not in checkpoint:
-        raise ValueError(f"{config.checkpoint} was not written by this project: it does not say which network it holds")
-    trained, asked = (
-        OmegaConf.to_container(OmegaConf.create(text)) for text in (checkpoint["network"], network_text(config))
-    )
-    different = differences(trained, asked)
+    different = network_differences(checkpoint, config.checkpoint, config)
     if different:
         raise ValueError(
             f"{config.checkpoint} holds another network than the command line (trained -> asked for): "
             f"{'; '.join(different)}. Put the experiment, ablation and trainer that it was trained with on the line"
         )
+
+
+def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config: DictConfig) -> list[str]:
+    """In what the network of a checkpoint and that of a configuration differ.
+
+    Raises:
+        ValueError: If the checkpoint does not say which network it holds.
+    """
+    if "network" not in checkpoint:
+        raise ValueError(f"{path} was not written by this project: it does not say which network it holds")
+    trained, asked = (
+        OmegaConf.to_container(OmegaConf.create(text)) for text in (checkpoint["network"], network_text(config))
+    )
+    return differences(trained, asked)
 
 
 def card_identity(folder: Path) -> dict[str, str]:

@@ -1,0 +1,222 @@
+"""`task=predict`: label maps, numbers and a page per patient from scans that nobody has annotated."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.case_list import Case
+from datamodules.file_hashes import FileHashes
+from datamodules.image_file import write_image_file
+from datamodules.scan_list import find_scans
+from lightning_modules.phantom_task import leave_no_run_folder
+from lightning_modules.prediction.familiarity import compare, training_contrast
+from lightning_modules.prediction.findings import describe_findings
+from lightning_modules.prediction.measuring import measure_scan
+from lightning_modules.prediction.members import Member, checkpoint_files, load_members
+from lightning_modules.prediction.outlines import Block, outline
+from lightning_modules.prediction.output_folder import OutputFolder
+from lightning_modules.prediction.page import NOTICE, ScanSummary, write_page
+from lightning_modules.prediction.page_tables import tables_of
+from lightning_modules.prediction.sheet import draw_sheet
+from lightning_modules.provenance import code_card
+from lightning_modules.records import write_json
+from metrics.morphometry import Morphometry
+
+logger = logging.getLogger(__name__)
+
+FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nhdr": ".nrrd"}
+AXIAL_EXPLAINED = (
+    "Area: within the fascia, fat included. Lean area: its pixels that are not fat. Fat pixels: share of pixels called "
+    "fat (method: {method}), not a fat fraction; fat signal: measured, from a Dixon pair. Grade: simplified Goutallier "
+    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, on average "
+    "over the slices."
+)
+SAGITTAL_EXPLAINED = (
+    "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
+    "taller in front. ± is the standard deviation between networks, on average over the slices."
+)
+
+
+@dataclass
+class Predicted:
+    """A scan that was looked at: its page, its rows, and its outlines where it was not refused."""
+
+    case: Case
+    summary: ScanSummary
+    table: pd.DataFrame | None = None
+    blocks: Sequence[Block] = ()
+
+
+def predict(config: DictConfig) -> None:
+    """Predicts every scan of `input` by `checkpoint` into the folder `output`; a refused scan does not stop the others.
+
+    Raises:
+        ValueError: If a setting or a run folder is wrong, or, when all others are done, a scan was refused.
+    """
+    leave_no_run_folder()
+    if not config.input:
+        raise ValueError("task=predict needs input=FILE-or-FOLDER: a scan, a DICOM series, or a folder of patients")
+    given = Path(config.input).expanduser()
+    device = torch.device("cuda" if config.machine.accelerator == "gpu" else "cpu")
+    members = load_members(checkpoint_files(config.checkpoint), device)
+    anatomy, settings = members[0].anatomy, morphometry_settings(config, members[0])
+    cases, unreadable = find_scans(given, anatomy.view, members[0].channels)
+    folder = OutputFolder(_output(config, given))
+    refused = [f"{name}: {reason}" for name, reason in unreadable.items()]
+    tables, scans = [], [{"case": name, "refused": reason} for name, reason in unreadable.items()]
+    for patient in dict.fromkeys(case.patient for case in cases):
+        done = [predict_scan(case, members, settings) for case in cases if case.patient == patient]
+        write_patient(folder, patient, done, members, settings)
+        tables += [item.table for item in done if item.table is not None]
+        scans += [_scan_row(item) for item in done]
+        refused += [f"{item.case.case}: {item.summary.refused}" for item in done if item.summary.refused]
+    write_tables(folder, tables, scans, members)
+    hashes = FileHashes()
+    checkpoints = {str(member.path): hashes.of_path(member.path) for member in members}
+    write_json(folder.path / "run_card.json", {**code_card(), "checkpoints": checkpoints, "files": folder.finish()})
+    logger.info("%d of %d scans predicted: %s\n%s", len(tables), len(cases) + len(unreadable), folder.path, NOTICE)
+    if refused:
+        raise ValueError(f"{len(refused)} scan(s) could not be predicted:\n" + "\n".join(refused))
+
+
+def morphometry_settings(config: DictConfig, member: Member) -> Morphometry | None:
+    """How muscles are measured: as on the command line where its anatomy is the network's, else as in its own run.
+
+    So a network's run need not be repeated to try another fat method: anatomy=NAME morphometry/fat=METHOD.
+    """
+    same = list(config.anatomy.structures) == list(member.anatomy.structures)
+    chosen = config if same else member.config
+    node = chosen.get("morphometry")
+    if node is None and member.anatomy.view == "axial":
+        logger.warning(
+            "No morphometry is configured for anatomy %s: areas alone are measured. With anatomy=%s on the command "
+            "line, its own is taken, where there is one.",
+            *(member.anatomy.name, member.anatomy.name),
+        )
+    return None if node is None or member.anatomy.view != "axial" else instantiate(node)
+
+
+def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | None) -> Predicted:
+    """Outlines, measures and judges one scan; what is wrong with it becomes its reason to be refused."""
+    try:
+        blocks = outline(members, case)
+        anatomy, taught = members[0].anatomy, members[0].taught.numpy()
+        contrast = case.contrast or training_contrast(members)
+        table = measure_scan(blocks, anatomy, taught, settings, contrast)
+    except ValueError as error:
+        logger.warning("%s is not predicted: %s", case.case, error)
+        return Predicted(case, ScanSummary(name=case.case, refused=str(error)))
+    summary = ScanSummary(name=case.case)
+    for block in blocks:
+        told = compare(block, members)
+        prefix = f"block {block.number}: " if block.number else ""
+        summary.facts.append(prefix + _geometry(block))
+        summary.warnings += [prefix + text for text in (*told.warnings, *describe_findings(block, anatomy))]
+        summary.notes += [text for text in told.notes if text not in summary.notes]
+        if not block.chosen.all():
+            summary.notes.append(
+                f"{prefix}the network was trained on the middle slices of a volume: {int((~block.chosen).sum())} of "
+                f"{len(block.chosen)} slices were not looked at"
+            )
+    if case.contrast:
+        summary.facts.append(case.contrast)
+    for text in summary.warnings:
+        logger.warning("%s: %s", case.case, text)
+    return Predicted(case, summary, table, blocks)
+
+
+def write_patient(
+    folder: OutputFolder,
+    patient: str,
+    done: Sequence[Predicted],
+    members: Sequence[Member],
+    settings: Morphometry | None,
+) -> None:
+    """Writes label maps, sheet and page of one patient."""
+    blocks = [block for item in done for block in item.blocks]
+    anatomy = members[0].anatomy
+    for block in blocks:
+        write_image_file(folder.file(patient, f"{block.name}{_suffix(block)}"), block.volumes[0].as_stored(block.mask))
+    sheet = None
+    if blocks:
+        sheet = folder.file(patient, "overlay.png")
+        draw_sheet(blocks, anatomy, sheet, title=patient, notice=NOTICE)
+    records = [row for item in done if item.table is not None for row in item.table.to_dict("records")]
+    rows = [{str(name): value for name, value in row.items()} for row in records]
+    method = settings.fat.name if settings is not None else "none"
+    explained = AXIAL_EXPLAINED.format(method=method) if anatomy.view == "axial" else SAGITTAL_EXPLAINED
+    write_page(
+        folder.file(patient, "summary.html"),
+        patient=patient,
+        scans=[item.summary for item in done],
+        tables=tables_of(rows),
+        sheet=sheet,
+        network=describe_members(members),
+        explained=explained,
+    )
+
+
+def write_tables(
+    folder: OutputFolder, tables: Sequence[pd.DataFrame], scans: Sequence[dict[str, Any]], members: Sequence[Member]
+) -> None:
+    """Writes the tables of all patients, and what the numbers in the label maps mean."""
+    anatomy = members[0].anatomy
+    ids = [(number, name, anatomy.colours[name]) for number, name in enumerate(anatomy.structures, start=1)]
+    pd.DataFrame(ids, columns=["id", "structure", "colour"]).to_csv(folder.file("", "labels.csv"), index=False)
+    columns = ["case", "patient", "refused", "warnings", "notes"]
+    pd.DataFrame(scans, columns=columns).to_csv(folder.file("", "scans.csv"), index=False)
+    if tables:
+        pd.concat(tables, ignore_index=True).to_csv(
+            folder.file("", "morphometry.csv"), index=False, float_format="%.6g"
+        )
+
+
+def describe_members(members: Sequence[Member]) -> list[str]:
+    """Lines for the foot of a page."""
+    first = members[0]
+    grids = {
+        f"{member.grid.size[0]} x {member.grid.size[1]} pixels of {member.grid.spacing_mm:g} mm" for member in members
+    }
+    seen = [member.seen.num_patients for member in members if member.seen is not None]
+    lines = [
+        f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
+        f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
+        f"trained on {first.config.cohort.get('name', 'an unnamed cohort')}",
+    ]
+    if seen:
+        lines[-1] += f", {max(seen)} patients"
+    return [*lines, f"paraspine, {date.today().isoformat()}"]
+
+
+def _scan_row(item: Predicted) -> dict[str, str]:
+    told = item.summary
+    texts = {"refused": told.refused, "warnings": " | ".join(told.warnings), "notes": " | ".join(told.notes)}
+    return {"case": item.case.case, "patient": item.case.patient, **texts}
+
+
+def _geometry(block: Block) -> str:
+    depth, rows, columns = block.mask.shape
+    apart, row_mm, column_mm = block.volumes[0].spacing_mm
+    return f"{depth} slice(s) of {rows} x {columns} pixels of {row_mm:.2f} x {column_mm:.2f} mm, {apart:.1f} mm apart"
+
+
+def _suffix(block: Block) -> str:
+    """The format of the input, NIfTI where that holds no label map (DICOM, pictures)."""
+    name = block.volumes[0].path.name.lower()
+    return next((form for suffix, form in sorted(FORMATS.items(), reverse=True) if name.endswith(suffix)), ".nii.gz")
+
+
+def _output(config: DictConfig, given: Path) -> Path:
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    if "${hydra:" not in str(raw["output"]):
+        return Path(config.output).expanduser()
+    return Path("predictions") / re.sub(r"\.(nii|nii\.gz|mha|mhd|nrrd|nhdr)$", "", given.resolve().name)

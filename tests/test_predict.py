@@ -1,0 +1,228 @@
+"""From a scan to numbers: label maps on the grid of the input, whatever its orientation, tables, sheet and page."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import permutations, product
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from datamodules.case_list import Case
+from datamodules.image_file import read_image_file, write_image_file
+from datamodules.volume import canonical_volume
+from lightning_modules.prediction.members import load_members
+from lightning_modules.prediction.outlines import outline
+from lightning_modules.prediction.task import predict
+from tests.conftest import compose_line
+from tests.predicted_scans import SHAPE, TRUTH, picture, run_config, write_run, write_scan, write_series
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, generated):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return write_run(folder, run_config(folder, generated))
+
+
+@pytest.fixture(scope="module")
+def members(checkpoint):
+    return load_members([checkpoint], CPU)
+
+
+@pytest.fixture
+def predicted(tmp_path, generated, checkpoint):
+    """Runs task=predict on an input and returns the folder it wrote."""
+
+    def run(given, *more, checkpoints=None, output="predicted"):
+        named = f"[{','.join(str(path) for path in checkpoints or [checkpoint])}]"
+        line = ("task=predict", f"checkpoint={named}", f"input={given}", *more)
+        predict(compose_line(tmp_path / output, generated, *line))
+        return tmp_path / output
+
+    return run
+
+
+def case_of(path):
+    return Case(case="scan", patient="scan", images=(path,), row={})
+
+
+def dice(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+def assert_on_same_anatomy(path, label):
+    """The label map has the grid of its image, and its structures lie where those of the patient are."""
+    image, found = sitk.ReadImage(str(path)), sitk.ReadImage(str(label))
+    assert found.GetSize() == image.GetSize()
+    for name in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(found, name)(), getattr(image, name)(), atol=1e-5)
+    # In the patient's own coordinates, left is positive: whatever way the voxels are stored.
+    voxels = sitk.GetArrayFromImage(found)
+    intensities = sitk.GetArrayFromImage(image)
+    centres = {}
+    for index in (1, 2, 3, 4):
+        places = np.argwhere(voxels == index)[:, ::-1]
+        centres[index] = np.mean([found.TransformIndexToPhysicalPoint(place.tolist()) for place in places], axis=0)
+        # Every muscle of the picture has its own brightness: the label lies on that one.
+        assert np.median(intensities[voxels == index]) == pytest.approx(200 + 6 * index, abs=3)
+    return centres
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+def test_all_48_orientations_of_a_file_give_the_same_outlines_on_the_right_side(tmp_path, members, suffix):
+    reference = None
+    for order, flips in product(permutations(range(3)), product([False, True], repeat=3)):
+        path = write_scan(tmp_path / f"scan{suffix}", picture(), order=order, flips=flips)
+        (block,) = outline(members, case_of(path))
+        label = tmp_path / f"label{suffix}"
+        write_image_file(label, block.volumes[0].as_stored(block.mask))
+        centres = assert_on_same_anatomy(path, label)
+        assert centres[1][0] > centres[2][0]
+        assert centres[3][0] > centres[4][0]
+        assert centres[3][1] > centres[1][1], "erector spinae lies behind"
+        canonical = canonical_volume(label, read_image_file(label), view="axial").voxels
+        reference = canonical if reference is None else reference
+        np.testing.assert_array_equal(canonical, reference)
+    for index in (1, 2, 3, 4):
+        assert dice(reference == index, index == TRUTH) > 0.9
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.permutations(range(3)),
+    st.tuples(*[st.booleans()] * 3),
+    st.tuples(*[st.floats(-25, 25)] * 3),
+    st.sampled_from([".nii.gz", ".mha", ".nrrd"]),
+)
+def test_oblique_scans_keep_their_sides(tmp_path_factory, members, order, flips, tilt, suffix):
+    folder = tmp_path_factory.mktemp("oblique")
+    turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
+    path = write_scan(folder / f"scan{suffix}", picture(), order=tuple(order), flips=flips, turn=turn)
+    (block,) = outline(members, case_of(path))
+    label = folder / f"label{suffix}"
+    write_image_file(label, block.volumes[0].as_stored(block.mask))
+    centres = assert_on_same_anatomy(path, label)
+    assert centres[1][0] > centres[2][0]
+
+
+def test_a_mirrored_patient_is_found_on_the_other_side(tmp_path, members):
+    """The test above can fail: a header that calls the image's left half the patient's left changes the labels."""
+    path = write_scan(tmp_path / "scan.nii.gz", picture())
+    image = sitk.ReadImage(str(path))
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    direction[0] *= -1
+    image.SetDirection(direction.ravel().tolist())
+    sitk.WriteImage(image, str(path))
+    (block,) = outline(members, case_of(path))
+    larger = (TRUTH == 1).sum()
+    assert (block.mask == 2).sum() == pytest.approx(larger, rel=0.2)
+    assert (block.mask == 1).sum() < (block.mask == 2).sum()
+
+
+def test_blocks_of_a_dicom_series_get_a_label_map_each(tmp_path, predicted):
+    series = tmp_path / "in" / "anna" / "axial"
+    tilts = [Rotation.from_euler("x", angle, degrees=True).as_matrix() for angle in (-8, 25)]
+    for number, tilt in enumerate(tilts):
+        write_series(series, picture(number), tilt=tilt, height_mm=60.0 - 50 * number, first=1 + 3 * number)
+    folder = predicted(tmp_path / "in")
+    table = pd.read_csv(folder / "morphometry.csv")
+    assert set(table["patient"]) == {"anna"}
+    assert sorted(table["slice"].unique()) == [0, 1, 2, 3, 4, 5]
+    for number, tilt in enumerate(tilts):
+        label = sitk.ReadImage(str(folder / "anna" / f"anna_axial_block{number + 1}.nii.gz"))
+        assert label.GetSize() == (SHAPE[2], SHAPE[1], SHAPE[0])
+        np.testing.assert_allclose(label.GetSpacing(), (0.6, 0.7, 6.0), atol=1e-5)
+        np.testing.assert_allclose(np.reshape(label.GetDirection(), (3, 3)), tilt, atol=1e-5)
+        lowest = np.array([-14.0, -20.0, 60.0 - 50 * number]) - tilt[:, 2] * 6.0 * 2
+        np.testing.assert_allclose(label.GetOrigin(), lowest, atol=1e-4)
+        # Stored from foot to head; erector spinae ends two slices below the top.
+        voxels = sitk.GetArrayFromImage(label)
+        assert [bool((slice_ == 3).any()) for slice_ in voxels] == [False, True, True]
+
+
+def test_what_a_prediction_leaves(tmp_path, predicted):
+    """A folder of a file, a patient with a file of another format, and a DICOM study."""
+    given = tmp_path / "in"
+    write_scan(given / "anna.nii.gz", picture(1))
+    write_scan(given / "bert <&>" / "axial.mha", picture(2), flips=(True, False, True))
+    write_series(given / "carl" / "SE1", picture(3), tilt=np.eye(3), height_mm=10.0, first=1)
+    folder = predicted(given)
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    pages = {f"{name}/{file}" for name in ("anna", "bert", "carl") for file in ("overlay.png", "summary.html")}
+    maps = {"anna/anna.nii.gz", "bert/bert__axial.mha", "carl/carl_SE1.nii.gz"}
+    assert written == {*pages, *maps, "labels.csv", "scans.csv", "morphometry.csv", "run_card.json"}
+    assert set(json.loads((folder / "run_card.json").read_text())["files"]) == written
+    labels = pd.read_csv(folder / "labels.csv")
+    assert labels["structure"].tolist()[0] == "multifidus_left"
+    table = pd.read_csv(folder / "morphometry.csv", keep_default_na=False)
+    columns = ["case", "patient", "slice", "level", "structure", "side", "source", "csa_mm2"]
+    assert table.columns[:8].tolist() == columns
+    row = table.query("case == 'anna' and slice == 0 and structure == 'multifidus' and side == 'left'").iloc[0]
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "anna" / "anna.nii.gz")))
+    assert float(row["csa_mm2"]) == pytest.approx((voxels[0] == 1).sum() * 1.25)
+    page = (folder / "bert" / "summary.html").read_text()
+    assert "For research use only" in page
+    assert "bert &lt;&amp;&gt;" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page), "one file, that needs no other"
+    assert "multifidus" in page
+    assert "pixels of 1.00 x 1.25 mm" in page
+
+
+def test_an_ensemble_averages_and_says_how_far_its_members_agree(tmp_path, generated, checkpoint, predicted):
+    """Members with other grids and other thresholds; the SD is that of their own masks."""
+    config = run_config(tmp_path / "other", generated)
+    config.data.size, config.data.spacing_mm = [64, 64], 0.9
+    other = write_run(tmp_path / "other", config, threshold=0.2)
+    write_scan(tmp_path / "anna.nii.gz", picture())
+    paths = [[checkpoint], [other], [checkpoint, other]]
+    folders = [
+        predicted(tmp_path / "anna.nii.gz", checkpoints=each, output=f"out{index}") for index, each in enumerate(paths)
+    ]
+    tables = [pd.read_csv(folder / "morphometry.csv") for folder in folders]
+    both = tables[2]
+    areas = np.stack([table["csa_mm2"] for table in tables[:2]])
+    np.testing.assert_allclose(both["csa_mm2_sd"], areas.std(axis=0, ddof=1))
+    assert (both["csa_mm2_sd"] > 0).any()
+    assert "fat_pixel_share_sd" in both
+    assert both["goutallier_simplified_members"].str.contains(":").all()
+    assert "csa_mm2_sd" not in tables[0]
+    assert "±" in (folders[2] / "anna" / "summary.html").read_text()
+
+
+def test_a_pixel_that_one_member_does_not_see_is_left_to_the_others(tmp_path, generated, checkpoint, members):
+    config = run_config(tmp_path / "narrow", generated)
+    config.data.size, config.data.spacing_mm = [48, 16], 1.0
+    narrow = load_members([write_run(tmp_path / "narrow", config)], CPU)
+    path = write_scan(tmp_path / "scan.nii.gz", picture())
+    (alone,), (both,) = outline(members, case_of(path)), outline([*members, *narrow], case_of(path))
+    outside = np.ones(SHAPE, bool)
+    outside[:, :, 16:32] = False
+    np.testing.assert_array_equal(both.mask[outside], alone.mask[outside])
+    assert both.member_masks[1][outside].sum() == 0
+
+
+def test_slices_of_a_kind_that_was_never_trained_on_stay_empty(tmp_path, members):
+    path = write_scan(tmp_path / "scan.nii.gz", picture())
+    (block,) = outline([replace(members[0], slices=1)], case_of(path))
+    assert block.chosen.tolist() == [False, True, False]
+    assert not block.mask[[0, 2]].any()
+    assert block.mask[1].any()
+
+
+def test_an_earlier_prediction_is_replaced_and_anything_else_is_refused(tmp_path, predicted):
+    write_scan(tmp_path / "anna.nii.gz", picture())
+    write_scan(tmp_path / "bert.nii.gz", picture())
+    folder = predicted(tmp_path / "anna.nii.gz")
+    predicted(tmp_path / "bert.nii.gz")
+    assert not (folder / "anna").exists()
+    assert (folder / "bert" / "summary.html").exists()
+    with pytest.raises(ValueError, match=r"output=.*holds other files"):
+        predicted(tmp_path / "bert.nii.gz", output=".")
