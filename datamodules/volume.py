@@ -26,6 +26,10 @@ THICK = 2.0  # an axis whose voxels are this many times longer than both others 
 MAX_TILT_COSINE = 0.5  # 60 degrees: L5/S1 is tilted by up to 45, a stack of another view by 90
 
 
+class OtherViewError(ValueError):
+    """An image was acquired in another view than is wanted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """Voxels in canonical orientation and the way back to the file.
@@ -96,7 +100,7 @@ def canonical_volume(
         slice_index: Given for a DICOM block, whose third axis is then the one between slices.
 
     Raises:
-        ValueError: If the image was acquired in another view.
+        OtherViewError: If the image was acquired in another view.
     """
     size = np.array(file.voxels.shape[::-1])
     slice_axis = _slice_axis(size, np.array(file.spacing_mm)) if slice_index is None else 2
@@ -105,7 +109,7 @@ def canonical_volume(
     orders = [order for order in permutations(range(3)) if slice_axis in (None, order[0])]
     axes = max(orders, key=lambda order: sum(abs(cosines[axis, place]) for place, axis in enumerate(order)))
     if abs(cosines[axes[0], 0]) < MAX_TILT_COSINE:
-        raise ValueError(
+        raise OtherViewError(
             f"{path}: its slices are not {view}: of {size.tolist()} voxels of {np.round(file.spacing_mm, 3).tolist()} "
             f"mm, axis {axes[0] + 1} lies between slices, more than 60 degrees from that of {view} ones; take the "
             f"{view} series of this patient, or an anatomy of the image's view"

@@ -17,6 +17,7 @@ from datamodules.case_list import Case
 from datamodules.file_hashes import FileHashes
 from datamodules.image_file import write_image_file
 from datamodules.scan_list import find_scans
+from datamodules.volume import OtherViewError
 from lightning_modules.phantom_task import leave_no_run_folder
 from lightning_modules.prediction.familiarity import compare, training_contrast
 from lightning_modules.prediction.findings import describe_findings
@@ -42,16 +43,20 @@ AXIAL_EXPLAINED = (
 )
 SAGITTAL_EXPLAINED = (
     "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
-    "taller in front. ± is the standard deviation between networks, on average over the slices."
+    "taller in front. ± is the standard deviation between networks."
 )
 
 
 @dataclass
 class Predicted:
-    """A scan that was looked at: its page, its rows, and its outlines where it was not refused."""
+    """A scan that was looked at: its page, its rows, and its outlines where it was not refused.
+
+    A scan of another view is no failure where the patient has one of the right view: exports hold both.
+    """
 
     case: Case
     summary: ScanSummary
+    is_other_view: bool = False
     table: pd.DataFrame | None = None
     blocks: Sequence[Block] = ()
 
@@ -60,7 +65,8 @@ def predict(config: DictConfig) -> None:
     """Predicts every scan of `input` by `checkpoint` into the folder `output`; a refused scan does not stop the others.
 
     Raises:
-        ValueError: If a setting or a run folder is wrong, or, when all others are done, a scan was refused.
+        ValueError: If a setting or a run folder is wrong, or, when all others are done, a scan was refused (other than
+            for its view, beside a scan of the right view).
     """
     leave_no_run_folder()
     if not config.input:
@@ -78,7 +84,9 @@ def predict(config: DictConfig) -> None:
         write_patient(folder, patient, done, members, settings)
         tables += [item.table for item in done if item.table is not None]
         scans += [_scan_row(item) for item in done]
-        refused += [f"{item.case.case}: {item.summary.refused}" for item in done if item.summary.refused]
+        has_scan = any(item.table is not None for item in done)
+        failed = [item for item in done if item.summary.refused and not (item.is_other_view and has_scan)]
+        refused += [f"{item.case.case}: {item.summary.refused}" for item in failed]
     write_tables(folder, tables, scans, members)
     hashes = FileHashes()
     checkpoints = {str(member.path): hashes.of_path(member.path) for member in members}
@@ -114,7 +122,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
         table = measure_scan(blocks, anatomy, taught, settings, contrast)
     except ValueError as error:
         logger.warning("%s is not predicted: %s", case.case, error)
-        return Predicted(case, ScanSummary(name=case.case, refused=str(error)))
+        return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
     summary = ScanSummary(name=case.case)
     for block in blocks:
         told = compare(block, members)
@@ -131,7 +139,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
         summary.facts.append(case.contrast)
     for text in summary.warnings:
         logger.warning("%s: %s", case.case, text)
-    return Predicted(case, summary, table, blocks)
+    return Predicted(case, summary, table=table, blocks=blocks)
 
 
 def write_patient(
