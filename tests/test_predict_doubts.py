@@ -142,6 +142,7 @@ def test_contrast_pixels_and_field_are_compared(scan, members, seen):
         assert any(words in text for text in told.warnings)
     unstated = compare(block_of(scan, members), [member])
     assert "the files do not name their contrast; the network was trained on T2" in unstated.notes
+    assert unstated.contrast == "unknown", "nor is a threshold for fat trusted then"
     assert "nothing could be compared" in compare(block_of(scan, members), members).notes[0]
 
 

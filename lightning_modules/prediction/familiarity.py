@@ -16,6 +16,7 @@ from lightning_modules.prediction.outlines import Block
 SLACK, MOST_DISTANT = 0.2, 0.8
 MOST_COARSE = 1.25  # times the coarsest pixel trained on
 LEAST_FIELD = 0.95  # of the smallest field trained on
+UNKNOWN = "unknown"  # a contrast that no method of telling fat from muscle is for
 SHOWN = 3  # differences that a sentence names
 
 
@@ -26,16 +27,19 @@ class Familiarity:
     Attributes:
         warnings: In what the scan is unlike those trained on.
         notes: What could not be checked, and what was taken for granted.
+        contrast: Of the scan: as stated, else what the networks were trained on ("T2", "fat or water"; "" where no
+            cohort named any), else UNKNOWN where the picture is unlike that.
     """
 
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    contrast: str = ""
 
 
 def compare(block: Block, members: Sequence[Member]) -> Familiarity:
     """Compares contrast, pixels, field, histogram and brightness of structures with the training of all members."""
     known = [member.seen for member in members if member.seen is not None]
-    told = Familiarity()
+    told = Familiarity(contrast=block.case.contrast)
     if not known:
         told.notes.append(
             "the checkpoint does not say what its training images looked like (it is of an earlier version), so "
@@ -49,11 +53,6 @@ def compare(block: Block, members: Sequence[Member]) -> Familiarity:
     _compare_sizes(block, known, told)
     _compare_intensities(block, known, list(members[0].anatomy.structures), told)
     return told
-
-
-def training_contrast(members: Sequence[Member]) -> str:
-    """Contrasts that the networks were trained on, as "T2" or "fat or water"; "" where no cohort named any."""
-    return " or ".join(_contrasts([member.seen for member in members if member.seen is not None]))
 
 
 def _contrasts(known: Sequence[SeenImages]) -> list[str]:
@@ -87,6 +86,8 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
     look = _look_of(block, len(structures))
     wanted = [stated] if stated in trained else None
     seen = [one for each in known for contrast, one in each.looks.items() if wanted is None or contrast in wanted]
+    if not stated:
+        told.contrast = " or ".join(trained)
     nearest = min(seen, key=lambda one: one.distance(look, SLACK))
     if nearest.distance(look, SLACK) <= MOST_DISTANT:
         return
@@ -102,6 +103,12 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
         f"all, in standard deviations of a slice: {'; '.join(shown)}. It may be another contrast or sequence, another "
         "part of the body, or the outlines are wrong"
     )
+    if not stated:
+        told.contrast = UNKNOWN
+        told.notes.append(
+            "no threshold for fat is trusted on a picture of unknown contrast; a cohort.csv beside the scans states it "
+            "in its column contrast"
+        )
 
 
 def _look_of(block: Block, num_structures: int) -> Float64[np.ndarray, " x"]:

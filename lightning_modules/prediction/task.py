@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from datamodules.image_file import write_image_file
 from datamodules.scan_list import find_scans
 from datamodules.volume import OtherViewError
 from lightning_modules.phantom_task import leave_no_run_folder
-from lightning_modules.prediction.familiarity import compare, training_contrast
+from lightning_modules.prediction.familiarity import UNKNOWN, compare
 from lightning_modules.prediction.findings import describe_findings
 from lightning_modules.prediction.measuring import measure_scan
 from lightning_modules.prediction.members import Member, checkpoint_files, load_members
@@ -27,6 +26,7 @@ from lightning_modules.prediction.outlines import Block, outline
 from lightning_modules.prediction.output_folder import OutputFolder
 from lightning_modules.prediction.page import NOTICE, ScanSummary, write_page
 from lightning_modules.prediction.page_tables import tables_of
+from lightning_modules.prediction.page_words import describe_geometry, describe_members, explain
 from lightning_modules.prediction.sheet import draw_sheet
 from lightning_modules.provenance import code_card
 from lightning_modules.records import write_json
@@ -35,16 +35,6 @@ from metrics.morphometry import Morphometry
 logger = logging.getLogger(__name__)
 
 FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nhdr": ".nrrd"}
-AXIAL_EXPLAINED = (
-    "Area: within the fascia, fat included. Lean area: its pixels that are not fat. Fat pixels: share of pixels called "
-    "fat (method: {method}), not a fat fraction; fat signal: measured, from a Dixon pair. Grade: simplified Goutallier "
-    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, on average "
-    "over the slices."
-)
-SAGITTAL_EXPLAINED = (
-    "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
-    "taller in front. ± is the standard deviation between networks."
-)
 
 
 @dataclass
@@ -118,16 +108,17 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
     try:
         blocks = outline(members, case)
         anatomy, taught = members[0].anatomy, members[0].taught.numpy()
-        contrast = case.contrast or training_contrast(members)
+        familiar = [compare(block, members) for block in blocks]
+        # Blocks of a scan are of one sequence; one that is unlike those trained on puts all in doubt.
+        contrast = next((told.contrast for told in familiar if told.contrast == UNKNOWN), familiar[0].contrast)
         table = measure_scan(blocks, anatomy, taught, settings, contrast)
     except ValueError as error:
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
     summary = ScanSummary(name=case.case)
-    for block in blocks:
-        told = compare(block, members)
+    for block, told in zip(blocks, familiar, strict=True):
         prefix = f"block {block.number}: " if block.number else ""
-        summary.facts.append(prefix + _geometry(block))
+        summary.facts.append(prefix + describe_geometry(block))
         summary.warnings += [prefix + text for text in (*told.warnings, *describe_findings(block, anatomy))]
         summary.notes += [text for text in told.notes if text not in summary.notes]
         if not block.chosen.all():
@@ -160,8 +151,6 @@ def write_patient(
         draw_sheet(blocks, anatomy, sheet, title=patient, notice=NOTICE)
     records = [row for item in done if item.table is not None for row in item.table.to_dict("records")]
     rows = [{str(name): value for name, value in row.items()} for row in records]
-    method = settings.fat.name if settings is not None else "none"
-    explained = AXIAL_EXPLAINED.format(method=method) if anatomy.view == "axial" else SAGITTAL_EXPLAINED
     write_page(
         folder.file(patient, "summary.html"),
         patient=patient,
@@ -169,7 +158,7 @@ def write_patient(
         tables=tables_of(rows),
         sheet=sheet,
         network=describe_members(members),
-        explained=explained,
+        explained=explain(anatomy.view, settings),
     )
 
 
@@ -188,33 +177,10 @@ def write_tables(
         )
 
 
-def describe_members(members: Sequence[Member]) -> list[str]:
-    """Lines for the foot of a page."""
-    first = members[0]
-    grids = {
-        f"{member.grid.size[0]} x {member.grid.size[1]} pixels of {member.grid.spacing_mm:g} mm" for member in members
-    }
-    seen = [member.seen.num_patients for member in members if member.seen is not None]
-    lines = [
-        f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
-        f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
-        f"trained on {first.config.cohort.get('name', 'an unnamed cohort')}",
-    ]
-    if seen:
-        lines[-1] += f", {max(seen)} patients"
-    return [*lines, f"paraspine, {date.today().isoformat()}"]
-
-
 def _scan_row(item: Predicted) -> dict[str, str]:
     told = item.summary
     texts = {"refused": told.refused, "warnings": " | ".join(told.warnings), "notes": " | ".join(told.notes)}
     return {"case": item.case.case, "patient": item.case.patient, **texts}
-
-
-def _geometry(block: Block) -> str:
-    depth, rows, columns = block.mask.shape
-    apart, row_mm, column_mm = block.volumes[0].spacing_mm
-    return f"{depth} slice(s) of {rows} x {columns} pixels of {row_mm:.2f} x {column_mm:.2f} mm, {apart:.1f} mm apart"
 
 
 def _suffix(block: Block) -> str:

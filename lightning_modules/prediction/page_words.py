@@ -1,0 +1,50 @@
+"""Sentences of the summary page that say what the numbers are and where they come from."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from datamodules.anatomy import View
+from lightning_modules.prediction.members import Member
+from lightning_modules.prediction.outlines import Block
+from metrics.morphometry import Morphometry
+
+AXIAL_EXPLAINED = (
+    "Area: within the fascia, fat included. Lean area: its pixels that are not fat. Fat pixels: share of pixels called "
+    "fat (method: {method}), not a fat fraction; fat signal: measured, from a Dixon pair. Grade: simplified Goutallier "
+    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, on average "
+    "over the slices."
+)
+SAGITTAL_EXPLAINED = (
+    "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
+    "taller in front. ± is the standard deviation between networks."
+)
+
+
+def explain(view: View, settings: Morphometry | None) -> str:
+    """What the columns of the tables mean."""
+    method = "none" if settings is None else settings.fat.name
+    return AXIAL_EXPLAINED.format(method=method) if view == "axial" else SAGITTAL_EXPLAINED
+
+
+def describe_members(members: Sequence[Member]) -> list[str]:
+    """Lines for the foot of a page."""
+    first = members[0]
+    grids = {
+        f"{member.grid.size[0]} x {member.grid.size[1]} pixels of {member.grid.spacing_mm:g} mm" for member in members
+    }
+    seen = [member.seen.num_patients for member in members if member.seen is not None]
+    lines = [
+        f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
+        f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
+        f"trained on {first.config.cohort.get('name', 'an unnamed cohort')}",
+    ]
+    if seen:
+        lines[-1] += f", {max(seen)} patients"
+    return [*lines, f"paraspine, {date.today().isoformat()}"]
+
+
+def describe_geometry(block: Block) -> str:
+    """Size and pixels of a block."""
+    depth, rows, columns = block.mask.shape
+    apart, row_mm, column_mm = block.volumes[0].spacing_mm
+    return f"{depth} slice(s) of {rows} x {columns} pixels of {row_mm:.2f} x {column_mm:.2f} mm, {apart:.1f} mm apart"
