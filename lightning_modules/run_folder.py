@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 # These say where and how fast a run is made, not what comes out of it.
-NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input")
+NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry")
 WITHOUT_VALUE = ("machine", "paths", "output")
 IDENTITY = ".identity.json"  # what config.yaml says once the machine is taken out of it
 WRITTEN = (
