@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.run_folders import write_grid, write_run
 
 QUALITY = {"unet": 0.80, "bs_esnet": 0.90, "extra_row": 0.85}
-FILES = {"statistics.csv", "table.csv", "table.md", "table.tex", "claims.csv", "report.html"}
+FILES = {"statistics.csv", "table.csv", "table.md", "table.tex", "claims.csv", "convergence.csv", "report.html"}
 TABLE_COLUMNS = (
     *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),
     *("patient_mean", "ci95_low", "ci95_high", "num_patients", "num_slices", "missed", "false_alarms", "undefined"),
