@@ -8,7 +8,7 @@ import pandas as pd
 from reports.comparisons import rank_probabilities
 from reports.gaps import expected_rows
 from reports.notes import beside_notes, write_notes
-from reports.papers import empty_published, load_published, method_names, proposed_row
+from reports.papers import empty_published, load_published, method_names, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
 from reports.runs import Runs
@@ -221,6 +221,5 @@ def _labels(rows: Sequence[str], published: pd.DataFrame, runs: Runs) -> dict[st
     methods = method_names(published)
     labels = dict(methods)
     for row in (*rows, *expected_rows(runs.expected)):
-        first, _, rest = row.partition(" ")
-        labels[row] = f"{methods.get(first, first)} {rest}".strip()
+        labels[row] = row_label(row, methods)
     return labels

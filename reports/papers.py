@@ -1,6 +1,7 @@
 """The papers' own tables, from `reports/published`."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def method_names(published: pd.DataFrame) -> dict[str, str]:
     """What the paper calls each row that it gives a Dice of, in its order."""
     dice = published.loc[(published["metric"] == "dice") & (published["row"] != "")]
     return {str(row): str(method) for row, method in zip(dice["row"], dice["method"], strict=True)}
+
+
+def row_label(row: str, methods: Mapping[str, str]) -> str:
+    """What a table prints for a row: the paper's name, and of settings that tell variants apart the last two words.
+
+    `scarnet objective.terms.keypoints.weight=40` becomes `SCAR-Net keypoints.weight=40`.
+    """
+    first, _, rest = row.partition(" ")
+    settings = re.sub(r"(?:[^ .=]+\.)+([^ .=]+\.[^ .=]+=)", r"\1", rest)
+    return f"{methods.get(first, first)} {settings}".strip()
 
 
 def empty_published() -> pd.DataFrame:

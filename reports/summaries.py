@@ -10,7 +10,7 @@ import pandas as pd
 from metrics.aggregate import METRICS, summarise
 from reports.gaps import num_folds, num_untested
 from reports.intervals import intervals
-from reports.papers import method_names
+from reports.papers import method_names, row_label
 from reports.patients import MEAN, over_seeds
 from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
 
@@ -65,7 +65,7 @@ def build_table(
     order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
     position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
-    table["label"] = [_label(row, methods) for row in table["row"]]
+    table["label"] = [row_label(row, methods) for row in table["row"]]
     return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
 
 
@@ -227,11 +227,6 @@ def _levels(tested: pd.DataFrame, run: Run, part: str, num_slices: int) -> str:
         return ""
     counts = slices["level"].value_counts().sort_index()
     return ", ".join(f"{level} {count}" for level, count in counts.items() if level)
-
-
-def _label(row: str, methods: dict[str, str]) -> str:
-    first, _, rest = row.partition(" ")
-    return f"{methods.get(first, first)} {rest}".strip()
 
 
 def _mean(values: Sequence[Any]) -> float:

@@ -17,14 +17,14 @@ from rich.console import Console
 from reports import tables
 from reports.evidence import gather
 from reports.layout import sections
-from reports.papers import COLUMNS, load_published, proposed_row, published_tables, read_published
+from reports.papers import COLUMNS, load_published, proposed_row, published_tables, read_published, row_label
 from reports.runs import AS_PUBLISHED, load_runs
 from reports.task import ReportAtEnd, sweep_folder, write
 from tests.conftest import ROOT
 from tests.run_folders import write_grid, write_run
 
 QUALITY = {"unet": 0.80, "bs_esnet": 0.90, "extra_row": 0.85}
-FILES = {"statistics.csv", "table.csv", "table.md", "table.tex", "claims.csv", "report.html"}
+FILES = {"statistics.csv", "table.csv", "table.md", "table.tex", "claims.csv", "convergence.csv", "report.html"}
 TABLE_COLUMNS = (
     *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),
     *("patient_mean", "ci95_low", "ci95_high", "num_patients", "num_slices", "missed", "false_alarms", "undefined"),
@@ -276,6 +276,19 @@ def test_the_published_table_is_the_papers():
     # Means over nine structures, as the experiments' headers state them.
     stated = {"unet": 93.38, "bs_esnet_no_sag": 93.52, "bs_esnet_no_deep_supervision": 93.98, "bs_esnet": 94.42}
     assert {row: round(float(means[row]), 2) for row in stated} == stated
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ("scarnet", "SCAR-Net"),
+        ("dgmsnet", "dgmsnet"),
+        ("scarnet objective.terms.keypoints.weight=40 lr=0.1", "SCAR-Net keypoints.weight=40 lr=0.1"),
+        ("unet optimizer.lr=0.001", "unet optimizer.lr=0.001"),
+    ],
+)
+def test_variants_are_called_by_the_end_of_what_differs(row, label):
+    assert row_label(row, {"scarnet": "SCAR-Net"}) == label
 
 
 GOOD = "unet,U-Net,no,,disc,dice,percent,96.7,4.8,,,"

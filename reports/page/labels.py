@@ -61,11 +61,12 @@ def _sentences(evidence: Evidence, lines: list[dict[Any, Any]]) -> list[str]:
     tested = (
         f", p {p_value(line['p_holm'])} after Holm" if is_number(line["p_holm"]) else ", too few patients for a test"
     )
+    plural = "s" * (line["num_shared_draws"] != 1)
     sign = "range" if line["difference_interval"] == "range" else "95 % interval"
     return [
         f"With masks of {count(line['masked_patients'])} patients the key points of the others change the Dice of "
         f"{label_of(evidence, line['row'])} by {points(line['difference'])} points ({sign} {ends[1:-1]}{tested}, "
-        f"{count(line['num_pairs'])} patients, {count(line['num_shared_draws'])} draws)."
+        f"{count(line['num_pairs'])} patients, {count(line['num_shared_draws'])} draw{plural})."
     ]
 
 

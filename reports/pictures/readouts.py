@@ -34,6 +34,7 @@ def labels_curve(table: pd.DataFrame, *, title: str) -> Figure:
             ends = np.stack([mean - low, high - mean]).clip(min=0)
             axis.errorbar(at, mean, yerr=ends, capsize=3, linewidth=1.6, markersize=6, label=arm, **look)
         axis.set_xticks(np.log2(points), [str(count) for count in points])
+        axis.set_xlim(np.log2(points[0]) - 0.4, np.log2(points[-1]) + 0.4)
         axis.set(xlabel="patients with masks", ylabel="Dice, %", title=title)
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)

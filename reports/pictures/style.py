@@ -40,7 +40,7 @@ def row_styles(rows: Sequence[str]) -> dict[str, Style]:
     return {row: Style(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, row in enumerate(rows)}
 
 
-def wrapped(label: str, width: int = 17) -> str:
+def wrapped(label: str, width: int = 20) -> str:
     """A label broken into lines; a dollar sign is no formula."""
     return "\n".join(textwrap.wrap(label, width, break_long_words=True)).replace("$", r"\$") or " "
 
