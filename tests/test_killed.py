@@ -72,6 +72,7 @@ def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated,
     assert (folder / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
     """The default logger, from a folder that is not the checkout; nothing is written beside the run folder."""
     process = start(tmp_path / "run", generated, "scale.epochs=3", "data.samples_per_epoch=8", "experiment=bs_esnet")

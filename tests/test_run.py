@@ -246,7 +246,7 @@ def test_no_validation_in_a_cohort_of_two(composed, tmp_path, caplog):
     """With two patients one trains and one tests: best is last."""
     with caplog.at_level("INFO"):
         tasks.train(composed(*SMOKE, "experiment=unet", "phantom.num_patients=2", "split.num_folds=2"))
-    assert "none validates" in caplog.text
+    assert "Nobody validates" in caplog.text
     best, last = weights(tmp_path / "run", "best"), weights(tmp_path / "run")
     assert all(torch.equal(best[key], last[key]) for key in last)
 
