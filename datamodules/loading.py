@@ -34,7 +34,25 @@ class Share:
         return filled[self.rank :: self.num_processes]
 
 
-class TrainingBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (store row, seed) that differ from epoch to epoch.
+
+    Args:
+        seed: Order of the slices and what they are augmented with.
+        share: What this process does of every batch.
+    """
+
+    def __init__(self, *, seed: int, share: Share) -> None:
+        self.seed = seed
+        self.share = share
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch."""
+        self.epoch = epoch
+
+
+class TrainingBatches(EpochBatches):
     """Batches of (store row, seed) in an order that follows from seed and epoch alone.
 
     The slices are one endless stream of shuffled passes; an epoch is the next `samples_per_epoch` of it. So every slice
@@ -51,16 +69,10 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         share: Share,
     ) -> None:
+        super().__init__(seed=seed, share=share)
         self.indices = indices
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch or len(self.indices)
-        self.seed = seed
-        self.share = share
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return -(-self.samples_per_epoch // self.batch_size)
@@ -73,7 +85,7 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         return (self.share.of(samples[at : at + self.batch_size]) for at in range(0, len(samples), self.batch_size))
 
 
-class MixedBatches(Sampler[list[tuple[int, int]]]):
+class MixedBatches(EpochBatches):
     """Batches of (store row, seed), each of so many slices with masks and so many with key points alone.
 
     Both kinds are endless streams of shuffled passes of their own, and an epoch is the next steps of both, so that what
@@ -102,17 +114,11 @@ class MixedBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         share: Share,
     ) -> None:
+        super().__init__(seed=seed, share=share)
         self.masked, self.weak = masked, weak
         self.num_masked, self.num_weak = num_masked, num_weak
         one_pass = -(-len(masked) // num_masked)
         self.num_steps = -(-samples_per_epoch // (num_masked + num_weak)) if samples_per_epoch else one_pass
-        self.seed = seed
-        self.share = share
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.num_steps
