@@ -1,7 +1,7 @@
 """From the rows of `cases.csv` to the numbers of a summary: slice, then patient, then cohort."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,13 +42,14 @@ def summarise(cases: pd.DataFrame) -> Summary:
             or a structure called "mean".
     """
     check_cases(cases)
-    means = {name: patient_means(cases, name) for name in (*METRICS, HITS, *_shown_mechanism(cases))}
+    slices = _slice_values(cases, (*METRICS, HITS, *_shown_mechanism(cases)))
+    means = _over_slices(slices)
     statuses = Counter(cases["status"])
     known = cases.loc[~cases["status"].isin(["absent", "unlabelled"])]
     undefined = {name: int(np.isnan(_values(known, name)).sum()) for name in METRICS}
     return {
         **{name: _cohort_means(frame) for name, frame in means.items()},
-        "slice_level": {name: _slice_level(cases, name) for name in METRICS},
+        "slice_level": {name: _slice_level(slices[name]) for name in METRICS},
         "detection": {name: _detection(cases, f"{prefix}box_iou") for name, prefix in _BOXES.items()},
         "num_missed": statuses["missed"],
         "num_false_alarms": statuses["false_alarm"],
@@ -68,9 +69,12 @@ def patient_means(cases: pd.DataFrame, metric: str) -> pd.DataFrame:
     NaN where the patient has no slice on which the metric of that structure is defined. `metric` is a numeric column of
     the case table or `hd95_mm_hits`.
     """
-    means = _slice_values(cases, metric).groupby(level="patient").agg("mean")
-    assert isinstance(means, pd.DataFrame)
-    return means
+    return patient_means_of_each(cases, [metric])[metric]
+
+
+def patient_means_of_each(cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """`patient_means` of several metrics, faster than one by one."""
+    return _over_slices(_slice_values(cases, metrics))
 
 
 def check_cases(cases: pd.DataFrame) -> None:
@@ -112,21 +116,29 @@ def _values(cases: pd.DataFrame, metric: str) -> np.ndarray:
     return cases[metric].to_numpy(dtype=float)
 
 
-def _slice_values(cases: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row per slice with index (patient, case, slice), one column per structure."""
-    table = cases.assign(value=_values(cases, metric), patient=cases["patient"].astype(str))
-    table = table.pivot(index=["patient", "case", "slice"], columns="structure", values="value")
-    return table.loc[:, list(dict.fromkeys(cases["structure"]))]
+def _slice_values(cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Of each metric one row per slice with index (patient, case, slice), one column per structure."""
+    place = {"patient": cases["patient"].astype(str), **{key: cases[key] for key in ("case", "slice", "structure")}}
+    table = pd.DataFrame({**place, **{name: _values(cases, name) for name in metrics}})
+    wide = table.pivot(index=["patient", "case", "slice"], columns="structure", values=list(metrics))
+    structures = list(dict.fromkeys(cases["structure"]))
+    return {name: wide[name].loc[:, structures] for name in metrics}
+
+
+def _over_slices(slices: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    means: pd.DataFrame = pd.concat(slices, axis=1).groupby(level="patient").agg("mean")
+    return {name: means[name] for name in slices}
 
 
 def _cohort_means(means: pd.DataFrame) -> Summary:
     return {"mean": _number(means.mean(axis=1).mean()), **_numbers(means.mean().items())}
 
 
-def _slice_level(cases: pd.DataFrame, metric: str) -> Summary:
-    slices = _slice_values(cases, metric)
-    columns = {"mean": slices.mean(axis=1), **{str(name): slices[name] for name in slices.columns}}
-    return {name: {"mean": _number(column.mean()), "sd": _number(column.std())} for name, column in columns.items()}
+def _slice_level(slices: pd.DataFrame) -> Summary:
+    columns = pd.concat([slices.mean(axis=1).rename("mean"), slices], axis=1)
+    means, sds = (values.to_numpy(dtype=float) for values in (columns.mean(), columns.std()))
+    numbers = zip(columns.columns, means.tolist(), sds.tolist(), strict=True)
+    return {str(name): {"mean": _number(mean), "sd": _number(sd)} for name, mean, sd in numbers}
 
 
 def _detection(cases: pd.DataFrame, column: str) -> Summary:

@@ -6,7 +6,7 @@ from math import nan
 import numpy as np
 import pandas as pd
 
-from metrics.aggregate import HITS, METRICS, patient_means
+from metrics.aggregate import HITS, METRICS, patient_means_of_each
 from reports.levels import READOUTS
 from reports.run_files import MECHANISM
 
@@ -34,14 +34,13 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """
     if cases.empty:
         return pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
-    # The names of group and patient as one key: what `patient_means` then takes for a patient is a patient of a run.
+    # Group and patient as one key: what `metrics.aggregate` then takes for a patient is a patient of a run.
     key = cases["patient"].astype(str)
     for name in GROUP:
         key = key + SEPARATOR + cases[name].astype(str)
     keyed = cases.assign(patient=key)
     frames = []
-    for metric in metrics:
-        means = patient_means(keyed, metric)
+    for metric, means in patient_means_of_each(keyed, metrics).items():
         means = means.assign(**{MEAN: means.mean(axis=1)}).reset_index()
         frames.append(means.melt("patient", var_name="structure").assign(metric=metric))
     table = pd.concat(frames, ignore_index=True)
@@ -61,6 +60,9 @@ def seed_spread(scores: pd.DataFrame) -> tuple[float, int]:
     """SD over seeds (n - 1) of the mean of one row's values, on patients that all seeds have; number of seeds."""
     if len(set(scores["seed"])) == 1:
         return nan, 1
-    table = scores.pivot(index="patient", columns="seed", values="value")
-    means = table.dropna().to_numpy(dtype=float).mean(axis=0) if len(table.dropna()) else np.full(table.shape[1], nan)
-    return float(np.std(means, ddof=1)), table.shape[1]
+    patients, rows = np.unique(scores["patient"].to_numpy(dtype=str), return_inverse=True)
+    seeds, columns = np.unique(scores["seed"].to_numpy(), return_inverse=True)
+    table = np.full((len(patients), len(seeds)), nan)  # not a pivot, which would be the slowest step of a report
+    table[rows, columns] = scores["value"]
+    shared = table[~np.isnan(table).any(axis=1)]
+    return (float(np.std(shared.mean(axis=0), ddof=1)) if len(shared) else nan), len(seeds)
