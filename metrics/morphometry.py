@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
+from jaxtyping import Bool, Integer
 
 from metrics.bias_field import BiasFieldCorrection
 from metrics.cases import Row
@@ -13,13 +14,13 @@ from metrics.fat import KNOWN, FatMethod, FatPixels
 from metrics.goutallier import NO_GRADE, GradeScale
 from metrics.muscles import BOTH, Muscles
 from metrics.sides import SIDES
-from metrics.slice_sample import SliceSample, sample_slice
+from metrics.slice_sample import SliceSample, pixel_area_mm2, sample_slice
 
 IDENTITY_COLUMNS = ("case", "patient", "slice", "level", "structure", "side", "source")
 MEASURE_COLUMNS = (
     *("csa_mm2", "lean_csa_mm2", "fat_fraction_signal", "fat_pixel_share", "fat_method", "fat_state"),
     *("goutallier_simplified", "goutallier", "csa_asymmetry_percent", "lean_csa_asymmetry_percent"),
-    *("fat_asymmetry_points", "side_check"),
+    *("fat_asymmetry_points", "side_check", "area_threshold"),
 )
 MORPHOMETRY_COLUMNS = (*IDENTITY_COLUMNS, *MEASURE_COLUMNS)
 
@@ -41,6 +42,10 @@ class Morphometry:
         five_grade: Scale of the column goutallier; None leaves it empty.
         bias_field: Takes coil shading out of each picture before its pixels are taken; None does not.
         fewest_pixels: Pixels of a muscle below which its fat is not told, though its area is.
+        narrow_below_mm2: Of structures of `Muscles.areas`, the area below which the column area_threshold says "below".
+
+    Raises:
+        ValueError: If `narrow_below_mm2` names what is no area.
     """
 
     muscles: Muscles
@@ -49,6 +54,15 @@ class Morphometry:
     five_grade: GradeScale | None = None
     bias_field: BiasFieldCorrection | None = None
     fewest_pixels: int = 30
+    narrow_below_mm2: Mapping[str, float | int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.narrow_below_mm2} - {*self.muscles.areas})
+        if unknown:
+            raise ValueError(
+                f"morphometry: narrow_below_mm2 names {', '.join(unknown)}, expected one of muscles.areas "
+                f"({', '.join(self.muscles.areas) or 'which is empty'})"
+            )
 
     def sample(self, *, image: np.ndarray, **slice_fields) -> SliceSample:
         """`sample_slice` of these muscles, after the bias field was taken out."""
@@ -87,6 +101,7 @@ def measure_slice(sample: SliceSample, fat: Mapping[str, FatPixels], settings: M
       mean of the two; positive where the left is larger; NaN unless both sides are there. `fat_asymmetry_points`:
       100 (left share - right share).
     * `side_check`: "swapped" where the structure lies on the other side of the midline (`metrics.sides`).
+    * `area_threshold`: "below" or "not below" the area in `narrow_below_mm2`; empty where the structure has none.
 
     Args:
         sample: Pixels of the slice.
@@ -101,10 +116,35 @@ def measure_slice(sample: SliceSample, fat: Mapping[str, FatPixels], settings: M
             rows += _structure_rows(structure, parts, group, sample, fat[group], settings)
     for name in settings.muscles.areas:
         drawn = name in sample.labelled
-        area = sample.num_pixels[name] * sample.pixel_mm2 if drawn else nan
-        state = "" if drawn else "unlabelled"
-        rows.append(_blank(structure=name, side="", csa_mm2=area, fat_state=state))
+        row = _area_row(name, sample.num_pixels[name] * sample.pixel_mm2 if drawn else None)
+        rows.append(row | {"area_threshold": _compared(float(row["csa_mm2"]), settings.narrow_below_mm2.get(name))})
     return [{**place, **row} for row in rows]
+
+
+def measure_areas(
+    mask: Integer[np.ndarray, "h w"],
+    structures: Sequence[str],
+    labelled: Bool[np.ndarray, " c"],
+    spacing_mm: tuple[float, float],
+    where: str,
+) -> list[Row]:
+    """The area of every structure, with MEASURE_COLUMNS that are otherwise blank: an anatomy of unknown muscles.
+
+    Args:
+        mask: Class index of every pixel.
+        structures: Names of the classes 1..n.
+        labelled: Which classes the annotator drew; column 0 is background.
+        spacing_mm: Size of a pixel, (row, column).
+        where: Case and slice, for messages.
+
+    Raises:
+        ValueError: If a spacing is missing or not positive.
+    """
+    pixel_mm2, counts = pixel_area_mm2(spacing_mm, where), np.bincount(mask.ravel(), minlength=len(structures) + 1)
+    return [
+        _area_row(name, float(counts[index] * pixel_mm2) if labelled[index] else None)
+        for index, name in enumerate(structures, start=1)
+    ]
 
 
 def _structure_rows(
@@ -161,11 +201,24 @@ def _asymmetry(left: Row, right: Row) -> Row:
     }
 
 
+def _area_row(structure: str, area_mm2: float | None) -> Row:
+    """Row of a structure without fat; None is one that nobody drew."""
+    known = {"fat_state": "unlabelled"} if area_mm2 is None else {"csa_mm2": area_mm2}
+    return _blank(structure=structure, side="", **known)
+
+
+def _compared(area_mm2: float, threshold_mm2: float | None) -> str:
+    """What area_threshold says; empty where there is no area, too: a structure that was missed is not narrow."""
+    if threshold_mm2 is None or not area_mm2 > 0:
+        return ""
+    return "below" if area_mm2 < threshold_mm2 else "not below"
+
+
 def _worst(checks: Sequence[str]) -> str:
     order = ("swapped", "right", "unknown")
     return next((state for state in order if state in checks), "")
 
 
 def _blank(**values: str | float) -> Row:
-    text = ("fat_method", "fat_state", "goutallier_simplified", "goutallier", "side_check")
+    text = ("fat_method", "fat_state", "goutallier_simplified", "goutallier", "side_check", "area_threshold")
     return {name: "" if name in text else nan for name in MEASURE_COLUMNS} | values
