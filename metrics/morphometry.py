@@ -25,6 +25,11 @@ MEASURE_COLUMNS = (
 MORPHOMETRY_COLUMNS = (*IDENTITY_COLUMNS, *MEASURE_COLUMNS)
 
 
+def probability_column(scale: str, grade: str) -> str:
+    """Column of the share of an ensemble's members that give a grade of a scale."""
+    return f"{scale}_probability_{grade}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Morphometry:
     """What is measured on axial slices, and how: `conf/morphometry`.
@@ -63,6 +68,12 @@ class Morphometry:
                 f"morphometry: narrow_below_mm2 names {', '.join(unknown)}, expected one of muscles.areas "
                 f"({', '.join(self.muscles.areas) or 'which is empty'})"
             )
+
+    @property
+    def grades(self) -> dict[str, tuple[str, ...]]:
+        """Grades of every scale in use, from the lowest, by its column."""
+        used = {"goutallier_simplified": self.simplified, "goutallier": self.five_grade}
+        return {column: scale.grades for column, scale in used.items() if scale is not None}
 
     def sample(self, *, image: np.ndarray, **slice_fields) -> SliceSample:
         """`sample_slice` of these muscles, after the bias field was taken out."""
@@ -207,7 +218,7 @@ def _area_row(structure: str, area_mm2: float | None) -> Row:
     return _blank(structure=structure, side="", **known)
 
 
-def _compared(area_mm2: float, threshold_mm2: float | None) -> str:
+def _compared(area_mm2: float, threshold_mm2: float | int | None) -> str:
     """What area_threshold says; empty where there is no area, too: a structure that was missed is not narrow."""
     if threshold_mm2 is None or not area_mm2 > 0:
         return ""

@@ -15,7 +15,7 @@ from lightning_modules.prediction.outlines import Block
 from metrics.cases import Row
 from metrics.dixon import fat_picture
 from metrics.goutallier import NO_GRADE
-from metrics.morphometry import IDENTITY_COLUMNS, Morphometry
+from metrics.morphometry import IDENTITY_COLUMNS, Morphometry, probability_column
 
 
 def measure_scan(
@@ -51,7 +51,7 @@ def measure_scan(
         measured([block.member_masks[index] for block in blocks]) for index in range(len(blocks[0].member_masks))
     ]
     if members:
-        table = pd.concat([table, _agreement(table, members, scales(settings))], axis=1)
+        table = pd.concat([table, _agreement(table, members, {} if settings is None else settings.grades)], axis=1)
     files = {int(number): block.name for block in blocks for number in block.slice_names}
     table["label_map"] = [files[number] for number in table["slice"]]
     table["remark"] = _remarks(table, blocks, anatomy, settings)
@@ -80,19 +80,6 @@ def _rows(
                 place, mask=mask[index], labelled=taught, spacing_mm=block.spacing_mm, picture=picture
             )
     return measurement.rows(gathered)
-
-
-def scales(settings: Morphometry | None) -> dict[str, tuple[str, ...]]:
-    """Grades of every scale in use, from the lowest, by its column."""
-    if settings is None:
-        return {}
-    used = {"goutallier_simplified": settings.simplified, "goutallier": settings.five_grade}
-    return {column: scale.grades for column, scale in used.items() if scale is not None}
-
-
-def probability_column(scale: str, grade: str) -> str:
-    """Column of the share of members that give a grade."""
-    return f"{scale}_probability_{grade}"
 
 
 def _agreement(
