@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 from datamodules.anatomy import Anatomy
 from metrics.cases import Row
 from metrics.dixon import FatPicture
-from metrics.morphometry import IDENTITY_COLUMNS, MORPHOMETRY_COLUMNS, Morphometry, measure_areas
+from metrics.morphometry import IDENTITY_COLUMNS, MORPHOMETRY_COLUMNS, Morphometry
 from metrics.slice_sample import SliceSample
 from metrics.spine_shape import SPINE_MEASURES, measure_spine
+from metrics.structure_areas import measure_areas
 
 Gathered = SliceSample | Row  # what is kept of a slice until all are there
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
-from jaxtyping import Bool, Integer
 
 from metrics.bias_field import BiasFieldCorrection
 from metrics.cases import Row
@@ -14,14 +13,9 @@ from metrics.fat import KNOWN, FatMethod, FatPixels
 from metrics.goutallier import NO_GRADE, GradeScale
 from metrics.muscles import BOTH, Muscles
 from metrics.sides import SIDES
-from metrics.slice_sample import SliceSample, pixel_area_mm2, sample_slice
+from metrics.slice_sample import SliceSample, sample_slice
+from metrics.structure_areas import IDENTITY_COLUMNS, MEASURE_COLUMNS, area_row, blank_row
 
-IDENTITY_COLUMNS = ("case", "patient", "slice", "level", "structure", "side", "source")
-MEASURE_COLUMNS = (
-    *("csa_mm2", "lean_csa_mm2", "fat_fraction_signal", "fat_pixel_share", "fat_method", "fat_state"),
-    *("goutallier_simplified", "goutallier", "csa_asymmetry_percent", "lean_csa_asymmetry_percent"),
-    *("fat_asymmetry_points", "side_check", "area_threshold"),
-)
 MORPHOMETRY_COLUMNS = (*IDENTITY_COLUMNS, *MEASURE_COLUMNS)
 
 
@@ -127,35 +121,9 @@ def measure_slice(sample: SliceSample, fat: Mapping[str, FatPixels], settings: M
             rows += _structure_rows(structure, parts, group, sample, fat[group], settings)
     for name in settings.muscles.areas:
         drawn = name in sample.labelled
-        row = _area_row(name, sample.num_pixels[name] * sample.pixel_mm2 if drawn else None)
-        rows.append(row | {"area_threshold": _compared(float(row["csa_mm2"]), settings.narrow_below_mm2.get(name))})
+        area = sample.num_pixels[name] * sample.pixel_mm2 if drawn else None
+        rows.append(area_row(name, area, settings.narrow_below_mm2.get(name)))
     return [{**place, **row} for row in rows]
-
-
-def measure_areas(
-    mask: Integer[np.ndarray, "h w"],
-    structures: Sequence[str],
-    labelled: Bool[np.ndarray, " c"],
-    spacing_mm: tuple[float, float],
-    where: str,
-) -> list[Row]:
-    """The area of every structure, with MEASURE_COLUMNS that are otherwise blank: an anatomy of unknown muscles.
-
-    Args:
-        mask: Class index of every pixel.
-        structures: Names of the classes 1..n.
-        labelled: Which classes the annotator drew; column 0 is background.
-        spacing_mm: Size of a pixel, (row, column).
-        where: Case and slice, for messages.
-
-    Raises:
-        ValueError: If a spacing is missing or not positive.
-    """
-    pixel_mm2, counts = pixel_area_mm2(spacing_mm, where), np.bincount(mask.ravel(), minlength=len(structures) + 1)
-    return [
-        _area_row(name, float(counts[index] * pixel_mm2) if labelled[index] else None)
-        for index, name in enumerate(structures, start=1)
-    ]
 
 
 def _structure_rows(
@@ -165,7 +133,7 @@ def _structure_rows(
     sides = [side for side in settings.muscles.muscles[parts[0]] if side != BOTH]
     rows = {}
     for side in (*sides, BOTH):
-        row = rows[side] = _blank(structure=structure, side=side, fat_method=settings.fat.name)
+        row = rows[side] = blank_row(structure=structure, side=side, fat_method=settings.fat.name)
         if not {*parts} <= sample.labelled:
             row["fat_state"] = "unlabelled"
             continue
@@ -212,24 +180,6 @@ def _asymmetry(left: Row, right: Row) -> Row:
     }
 
 
-def _area_row(structure: str, area_mm2: float | None) -> Row:
-    """Row of a structure without fat; None is one that nobody drew."""
-    known = {"fat_state": "unlabelled"} if area_mm2 is None else {"csa_mm2": area_mm2}
-    return _blank(structure=structure, side="", **known)
-
-
-def _compared(area_mm2: float, threshold_mm2: float | int | None) -> str:
-    """What area_threshold says; empty where there is no area, too: a structure that was missed is not narrow."""
-    if threshold_mm2 is None or not area_mm2 > 0:
-        return ""
-    return "below" if area_mm2 < threshold_mm2 else "not below"
-
-
 def _worst(checks: Sequence[str]) -> str:
     order = ("swapped", "right", "unknown")
     return next((state for state in order if state in checks), "")
-
-
-def _blank(**values: str | float) -> Row:
-    text = ("fat_method", "fat_state", "goutallier_simplified", "goutallier", "side_check", "area_threshold")
-    return {name: "" if name in text else nan for name in MEASURE_COLUMNS} | values
