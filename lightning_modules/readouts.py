@@ -148,8 +148,8 @@ def swapped_sides(rows: Rows) -> list[str]:
             names = ", ".join(sorted({str(row["structure"]).replace("_", " ") for row in wrong}))
             listed = ", ".join(cases[:SHOWN_CASES]) + (", ..." if len(cases) > SHOWN_CASES else "")
             sentences.append(
-                f"{whose} {names} on {len(slices)} slice(s) of {len(cases)} case(s) lie(s) on the other side than the "
-                f"name says, and is measured as named: {listed}"
+                f"{len(slices)} slice(s) of {len(cases)} case(s) have {whose} {names} on the other side than the name "
+                f"says; they are measured as named: {listed}"
             )
     return sentences
 

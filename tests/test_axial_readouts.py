@@ -149,7 +149,7 @@ def test_swapped_sides_are_named_at_the_end(tested, tmp_path, caplog):
         pair = [data.anatomy.class_index(left), data.anatomy.class_index(right)]
         swap[pair] = pair[::-1]
     readout.write(tmp_path, readout.of_slice(replace(item, predicted_mask=swap[item.true_mask]), data))
-    assert "predicted back muscles, erector spinae, multifidus, psoas on 1 slice(s) of 1 case(s)" in caplog.text
+    assert "1 slice(s) of 1 case(s) have predicted back muscles, erector spinae, multifidus, psoas on" in caplog.text
     assert item.case in caplog.text
     assert "annotated" not in caplog.text
 

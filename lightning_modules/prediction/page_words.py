@@ -14,7 +14,7 @@ AXIAL_EXPLAINED = (
     "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, and the share "
     "of the networks that give a grade is its probability; both on average over the slices."
 )
-NARROW = " Threshold of the {name}: {mm2:g} mm², in an outline that nobody has checked no finding."
+NARROW = " Threshold of the {name}: {mm2:g} mm²; an area below it is no finding until somebody has checked the outline."
 SAGITTAL_EXPLAINED = (
     "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
     "taller in front. ± is the standard deviation between networks."
