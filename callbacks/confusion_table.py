@@ -1,7 +1,8 @@
 """confusion.csv: which structures were taken for which, pixel by pixel."""
 
 from callbacks.slice_table import SliceTable
-from lightning_modules.readouts import CONFUSION
+from datamodules.slices import SliceDataModule
+from lightning_modules.readouts import CONFUSION, Readout
 
 
 class ConfusionTable(SliceTable):
@@ -10,4 +11,6 @@ class ConfusionTable(SliceTable):
     Pixels are those of the scan; see `metrics.levels.count_confusion`. Slices without an annotated mask have no rows.
     """
 
-    readout = CONFUSION
+    def readout(self, data: SliceDataModule) -> Readout:
+        """The same for all data."""
+        return CONFUSION

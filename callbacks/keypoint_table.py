@@ -1,7 +1,8 @@
 """keypoints.csv: where every key point of a test slice was found, and how far off."""
 
 from callbacks.slice_table import SliceTable
-from lightning_modules.readouts import KEYPOINTS
+from datamodules.slices import SliceDataModule
+from lightning_modules.readouts import KEYPOINTS, Readout
 
 
 class KeypointTable(SliceTable):
@@ -12,4 +13,6 @@ class KeypointTable(SliceTable):
     x is the column, y the row. `domain` is "" or the name of the cohort that a weak patient came from.
     """
 
-    readout = KEYPOINTS
+    def readout(self, data: SliceDataModule) -> Readout:
+        """The same for all data."""
+        return KEYPOINTS

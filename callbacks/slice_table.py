@@ -1,11 +1,14 @@
-"""A table in the run folder with some rows for every test slice."""
+"""A table in the run folder, made of what every test slice gives to it."""
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning
 
-from lightning_modules.readouts import Readout, Rows
+from datamodules.slices import SliceDataModule
+from lightning_modules.readouts import Readout
 from lightning_modules.records import of_all_processes
 from lightning_modules.segmentation import SegmentationModule
 
@@ -17,24 +20,31 @@ class SliceTable(lightning.Callback):
         folder: The run folder.
     """
 
-    readout: ClassVar[Readout]
-
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._rows: dict[int, Rows] = {}  # of each slice, by its row in the store
+        self._readout: Readout | None = None
+        self._gathered: dict[int, Sequence[Any]] = {}  # of each slice, by its row in the store
+
+    @abstractmethod
+    def readout(self, data: SliceDataModule) -> Readout:
+        """The table of these slices."""
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts a new table."""
-        self._rows = {}
+        assert isinstance(pl_module, SegmentationModule)
+        self._readout, self._gathered = self.readout(pl_module.data), {}
 
     def on_test_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx, dataloader_idx=0) -> None:
-        """Makes the rows of a batch."""
+        """Gathers from the slices of a batch."""
         assert isinstance(pl_module, SegmentationModule)
+        assert self._readout is not None, "a test starts with on_test_epoch_start"
         for item in outputs["slices"]:
-            self._rows[item.index] = self.readout.rows(item, pl_module.data)
+            self._gathered[item.index] = self._readout.of_slice(item, pl_module.data)
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the table, whichever process has seen which slice."""
-        found = of_all_processes(self._rows)
+        assert self._readout is not None, "a test starts with on_test_epoch_start"
+        found = of_all_processes(self._gathered)
         if trainer.is_global_zero:
-            self.readout.write(self.folder, [row for index in sorted(found) for row in found[index]])
+            self._readout.write(self.folder, [kept for index in sorted(found) for kept in found[index]])
+        self._gathered = {}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.batch import SpineBatch, boxes_of_masks
 from datamodules.geometry import SliceGrid
+from datamodules.slices import SliceDataModule
 from datamodules.store import SliceStore
 from lightning_modules.native_grid import (
     boxes_to_native,
@@ -152,6 +153,34 @@ def _decoded(
         return None, None
     points, peaks = decode_heatmaps(heatmaps.numpy(), (seen[0].spacing_mm, seen[0].spacing_mm))
     return points_to_native(torch.from_numpy(points), *seen).numpy(), peaks
+
+
+def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
+    """A slice with a mask in place of a prediction, nothing predicted where there is none."""
+    native, row = data.store.native(index), data.store.table.iloc[index]
+    true_mask, num_structures = native.mask.astype(np.int64), data.anatomy.num_structures
+    predicted = np.zeros_like(true_mask) if mask is None else mask.astype(np.int64)
+    true_boxes, mask_boxes = (
+        boxes_of_masks(torch.from_numpy(each)[None], num_structures)[0].numpy() for each in (true_mask, predicted)
+    )
+    points = torch.from_numpy(np.array(data.store.keypoints[index], dtype=np.float64))
+    return EvaluatedSlice(
+        index=index,
+        case=str(row["case"]),
+        patient=str(row["patient"]),
+        level=str(row["level"]),
+        slice=int(row["slice"]),
+        image=native.image,
+        true_mask=true_mask,
+        predicted_mask=predicted,
+        labelled=np.array(data.store.labelled[index]),
+        true_boxes=true_boxes,
+        mask_boxes=mask_boxes,
+        network_boxes=None,
+        saliency=None,
+        spacing_mm=native.spacing_mm,
+        true_keypoints=points_to_native(points, data.store.grid, native.mask.shape, native.spacing_mm).numpy(),
+    )
 
 
 def windowed(item: EvaluatedSlice) -> UInt8[np.ndarray, "H W"]:

@@ -16,11 +16,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.ensemble import LAMBDA, Member, Slice, find_ensembles
+from lightning_modules.evaluation import slice_with_mask
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
+from lightning_modules.readouts import Readout
 from lightning_modules.records import replace_text, write_json
 from lightning_modules.run_folder import RunFolder
-from lightning_modules.scoring import Scored, slice_with_mask
+from lightning_modules.scoring import Scored, readouts
 from lightning_modules.tasks import build_data, card_identity, check_same_data
 from metrics.keypoints import centres_of_masks
 
@@ -66,7 +68,7 @@ def _fuse_group(members: Sequence[Member], output: Path) -> None:
         data = build_data(config)
         for member in members:
             check_same_data(card_identity(member.folder), member.folder, data)
-        scored, decisions = fuse_slices(members, data, PredictionFolder(folder.path))
+        scored, decisions = fuse_slices(members, data, PredictionFolder(folder.path), readouts(config, data))
         _write(folder.path, members, data, scored, decisions)
 
 
@@ -85,7 +87,7 @@ def _write(
 
 
 def fuse_slices(
-    members: Sequence[Member], data: SliceDataModule, predictions: PredictionFolder
+    members: Sequence[Member], data: SliceDataModule, predictions: PredictionFolder, tables: Sequence[Readout]
 ) -> tuple[Scored, pd.DataFrame]:
     """Fuses and scores every slice that the members tested.
 
@@ -96,7 +98,7 @@ def fuse_slices(
     _check_same_slices(members)
     names, structures = data.anatomy.keypoints, data.anatomy.structures
     listed = zip(data.store.table["case"].tolist(), data.store.table["slice"].tolist(), strict=True)
-    scored, decisions = Scored(), []
+    scored, decisions = Scored(tables), []
     predictions.clear()
     for index, (case, number) in enumerate(listed):
         if (case, number) not in members[0].files:

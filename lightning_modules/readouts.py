@@ -1,5 +1,6 @@
 """Tables of a test beside cases.csv: key points, confusion of structures, measurements."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,39 +9,52 @@ from typing import Any
 import pandas as pd
 
 from datamodules.slices import SliceDataModule
-from lightning_modules.evaluation import EvaluatedSlice
+from datamodules.stored_slices import StoredSlices
+from lightning_modules.evaluation import EvaluatedSlice, slice_with_mask
+from lightning_modules.measurement import Measurement
 from lightning_modules.records import replace_text
+from metrics.dixon import fat_picture
 from metrics.keypoints import KEYPOINT_COLUMNS, centres_of_masks, score_keypoints
 from metrics.levels import CONFUSION_COLUMNS, SLICE, count_confusion
-from metrics.spine_shape import SPINE_MEASURES, measure_spine
+from metrics.morphometry import Morphometry
 
+logger = logging.getLogger(__name__)
+
+SHOWN_CASES = 8  # that a warning names
 Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """A table with some rows for every slice that was tested.
+    """A table of a test, from what is gathered slice by slice.
 
     Attributes:
         file: Its name in the run folder.
         columns: Its columns; first those that name a slice (case, patient, level, slice, as far as it has them).
-        of_slice: The rows of a slice, without what names it.
+        of_slice: What is gathered of a slice: its rows, or what `at_end` makes rows of.
+        at_end: Makes the rows when the last slice was seen, in the order of the store.
+        doubts: What about the rows has to be said in the log.
     """
 
     file: str
     columns: tuple[str, ...]
-    of_slice: Callable[[EvaluatedSlice, SliceDataModule], Rows]
+    of_slice: Callable[[EvaluatedSlice, SliceDataModule], Sequence[Any]]
+    at_end: Callable[[Sequence[Any]], Rows] = list
+    doubts: Callable[[Rows], Sequence[str]] = lambda rows: ()
 
-    def rows(self, item: EvaluatedSlice, data: SliceDataModule) -> Rows:
-        """The rows of a slice."""
-        who = {"case": item.case, "patient": item.patient, "level": item.level, "slice": item.slice}
-        return [{**who, **row} for row in self.of_slice(item, data)]
-
-    def write(self, folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    def write(self, folder: Path, gathered: Iterable[Any]) -> None:
         """Writes the table; no file where nothing has a row (an anatomy without key points)."""
-        table = pd.DataFrame(rows, columns=list(self.columns))
-        if len(table):
+        rows = self.at_end(list(gathered))
+        for text in self.doubts(rows):
+            logger.warning("%s: %s", self.file, text)
+        if len(rows):
+            table = pd.DataFrame(rows, columns=list(self.columns))
             replace_text(folder / self.file, table.to_csv(index=False, float_format="%.6g"))
+
+
+def place_of(item: EvaluatedSlice) -> dict[str, Any]:
+    """What names a slice in a table."""
+    return {"case": item.case, "patient": item.patient, "level": item.level, "slice": item.slice}
 
 
 def _keypoints(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
@@ -67,27 +81,15 @@ def _keypoints(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
     )
     labelled = [name for name, drawn in zip(structures, item.labelled[1:], strict=True) if drawn]
     rows += [row for row in from_masks if row["structure"] in labelled]
-    return [{"domain": domain, **row} for row in rows]
+    return [{**place_of(item), "domain": domain, **row} for row in rows]
 
 
 def _confusion(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
     """Pairs of a slice with a mask."""
     if not item.has_mask:
         return []
-    return count_confusion(item.true_mask, item.predicted_mask, data.anatomy.structures, item.labelled)
-
-
-def _morphometry(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
-    """Measures of the annotated mask, if there is one, and of the predicted one."""
-    anatomy = data.anatomy
-    if anatomy.view != "sagittal" or not anatomy.series:
-        return []
-    masks = {"truth": item.true_mask} if item.has_mask else {}
-    return [
-        {"source": source, **row}
-        for source, mask in {**masks, "prediction": item.predicted_mask}.items()
-        for row in measure_spine(mask, anatomy.structures, item.labelled, anatomy.series, item.spacing_mm)
-    ]
+    rows = count_confusion(item.true_mask, item.predicted_mask, data.anatomy.structures, item.labelled)
+    return [{**place_of(item), **row} for row in rows]
 
 
 KEYPOINTS = Readout(
@@ -96,9 +98,68 @@ KEYPOINTS = Readout(
     of_slice=_keypoints,
 )
 CONFUSION = Readout(file="confusion.csv", columns=(*SLICE, *CONFUSION_COLUMNS), of_slice=_confusion)
-MORPHOMETRY = Readout(
-    file="morphometry.csv",
-    columns=("case", "patient", "slice", "level", "structure", "side", "source", *SPINE_MEASURES),
-    of_slice=_morphometry,
-)
-READOUTS = (KEYPOINTS, CONFUSION, MORPHOMETRY)
+
+
+def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:
+    """Measures of the annotated mask of every slice that has one, and of the predicted one.
+
+    Args:
+        data: The slices; their pictures are read from the files of the cohort, whose intensities were not z-scored.
+        settings: How muscles are measured on axial slices; None measures areas alone.
+    """
+    measurement = Measurement(anatomy=data.anatomy, settings=settings)
+    stored = StoredSlices(*(cohort for cohort in (data.cohort, data.weak_cohort) if cohort is not None))
+
+    def gather(item: EvaluatedSlice, data: SliceDataModule) -> Sequence[Any]:
+        picture = None
+        if measurement.needs_picture:
+            contrast = str(data.store.table["contrast"].iloc[item.index])
+            picture = fat_picture(stored.slice(item.case, item.slice), contrast)
+        masks = {"truth": item.true_mask} if item.has_mask else {}
+        return [
+            kept
+            for source, mask in {**masks, "prediction": item.predicted_mask}.items()
+            for kept in measurement.gather(
+                {**place_of(item), "source": source},
+                mask=mask,
+                labelled=item.labelled,
+                spacing_mm=item.spacing_mm,
+                picture=picture,
+            )
+        ]
+
+    return Readout(
+        file="morphometry.csv",
+        columns=measurement.columns,
+        of_slice=gather,
+        at_end=measurement.rows,
+        doubts=swapped_sides,
+    )
+
+
+def swapped_sides(rows: Rows) -> list[str]:
+    """A sentence for the masks of a source that lie on the other side than their names say; empty if none does."""
+    sentences = []
+    for source, whose in (("truth", "annotated"), ("prediction", "predicted")):
+        wrong = [row for row in rows if row["source"] == source and row.get("side_check") == "swapped"]
+        cases = list(dict.fromkeys(str(row["case"]) for row in wrong))
+        if cases:
+            slices = {(row["case"], row["slice"]) for row in wrong}
+            names = ", ".join(sorted({str(row["structure"]).replace("_", " ") for row in wrong}))
+            listed = ", ".join(cases[:SHOWN_CASES]) + (", ..." if len(cases) > SHOWN_CASES else "")
+            sentences.append(
+                f"{len(slices)} slice(s) of {len(cases)} case(s) have {whose} {names} on the other side than the name "
+                f"says; they are measured as named: {listed}"
+            )
+    return sentences
+
+
+def try_out(readout: Readout, data: SliceDataModule) -> None:
+    """Makes the rows of one annotated test slice, so that settings that do not fit are refused before a training.
+
+    Raises:
+        ValueError: As the read-out does.
+    """
+    test = data.indices["test"]
+    if len(test):
+        readout.at_end(readout.of_slice(slice_with_mask(data, int(test[0]), None), data))

@@ -50,6 +50,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what depends on the machine, and, of a training, without where data lie."""
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
+    # It repeats the node morphometry, which is no part of the name.
+    raw.get("callbacks", {}).get("morphometry_table", {}).pop("settings", None)
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
         raw[key] = dict.fromkeys(raw[key]) if isinstance(raw[key], dict) else None
@@ -145,7 +147,10 @@ class RunFolder:
         (self.path / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
 
     def claim(self) -> None:
-        """Writes config.yaml, resolved, or checks that the run here is the same one.
+        """Checks that a run here is the same one, and writes config.yaml, resolved.
+
+        A run that goes on or is tested anew is described by what it goes on with, where that is no part of the name
+        (paths, how fat is measured); a finished training stays as it is.
 
         Raises:
             ValueError: If the folder holds a run of another configuration; names what differs.
@@ -159,11 +164,21 @@ class RunFolder:
                     f"{self.path} holds a run with other settings: {'; '.join(different)}. Choose another folder "
                     "(hydra.run.dir=DIR), or start anew in this one (retrain=true)"
                 )
-            return
-        OmegaConf.save(self.config, self.path / "config.yaml", resolve=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(_text(ours))
-        partial.replace(path)
+            if self.finished and ours["task"] == "train":
+                return
+        for name, text in (("config.yaml", OmegaConf.to_yaml(self.config, resolve=True)), (IDENTITY, _text(ours))):
+            partial = self.path / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self.path / name)
+
+    def other_morphometry(self) -> str:
+        """In what this command measures muscles in another way than the finished run here; "" where in nothing."""
+        assert self.config is not None, "only a run with a configuration compares itself"
+        nodes = [
+            OmegaConf.select(each, "morphometry") for each in (OmegaConf.load(self.path / "config.yaml"), self.config)
+        ]
+        before, now = (None if node is None else OmegaConf.to_container(node, resolve=True) for node in nodes)
+        return "; ".join(differences(before, now, "morphometry")) if before else ""
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -1,25 +1,23 @@
 """`task=score`: masks of a second rater or another tool get the records of a run, without any training."""
 
 import logging
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from hydra.utils import instantiate
-from jaxtyping import UInt8
 from omegaconf import DictConfig, open_dict
 
-from datamodules.batch import boxes_of_masks
 from datamodules.file_hashes import FileHashes
 from datamodules.foreign_masks import find_masks, read_mask
 from datamodules.slices import SliceDataModule
-from lightning_modules.evaluation import EvaluatedSlice
-from lightning_modules.native_grid import points_to_native
+from lightning_modules.evaluation import EvaluatedSlice, slice_with_mask
+from lightning_modules.measurement import morphometry_settings
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
-from lightning_modules.readouts import READOUTS, Readout
+from lightning_modules.readouts import CONFUSION, KEYPOINTS, Readout, morphometry, try_out
 from lightning_modules.records import slice_rows, write_cases, write_json
 from lightning_modules.run_folder import RunFolder
 from metrics.aggregate import summarise
@@ -33,27 +31,29 @@ class Scored:
     """Rows of the case table, and what has to be said about the masks.
 
     Attributes:
+        readouts: The tables beside it.
         rows: Of `cases.csv`.
-        readouts: Rows of the tables beside it.
+        gathered: What the tables beside it are made of, by their file.
         missing: Cases without a mask, and slices (case/slice) that a mask does not cover: their structures are missed.
         resampled: Cases whose mask lay on another grid.
     """
 
+    readouts: Sequence[Readout]
     rows: list[dict] = field(default_factory=list)
-    readouts: dict[Readout, list] = field(default_factory=lambda: {readout: [] for readout in READOUTS})
+    gathered: dict[str, list] = field(default_factory=lambda: defaultdict(list))
     missing: list[str] = field(default_factory=list)
     resampled: list[str] = field(default_factory=list)
 
     def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
         """Scores a slice."""
         self.rows += slice_rows(item, data.anatomy.structures, data.cohort.factors(item.case, FACTOR_COLUMNS))
-        for readout, found in self.readouts.items():
-            found += readout.rows(item, data)
+        for readout in self.readouts:
+            self.gathered[readout.file] += readout.of_slice(item, data)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Writes the tables and returns the summary of `cases.csv`."""
-        for readout, rows in self.readouts.items():
-            readout.write(folder, rows)
+        for readout in self.readouts:
+            readout.write(folder, self.gathered[readout.file])
         return summarise(write_cases(folder / "cases.csv", self.rows))
 
 
@@ -81,15 +81,28 @@ def score(config: DictConfig) -> None:
         data: SliceDataModule = instantiate(config.data, fold=0)
         annotated = data.store.table["case"].iloc[data.indices["test"]]
         files, extra = find_masks(Path(config.masks).expanduser(), list(annotated.unique()))
-        scored = score_masks(data, files, PredictionFolder(folder.path))
+        scored = score_masks(data, files, PredictionFolder(folder.path), readouts(config, data))
         _say(config.row, data, scored, extra)
         _write(folder.path, data, scored, files, extra)
         logger.info("Everything is in %s: cases.csv, summary.json, run_card.json, predictions/", folder.path)
 
 
-def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: PredictionFolder) -> Scored:
+def readouts(config: DictConfig, data: SliceDataModule) -> list[Readout]:
+    """The tables beside cases.csv, tried out.
+
+    Raises:
+        ValueError: If muscles are to be measured in a way that does not fit to the anatomy or the cohort.
+    """
+    measured = morphometry(data, morphometry_settings(config))
+    try_out(measured, data)
+    return [KEYPOINTS, CONFUSION, measured]
+
+
+def score_masks(
+    data: SliceDataModule, files: dict[str, Path], predictions: PredictionFolder, tables: Sequence[Readout]
+) -> Scored:
     """Scores every annotated slice of a cohort."""
-    scored, cases = Scored(), {case.case: case for case in data.cohort.cases}
+    scored, cases = Scored(tables), {case.case: case for case in data.cohort.cases}
     predictions.clear()
     annotated = data.store.table.iloc[data.indices["test"]]
     for name, rows in annotated.groupby("case", sort=False):
@@ -107,34 +120,6 @@ def score_masks(data: SliceDataModule, files: dict[str, Path], predictions: Pred
     scored.missing = list(dict.fromkeys(scored.missing))
     predictions.finish()
     return scored
-
-
-def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
-    """A slice with a mask in place of a prediction, nothing predicted where there is none."""
-    native, row = data.store.native(index), data.store.table.iloc[index]
-    true_mask, num_structures = native.mask.astype(np.int64), data.anatomy.num_structures
-    predicted = np.zeros_like(true_mask) if mask is None else mask.astype(np.int64)
-    true_boxes, mask_boxes = (
-        boxes_of_masks(torch.from_numpy(each)[None], num_structures)[0].numpy() for each in (true_mask, predicted)
-    )
-    points = torch.from_numpy(np.array(data.store.keypoints[index], dtype=np.float64))
-    return EvaluatedSlice(
-        index=index,
-        case=str(row["case"]),
-        patient=str(row["patient"]),
-        level=str(row["level"]),
-        slice=int(row["slice"]),
-        image=native.image,
-        true_mask=true_mask,
-        predicted_mask=predicted,
-        labelled=np.array(data.store.labelled[index]),
-        true_boxes=true_boxes,
-        mask_boxes=mask_boxes,
-        network_boxes=None,
-        saliency=None,
-        spacing_mm=native.spacing_mm,
-        true_keypoints=points_to_native(points, data.store.grid, native.mask.shape, native.spacing_mm).numpy(),
-    )
 
 
 def _say(row: str, data: SliceDataModule, scored: Scored, extra: list[Path]) -> None:

@@ -41,6 +41,12 @@ def train(config: DictConfig) -> None:
         if folder.finished and not folder.missing_arms(config.arms):
             check_same_data(card_identity(folder.path), folder.path, build_data(config))
             logger.info("%s is finished: nothing to do (retrain=true starts anew).", folder.path)
+            if different := folder.other_morphometry():
+                logger.warning(
+                    "Its morphometry.csv is measured otherwise than asked for (%s); task=test checkpoint=FILE "
+                    "output=DIR measures anew, into another folder.",
+                    different,
+                )
         else:
             data, module, trainer = build(config)
             check_arms(config, module, data.anatomy)

@@ -6,6 +6,8 @@ from math import exp
 import numpy as np
 from jaxtyping import Float
 
+DIXON = "dixon"  # what cohorts call a pair of channels that are water and fat, in this order
+
 
 def signal_fraction(
     water: Float[np.ndarray, "*grid"], fat: Float[np.ndarray, "*other_grid"]
@@ -56,3 +58,36 @@ class SpinEcho:
     def picture(self, water: Float[np.ndarray, "*grid"], fat: Float[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
         """The T2-like image of a pair whose images are taken for densities, which T1-weighted ones are not quite."""
         return self.weight(*self.muscle_ms) * water + self.weight(*self.fat_ms) * fat
+
+
+@dataclass(frozen=True, kw_only=True)
+class FatPicture:
+    """The picture of a slice on which fat is told from muscle.
+
+    Attributes:
+        image: Intensities.
+        contrast: Of the image; "" where nobody says.
+        fraction: Measured signal fraction of fat; None without a Dixon pair.
+    """
+
+    image: Float[np.ndarray, "h w"]
+    contrast: str
+    fraction: Float[np.ndarray, "h w"] | None = None
+
+
+def fat_picture(channels: Float[np.ndarray, "m h w"], stated: str, believed: str | None = None) -> FatPicture:
+    """A Dixon pair makes a T2-like picture; otherwise it is the first channel.
+
+    Args:
+        channels: Values as stored.
+        stated: Contrast of the case as its cohort says: of each channel, "water+fat", or "dixon" for that pair.
+        believed: Contrast of the first channel, if that is not the stated one.
+    """
+    names = ["water", "fat"] if stated == DIXON and len(channels) == 2 else stated.split("+")
+    if len(names) == len(channels) and {"water", "fat"} <= {*names}:
+        water, fat = (channels[names.index(name)] for name in ("water", "fat"))
+        return FatPicture(
+            image=SpinEcho().picture(water, fat), contrast="T2", fraction=signal_fraction(water, fat).astype(np.float32)
+        )
+    first = names[0] if len(names) == len(channels) else stated
+    return FatPicture(image=channels[0], contrast=first if believed in (None, stated) else believed)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
@@ -14,14 +14,14 @@ from metrics.goutallier import NO_GRADE, GradeScale
 from metrics.muscles import BOTH, Muscles
 from metrics.sides import SIDES
 from metrics.slice_sample import SliceSample, sample_slice
+from metrics.structure_areas import IDENTITY_COLUMNS, MEASURE_COLUMNS, area_row, blank_row
 
-IDENTITY_COLUMNS = ("case", "patient", "slice", "level", "structure", "side", "source")
-MEASURE_COLUMNS = (
-    *("csa_mm2", "lean_csa_mm2", "fat_fraction_signal", "fat_pixel_share", "fat_method", "fat_state"),
-    *("goutallier_simplified", "goutallier", "csa_asymmetry_percent", "lean_csa_asymmetry_percent"),
-    *("fat_asymmetry_points", "side_check"),
-)
 MORPHOMETRY_COLUMNS = (*IDENTITY_COLUMNS, *MEASURE_COLUMNS)
+
+
+def probability_column(scale: str, grade: str) -> str:
+    """Column of the share of an ensemble's members that give a grade of a scale."""
+    return f"{scale}_probability_{grade}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,10 @@ class Morphometry:
         five_grade: Scale of the column goutallier; None leaves it empty.
         bias_field: Takes coil shading out of each picture before its pixels are taken; None does not.
         fewest_pixels: Pixels of a muscle below which its fat is not told, though its area is.
+        narrow_below_mm2: Of structures of `Muscles.areas`, the area below which the column area_threshold says "below".
+
+    Raises:
+        ValueError: If `narrow_below_mm2` names what is no area.
     """
 
     muscles: Muscles
@@ -49,6 +53,21 @@ class Morphometry:
     five_grade: GradeScale | None = None
     bias_field: BiasFieldCorrection | None = None
     fewest_pixels: int = 30
+    narrow_below_mm2: Mapping[str, float | int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.narrow_below_mm2} - {*self.muscles.areas})
+        if unknown:
+            raise ValueError(
+                f"morphometry: narrow_below_mm2 names {', '.join(unknown)}, expected one of muscles.areas "
+                f"({', '.join(self.muscles.areas) or 'which is empty'})"
+            )
+
+    @property
+    def grades(self) -> dict[str, tuple[str, ...]]:
+        """Grades of every scale in use, from the lowest, by its column."""
+        used = {"goutallier_simplified": self.simplified, "goutallier": self.five_grade}
+        return {column: scale.grades for column, scale in used.items() if scale is not None}
 
     def sample(self, *, image: np.ndarray, **slice_fields) -> SliceSample:
         """`sample_slice` of these muscles, after the bias field was taken out."""
@@ -87,6 +106,7 @@ def measure_slice(sample: SliceSample, fat: Mapping[str, FatPixels], settings: M
       mean of the two; positive where the left is larger; NaN unless both sides are there. `fat_asymmetry_points`:
       100 (left share - right share).
     * `side_check`: "swapped" where the structure lies on the other side of the midline (`metrics.sides`).
+    * `area_threshold`: "below" or "not below" the area in `narrow_below_mm2`; empty where the structure has none.
 
     Args:
         sample: Pixels of the slice.
@@ -101,9 +121,8 @@ def measure_slice(sample: SliceSample, fat: Mapping[str, FatPixels], settings: M
             rows += _structure_rows(structure, parts, group, sample, fat[group], settings)
     for name in settings.muscles.areas:
         drawn = name in sample.labelled
-        area = sample.num_pixels[name] * sample.pixel_mm2 if drawn else nan
-        state = "" if drawn else "unlabelled"
-        rows.append(_blank(structure=name, side="", csa_mm2=area, fat_state=state))
+        area = sample.num_pixels[name] * sample.pixel_mm2 if drawn else None
+        rows.append(area_row(name, area, settings.narrow_below_mm2.get(name)))
     return [{**place, **row} for row in rows]
 
 
@@ -114,7 +133,7 @@ def _structure_rows(
     sides = [side for side in settings.muscles.muscles[parts[0]] if side != BOTH]
     rows = {}
     for side in (*sides, BOTH):
-        row = rows[side] = _blank(structure=structure, side=side, fat_method=settings.fat.name)
+        row = rows[side] = blank_row(structure=structure, side=side, fat_method=settings.fat.name)
         if not {*parts} <= sample.labelled:
             row["fat_state"] = "unlabelled"
             continue
@@ -164,8 +183,3 @@ def _asymmetry(left: Row, right: Row) -> Row:
 def _worst(checks: Sequence[str]) -> str:
     order = ("swapped", "right", "unknown")
     return next((state for state in order if state in checks), "")
-
-
-def _blank(**values: str | float) -> Row:
-    text = ("fat_method", "fat_state", "goutallier_simplified", "goutallier", "side_check")
-    return {name: "" if name in text else nan for name in MEASURE_COLUMNS} | values

@@ -139,7 +139,8 @@ class _Classes:
 
     def units_in(self, mask: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, "h w"]:
         """Index of the muscle and side of every pixel; -1 outside of muscles."""
-        unit_of_class = np.full(self.num_classes, -1)
+        # Small, because samples of a whole cohort may be kept at a time.
+        unit_of_class = np.full(self.num_classes, -1, np.int16)
         for number, (muscle, side) in enumerate(self.units):
             unit_of_class[self.muscles[muscle][side]] = number
         return unit_of_class[mask]

@@ -5,7 +5,7 @@ import pytest
 from hydra.utils import instantiate
 
 from metrics.bias_field import BiasFieldCorrection
-from metrics.dixon import SpinEcho, signal_fraction
+from metrics.dixon import SpinEcho, fat_picture, signal_fraction
 from metrics.fat_threshold import GaussianMixture, KMeans, Otsu, separation
 from tests.conftest import ROOT
 from tests.muscle_slices import morphometry, picture, rows_by_side, sampled
@@ -105,6 +105,33 @@ def test_signal_fraction_by_hand():
 def test_what_is_no_pair_is_refused(water, message):
     with pytest.raises(ValueError, match=message):
         signal_fraction(water, np.array([1.0]))
+
+
+@pytest.mark.parametrize(
+    ("stated", "believed", "contrast", "measured"),
+    [
+        ("water+fat", None, "T2", 0.25),
+        ("fat+water", None, "T2", 0.75),
+        ("dixon", None, "T2", 0.25),
+        ("T2+T1", None, "T2", None),
+        ("T2+T1", "unknown", "unknown", None),
+        ("water+T1", None, "water", None),
+        ("T2", None, "T2", None),
+        ("", "T2", "T2", None),
+        ("", None, "", None),
+    ],
+)
+def test_a_picture_is_made_of_what_its_channels_are(stated, believed, contrast, measured):
+    """The first channel has 3 everywhere, the second 1; one that states one contrast has a single channel."""
+    channels = np.stack([np.full((2, 2), 3.0), np.ones((2, 2))])[: 2 if "+" in stated or stated == "dixon" else 1]
+    found = fat_picture(channels, stated, believed)
+    assert found.contrast == contrast
+    if measured is None:
+        assert found.fraction is None
+        np.testing.assert_array_equal(found.image, channels[0])
+    else:
+        np.testing.assert_allclose(found.fraction, measured)
+        np.testing.assert_array_less(found.image, channels.max(axis=0))
 
 
 def test_fat_is_as_bright_on_the_t2_like_picture_as_on_scans():

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from lightning_modules.evaluation import slice_with_mask
 from lightning_modules.label_fusion import distances_mm, fuse, fuse_masks
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
 from lightning_modules.run_folder import RunFolder
-from lightning_modules.scoring import slice_with_mask
 from lightning_modules.tasks import build_data
 from metrics.cases import CASE_COLUMNS
 from metrics.keypoints import centres_of_masks

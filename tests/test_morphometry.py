@@ -210,3 +210,34 @@ def test_compartments_are_measured_beside_their_muscles():
     assert rows["ab", "both"]["csa_mm2"] == rows["a", "both"]["csa_mm2"] + rows["b", "both"]["csa_mm2"]
     assert rows["ab", "both"]["side_check"] == ""
     assert STRUCTURES[2] not in {name for name, _ in rows}
+
+
+def test_a_mirrored_slice_has_its_rows_swapped():
+    """The picture and the mask turned around, sides named anew: what was left is right, and nothing else changes."""
+    left_fatter = picture(0.3, 0.1)
+    usual = measured(morphometry(), sampled(morphometry(), image=left_fatter))
+    swap = np.array([0, 2, 1, 3])
+    mirrored = sampled(morphometry(), image=left_fatter[:, ::-1], mask=swap[mask()][:, ::-1])
+    turned = measured(morphometry(), mirrored)
+    for side, other in ((LEFT_ROW, RIGHT_ROW), (RIGHT_ROW, LEFT_ROW)):
+        assert {**turned[side], "side": ""} == pytest.approx({**usual[other], "side": ""}, nan_ok=True)
+    assert turned[BOTH_ROW]["fat_asymmetry_points"] == -usual[BOTH_ROW]["fat_asymmetry_points"] != 0
+    assert turned[LEFT_ROW]["side_check"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("threshold_mm2", "drawn", "expected"),
+    [(50, mask(), "below"), (40, mask(), "not below"), (50, np.where(mask() == 3, 0, mask()), "")],
+    ids=["narrow", "exactly at it", "missed"],
+)
+def test_an_area_is_compared_with_its_threshold(threshold_mm2, drawn, expected):
+    """The sac has 40 mm2; one that was not found is not narrow."""
+    settings = morphometry(narrow_below_mm2={"dural_sac": threshold_mm2})
+    rows = measured(settings, sampled(settings, mask=drawn))
+    assert rows["dural_sac", ""]["area_threshold"] == expected
+    assert {row["area_threshold"] for (name, _), row in rows.items() if name != "dural_sac"} == {""}
+
+
+def test_a_threshold_of_an_unknown_area_is_refused():
+    with pytest.raises(ValueError, match=r"narrow_below_mm2 names canal, expected one of muscles\.areas \(dural_sac\)"):
+        morphometry(narrow_below_mm2={"canal": 100})

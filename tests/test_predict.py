@@ -17,10 +17,16 @@ from scipy.spatial.transform import Rotation
 from datamodules.case_list import Case
 from datamodules.image_file import read_image_file, write_image_file
 from datamodules.volume import canonical_volume
+from lightning_modules.prediction.measuring import measure_scan
 from lightning_modules.prediction.members import load_members
 from lightning_modules.prediction.outlines import outline
+from lightning_modules.prediction.page_tables import tables_of
 from lightning_modules.prediction.task import predict
+from metrics.fat import LearnedFat
+from metrics.morphometry import Morphometry
+from metrics.muscles import Muscles
 from tests.conftest import compose_line
+from tests.muscle_slices import SIMPLIFIED
 from tests.predicted_scans import SHAPE, TRUTH, picture, run_config, write_run, write_scan, write_series
 
 CPU = torch.device("cpu")
@@ -195,6 +201,35 @@ def test_an_ensemble_averages_and_says_how_far_its_members_agree(tmp_path, gener
     assert both["goutallier_simplified_members"].str.contains(":").all()
     assert "csa_mm2_sd" not in tables[0]
     assert "±" in (folders[2] / "anna" / "summary.html").read_text()
+
+
+def test_the_probability_of_a_grade_is_the_share_of_the_members_that_give_it(tmp_path, members):
+    """One finds lean muscle, one as much fat as muscle, and one nothing; on the last slice nobody finds anything."""
+    path = write_scan(tmp_path / "scan.nii.gz", picture())
+    (block,) = outline(members, case_of(path))
+    lean, fat, nothing = (np.zeros(SHAPE, np.uint8) for _ in range(3))
+    lean[:2, 8:16, 28:38] = fat[:2, 8:12, 28:38] = 1
+    fat[:2, 12:16, 28:38] = 3
+    sides = {side: [f"multifidus_{side}", f"erector_spinae_{side}"] for side in ("left", "right")}
+    muscles = Muscles(muscles={"back": sides}, fat=["erector_spinae_left", "erector_spinae_right"])
+    settings = Morphometry(muscles=muscles, fat=LearnedFat(name="learned"), simplified=SIMPLIFIED)
+    table = measure_scan(
+        [replace(block, mask=lean, member_masks=(lean, fat, nothing))],
+        members[0].anatomy,
+        np.ones(5, bool),
+        settings,
+        contrast="T2",
+    )
+    (shown,) = tables_of([{str(name): value for name, value in row.items()} for row in table.to_dict("records")])
+    assert shown.header[-1] == "networks, grade I to III"
+    assert [row[-1] for row in shown.groups[0].rows] == ["I 33 %, II 33 %"]
+    table = table.set_index(["slice", "side"])
+    columns = [f"goutallier_simplified_probability_{grade}" for grade in ("I", "II", "III")]
+    first = int(block.slice_names[0])
+    np.testing.assert_allclose(table.loc[(first, "left"), columns].to_numpy(float), [1 / 3, 1 / 3, 0])
+    assert table.loc[(first, "left"), "goutallier_simplified_members"] == "I:1 II:1 none:1"
+    assert table.loc[(first, "right"), columns].isna().all(), "nobody gives a grade"
+    assert table.loc[int(block.slice_names[2]), columns].isna().all(axis=None)
 
 
 def test_a_pixel_that_one_member_does_not_see_is_left_to_the_others(tmp_path, generated, checkpoint, members):

@@ -14,11 +14,11 @@ from callbacks.keypoint_sheet import middle_keypoint
 from datamodules.batch import SpineBatch
 from lightning_modules import tasks
 from lightning_modules.evaluation import evaluate
-from lightning_modules.readouts import CONFUSION, KEYPOINTS, MORPHOMETRY
+from lightning_modules.readouts import CONFUSION, KEYPOINTS, morphometry
 from metrics.levels import BACKGROUND
 from metrics.spine_shape import SPINE_MEASURES
 from models.prediction import Prediction
-from tests.conftest import ROOT, TINY_PHANTOM, compose_line
+from tests.conftest import ROOT, compose_line
 
 CONF = ROOT / "conf"
 
@@ -83,7 +83,7 @@ def test_confusion_has_every_pixel_of_every_slice(tested):
 def test_measures_of_the_truth_stand_beside_those_of_the_prediction(tested):
     folder, data = tested
     table = pd.read_csv(folder / "morphometry.csv", keep_default_na=False, na_values=dict.fromkeys(SPINE_MEASURES, ""))
-    assert tuple(table.columns) == MORPHOMETRY.columns
+    assert tuple(table.columns) == morphometry(data, None).columns
     counts = table.groupby(["case", "slice", "structure"])["source"].agg(sorted)
     assert all(sources == ["prediction", "truth"] for sources in counts)
     assert set(table["structure"]) == {*data.anatomy.structures, "lumbar"}
@@ -111,15 +111,6 @@ def test_the_error_is_logged_and_the_sheet_drawn(tested):
     assert (folder / "figures" / "keypoints.png").stat().st_size > 10_000
 
 
-def test_a_network_without_heat_maps_is_read_from_its_masks_and_axial_slices_have_no_key_points(composed, tmp_path):
-    tasks.train(composed(*TINY_PHANTOM, "trainer=smoke", "scale.epochs=1", "experiment=unet"))
-    assert (tmp_path / "run" / "confusion.csv").exists()
-    assert not (tmp_path / "run" / "keypoints.csv").exists()
-    assert not (tmp_path / "run" / "morphometry.csv").exists()
-    assert not (tmp_path / "run" / "figures" / "keypoints.png").exists()
-    assert "val/keypoint_error_mm" not in pd.read_csv(tmp_path / "run" / "metrics.csv")
-
-
 def batch_and_prediction(data, *, shift_px=0.0) -> tuple[SpineBatch, Prediction]:
     """A test batch and heat maps that are right but for a shift to the right."""
     batch = next(iter(data.test_dataloader()))
@@ -135,7 +126,7 @@ def test_decoded_points_lie_where_they_were_annotated(tested):
     for shift_px in (0.0, 2.0):
         batch, prediction = batch_and_prediction(data, shift_px=shift_px)
         for item in evaluate(prediction, batch, data.store, mechanism=True):
-            rows = [row for row in KEYPOINTS.rows(item, data) if row["source"] == "heatmap" and row["visible"]]
+            rows = [row for row in KEYPOINTS.of_slice(item, data) if row["source"] == "heatmap" and row["visible"]]
             np.testing.assert_allclose([row["error_mm"] for row in rows], 3.0 * shift_px, atol=0.3)
             if not shift_px:
                 assert all(row["nearest"] == row["structure"] for row in rows)
@@ -150,9 +141,9 @@ def test_a_slice_without_a_mask_is_scored_against_nothing(tested):
     item = evaluate(prediction, weak, data.store)[0]
     assert not item.has_mask
     assert not item.true_mask.any(), "nobody peeks"
-    assert CONFUSION.rows(item, data) == []
-    assert {row["source"] for row in MORPHOMETRY.rows(item, data)} == {"prediction"}
-    assert len(KEYPOINTS.rows(item, data)) == 20
+    assert CONFUSION.of_slice(item, data) == []
+    assert {row["source"] for row in morphometry(data, None).of_slice(item, data)} == {"prediction"}
+    assert len(KEYPOINTS.of_slice(item, data)) == 20
 
 
 class Logged:

@@ -52,6 +52,8 @@ def test_every_case_is_counted_once_and_one_process_scores_the_same(trained, gen
     alone = pd.read_csv(tmp_path / "test" / "cases.csv")
     assert len(alone["case"].unique()) == 3, "an odd number, which two processes cannot share evenly"
     pd.testing.assert_frame_equal(cases, alone, rtol=1e-4)
+    measures = [pd.read_csv(folder / "morphometry.csv") for folder in (trained, tmp_path / "test")]
+    pd.testing.assert_frame_equal(*measures, rtol=1e-4)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (trained, tmp_path / "test")]
     assert summaries[0]["test"]["num_slices"] == summaries[1]["test"]["num_slices"]
     assert summaries[0]["train"]["num_images"] == 4 * 8

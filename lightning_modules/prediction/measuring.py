@@ -1,22 +1,21 @@
 """The numbers of a scan: rows of morphometry.csv, and how far the members of an ensemble agree on them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 
 from datamodules.anatomy import Anatomy
+from lightning_modules.measurement import Measurement
 from lightning_modules.prediction.findings import cut_off, swapped
 from lightning_modules.prediction.outlines import Block
-from metrics.dixon import SpinEcho, signal_fraction
-from metrics.morphometry import Morphometry
-from metrics.spine_shape import measure_spine
-
-IDENTITY = ("case", "patient", "slice", "level", "structure", "side", "source")
-GRADES = ("goutallier_simplified", "goutallier")
+from metrics.cases import Row
+from metrics.dixon import fat_picture
+from metrics.goutallier import NO_GRADE
+from metrics.morphometry import IDENTITY_COLUMNS, Morphometry, probability_column
 
 
 def measure_scan(
@@ -26,11 +25,12 @@ def measure_scan(
     settings: Morphometry | None,
     contrast: str,
 ) -> pd.DataFrame:
-    """A row per slice and structure that was looked at, with the columns of IDENTITY and the measures of the view.
+    """A row per slice and structure that was looked at, with the columns of `Measurement`.
 
     An ensemble adds `<measure>_sd`, the standard deviation (n - 1) of its members, each measured on its own mask, and
-    for every grade the number of members that give it. `label_map` is the name of the block's file without its suffix,
-    `remark` what makes a row doubtful.
+    for every grade the number of members that give it, and `<scale>_probability_<grade>`, their share of all members:
+    NaN where none gives a grade; where some do not, the shares of a row add up to less than 1. `label_map` is the name
+    of the block's file without its suffix, `remark` what makes a row doubtful.
 
     Args:
         blocks: All blocks of one scan: a threshold for fat is pooled over them, and over no other scan, whose
@@ -40,17 +40,18 @@ def measure_scan(
         settings: How muscles are measured; None measures areas alone.
         contrast: Of the scan, or what the networks were trained on where nobody states it.
     """
-    rows = _rows(blocks, [block.mask for block in blocks], anatomy, taught, settings, contrast)
-    columns = dict.fromkeys([*IDENTITY, *(name for row in rows for name in row)])
-    table = pd.DataFrame(rows, columns=list(columns))
+    measurement = Measurement(anatomy=anatomy, settings=settings)
+
+    def measured(masks: Sequence[UInt8[np.ndarray, "d H W"]]) -> pd.DataFrame:
+        rows = _rows(blocks, masks, measurement, taught, contrast)
+        return pd.DataFrame(rows, columns=list(measurement.columns))
+
+    table = measured([block.mask for block in blocks])
     members = [
-        pd.DataFrame(
-            _rows(blocks, [block.member_masks[index] for block in blocks], anatomy, taught, settings, contrast)
-        )
-        for index in range(len(blocks[0].member_masks))
+        measured([block.member_masks[index] for block in blocks]) for index in range(len(blocks[0].member_masks))
     ]
     if members:
-        table = pd.concat([table, _agreement(table, members)], axis=1)
+        table = pd.concat([table, _agreement(table, members, {} if settings is None else settings.grades)], axis=1)
     files = {int(number): block.name for block in blocks for number in block.slice_names}
     table["label_map"] = [files[number] for number in table["slice"]]
     table["remark"] = _remarks(table, blocks, anatomy, settings)
@@ -60,103 +61,49 @@ def measure_scan(
 def _rows(
     blocks: Sequence[Block],
     masks: Sequence[UInt8[np.ndarray, "d H W"]],
-    anatomy: Anatomy,
+    measurement: Measurement,
     taught: Bool[np.ndarray, " c"],
-    settings: Morphometry | None,
     contrast: str,
-) -> list[dict[str, Any]]:
-    """The one place that asks the view of the anatomy what is to be measured."""
-    structures = list(anatomy.structures)
-    slices = [
-        (block, mask, int(index))
-        for block, mask in zip(blocks, masks, strict=True)
-        for index in np.flatnonzero(block.chosen)
-    ]
-    if anatomy.view == "axial" and settings is not None:
-        samples = []
-        for block, mask, index in slices:
-            picture, fraction, kind = _fat_picture(block, index, contrast)
-            samples.append(
-                settings.sample(
-                    **_place(block, index),
-                    mask=mask[index],
-                    structures=structures,
-                    labelled=taught,
-                    spacing_mm=block.spacing_mm,
-                    image=picture,
-                    contrast=kind,
-                    fraction=fraction,
-                )
+) -> list[Row]:
+    gathered = []
+    for block, mask in zip(blocks, masks, strict=True):
+        for index in np.flatnonzero(block.chosen):
+            picture = None
+            if measurement.needs_picture:
+                channels = np.stack([volume.voxels[index] for volume in block.volumes]).astype(np.float32)
+                picture = fat_picture(channels, block.case.contrast, contrast)
+            place = {
+                **{"case": block.case.case, "patient": block.case.patient, "slice": int(block.slice_names[index])},
+                **{"level": block.level, "source": "prediction"},
+            }
+            gathered += measurement.gather(
+                place, mask=mask[index], labelled=taught, spacing_mm=block.spacing_mm, picture=picture
             )
-        return [dict(row) for row in settings.measure(samples)]
-    rows = []
-    for block, mask, index in slices:
-        if anatomy.view == "sagittal" and anatomy.series:
-            measured = measure_spine(mask[index], structures, taught, anatomy.series, block.spacing_mm)
-        else:
-            measured = _areas(mask[index], structures, taught, block.spacing_mm)
-        place = _place(block, index)
-        rows += [{**place, **row, "level": row.get("level") or place["level"]} for row in measured]
-    return rows
+    return measurement.rows(gathered)
 
 
-def _place(block: Block, index: int) -> dict[str, Any]:
-    return {
-        "case": block.case.case,
-        "patient": block.case.patient,
-        "slice": int(block.slice_names[index]),
-        "level": block.level,
-        "source": "prediction",
-    }
-
-
-def _fat_picture(
-    block: Block, index: int, contrast: str
-) -> tuple[Float[np.ndarray, "H W"], Float[np.ndarray, "H W"] | None, str]:
-    """The picture on which fat is told from muscle, the measured signal fraction if there is one, and the contrast.
-
-    A Dixon pair makes a T2-like picture; otherwise it is the first channel.
-    """
-    names = block.case.contrast.split("+")
-    voxels = [volume.voxels[index].astype(np.float32) for volume in block.volumes]
-    if len(voxels) > 1 and {"water", "fat"} <= {*names}:
-        water, fat = (voxels[names.index(name)] for name in ("water", "fat"))
-        return SpinEcho().picture(water, fat), signal_fraction(water, fat), "T2"
-    return voxels[0], None, contrast
-
-
-def _areas(
-    mask: UInt8[np.ndarray, "H W"],
-    structures: Sequence[str],
-    taught: Bool[np.ndarray, " c"],
-    spacing_mm: tuple[float, float],
-) -> list[dict[str, Any]]:
-    counts = np.bincount(mask.ravel(), minlength=len(structures) + 1)
-    pixel_mm2 = spacing_mm[0] * spacing_mm[1]
-    return [
-        {"structure": name, "side": "", "csa_mm2": float(counts[index] * pixel_mm2)}
-        for index, name in enumerate(structures, start=1)
-        if taught[index]
-    ]
-
-
-def _agreement(table: pd.DataFrame, members: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Standard deviation between members of every number, and how many give each grade."""
+def _agreement(
+    table: pd.DataFrame, members: Sequence[pd.DataFrame], grades: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Standard deviation between members of every number, and how many of them, and which share, give each grade."""
     columns: dict[str, Any] = {}
     for name in table.columns:
-        if name in GRADES:
-            given = zip(*(member[name] for member in members), strict=True)
-            columns[f"{name}_members"] = [
-                " ".join(f"{grade}:{count}" for grade, count in _counted(grades)) for grades in given
-            ]
-        elif name not in IDENTITY and table[name].dtype.kind == "f":
+        if name in grades:
+            given = np.stack([member[name].to_numpy(str) for member in members])
+            columns[f"{name}_members"] = [_counted(column) for column in given.T]
+            graded = (given != NO_GRADE).any(axis=0)
+            for grade in grades[name]:
+                share = (given == grade).mean(axis=0)
+                columns[probability_column(name, grade)] = np.where(graded, share, np.nan)
+        elif name not in IDENTITY_COLUMNS and table[name].dtype.kind == "f":
             values = np.stack([member[name].to_numpy(np.float64) for member in members])
             columns[f"{name}_sd"] = values.std(axis=0, ddof=1)
     return pd.DataFrame(columns, index=table.index)
 
 
-def _counted(grades: Sequence[str]) -> list[tuple[str, int]]:
-    return sorted(Counter(grade or "none" for grade in grades).items())
+def _counted(grades: Iterable[str]) -> str:
+    counts = Counter(grade or "none" for grade in grades)
+    return " ".join(f"{grade}:{count}" for grade, count in sorted(counts.items()))
 
 
 def _remarks(table: pd.DataFrame, blocks: Sequence[Block], anatomy: Anatomy, settings: Morphometry | None) -> list[str]:

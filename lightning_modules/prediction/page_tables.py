@@ -7,6 +7,8 @@ from math import isnan
 from statistics import fmean
 from typing import Any
 
+from metrics.morphometry import probability_column
+
 Rows = Sequence[Mapping[str, Any]]
 SIDES = ("right", "left", "both")  # in the order of the picture
 
@@ -99,7 +101,10 @@ def _axial(blocks: Mapping[str, Rows]) -> list[Table]:
     grades = [column for column in GRADES if any(row.get(column) for row in every)]
     cells = [(shown, side) for shown in columns for side in sides if shown.both or side != "both" or len(sides) == 1]
     header = ["structure", "slices", *(f"{shown.header} {side}".strip() for shown, side in cells)]
+    shares = [column for column in grades if _probabilities(every, column)]
+    narrow = ["slices below threshold"] if any(row.get("area_threshold") for row in every) else []
     header += [*(shown.header for shown in asymmetry), *(GRADES[column] for column in grades)]
+    header += [*(f"networks, {GRADES[column]}" for column in shares), *narrow]
     groups = []
     for name, rows in blocks.items():
         lines = []
@@ -116,6 +121,8 @@ def _axial(blocks: Mapping[str, Rows]) -> list[Table]:
             both = [row for row in mine if row["side"] in ("both", "")]
             line += [shown.value(both) for shown in asymmetry]
             line += [_counted([row[column] for row in both]) for column in grades]
+            line += [_listed(_probabilities(both, column)) for column in shares]
+            line += [_num_below([row["area_threshold"] for row in both]) for _ in narrow]
             lines.append(line)
         level = next((f" {row['level']}" for row in rows if row["level"]), "")
         groups.append(Group(title=f"{name}{level}", rows=lines))
@@ -154,6 +161,23 @@ def _sagittal(blocks: Mapping[str, Rows]) -> list[Table]:
 def _numbers(rows: Rows, column: str) -> list[float]:
     """Values of a column that are known."""
     return [float(row[column]) for row in rows if column in row and not isnan(row[column])]
+
+
+def _probabilities(rows: Rows, scale: str) -> dict[str, float]:
+    """Share of the networks that give each grade, on average over the slices that have any."""
+    prefix = probability_column(scale, "")
+    columns = [name for name in (rows[0] if rows else ()) if name.startswith(prefix)]
+    found = {name.removeprefix(prefix): _numbers(rows, name) for name in columns}
+    return {grade: fmean(numbers) for grade, numbers in found.items() if numbers}
+
+
+def _listed(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{grade} {100 * share:.0f} %" for grade, share in shares.items() if share > 0) or "–"
+
+
+def _num_below(compared: Sequence[str]) -> str:
+    told = [text for text in compared if text]
+    return f"{told.count('below')} of {len(told)}" if told else "–"
 
 
 def _counted(grades: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from metrics.morphometry import Morphometry
 AXIAL_EXPLAINED = (
     "Area: within the fascia, fat included. Lean area: its pixels that are not fat. Fat pixels: share of pixels called "
     "fat (method: {method}), not a fat fraction; fat signal: measured, from a Dixon pair. Grade: simplified Goutallier "
-    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, on average "
-    "over the slices."
+    "of the fat pixels. Left and right are the patient's. ± is the standard deviation between networks, and the share "
+    "of the networks that give a grade is its probability; both on average over the slices."
 )
+NARROW = " Threshold of the {name}: {mm2:g} mm²; an area below it is no finding until somebody has checked the outline."
 SAGITTAL_EXPLAINED = (
     "Heights at 10 to 20, 40 to 60 and 80 to 90 % of the depth; wedge and lordosis by Cobb, positive where it is "
     "taller in front. ± is the standard deviation between networks."
@@ -23,7 +24,11 @@ SAGITTAL_EXPLAINED = (
 def explain(view: View, settings: Morphometry | None) -> str:
     """What the columns of the tables mean."""
     method = "none" if settings is None else settings.fat.name
-    return AXIAL_EXPLAINED.format(method=method) if view == "axial" else SAGITTAL_EXPLAINED
+    if view != "axial":
+        return SAGITTAL_EXPLAINED
+    thresholds = {} if settings is None else settings.narrow_below_mm2
+    narrow = [NARROW.format(name=name.replace("_", " "), mm2=mm2) for name, mm2 in thresholds.items()]
+    return AXIAL_EXPLAINED.format(method=method) + "".join(narrow)
 
 
 def describe_members(members: Sequence[Member]) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.case_list import Case
@@ -17,6 +16,7 @@ from datamodules.file_hashes import FileHashes
 from datamodules.image_file import write_image_file
 from datamodules.scan_list import find_scans
 from datamodules.volume import OtherViewError
+from lightning_modules.measurement import morphometry_settings
 from lightning_modules.phantom_task import leave_no_run_folder
 from lightning_modules.prediction.familiarity import UNKNOWN, compare
 from lightning_modules.prediction.findings import describe_findings
@@ -64,7 +64,7 @@ def predict(config: DictConfig) -> None:
     given = Path(config.input).expanduser()
     device = torch.device("cuda" if config.machine.accelerator == "gpu" else "cpu")
     members = load_members(checkpoint_files(config.checkpoint), device)
-    anatomy, settings = members[0].anatomy, morphometry_settings(config, members[0])
+    anatomy, settings = members[0].anatomy, settings_of_scans(config, members[0])
     cases, unreadable = find_scans(given, anatomy.view, members[0].channels)
     folder = OutputFolder(_output(config, given))
     refused = [f"{name}: {reason}" for name, reason in unreadable.items()]
@@ -86,21 +86,21 @@ def predict(config: DictConfig) -> None:
         raise ValueError(f"{len(refused)} scan(s) could not be predicted:\n" + "\n".join(refused))
 
 
-def morphometry_settings(config: DictConfig, member: Member) -> Morphometry | None:
+def settings_of_scans(config: DictConfig, member: Member) -> Morphometry | None:
     """How muscles are measured: as on the command line where its anatomy is the network's, else as in its own run.
 
     So a network's run need not be repeated to try another fat method: anatomy=NAME morphometry/fat=METHOD.
     """
     same = list(config.anatomy.structures) == list(member.anatomy.structures)
     chosen = config if same else member.config
-    node = chosen.get("morphometry")
-    if node is None and member.anatomy.view == "axial":
+    settings = morphometry_settings(chosen)
+    if settings is None and member.anatomy.view == "axial":
         logger.warning(
             "No morphometry is configured for anatomy %s: areas alone are measured. With anatomy=%s on the command "
             "line, its own is taken, where there is one.",
             *(member.anatomy.name, member.anatomy.name),
         )
-    return None if node is None or member.anatomy.view != "axial" else instantiate(node)
+    return settings
 
 
 def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | None) -> Predicted:
