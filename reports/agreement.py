@@ -16,7 +16,7 @@ from reports.readout_files import MORPHOMETRY, PREDICTED, TRUE
 PLACE = ["case", "patient", "slice", "level", "structure", "side"]
 COLUMN = ["row", "measure", "structure", "side"]  # what is one line of `agreement.csv`
 MEASURED = (*COLUMN, "patient", TRUE, PREDICTED)
-# How the name of a measure ends, the unit that it is printed in, and what brings it there; shares are printed in percent.
+# How the name of a measure ends, the unit that it is printed in (shares: percent), and the factor that leads there.
 UNITS = {
     **{"_mm2": ("mm²", 1.0), "_mm": ("mm", 1.0), "_degrees": ("°", 1.0), "_percent": ("%", 1.0)},
     **{"_points": ("points", 1.0), "_share": ("%", 100.0), "_fraction_signal": ("%", 100.0)},

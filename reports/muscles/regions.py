@@ -31,8 +31,9 @@ def region_cases(runs: Sequence[Run]) -> pd.DataFrame:
     Scores, areas and statuses are those of `metrics.cases.score_slice`, of the union. Beside them, in mm2 and, where
     the truth is not empty, in percent of it: `csa_error_*`, the size of the difference of both areas, and `csa_bias_*`,
     prediction minus truth; `true_fat_share` is that of the
-    slice's muscles in morphometry.csv, both sides together, NaN without one; `segmented_percent` is 100 where the prediction is not empty and 0 where it is. A region of
-    which a part was not annotated has the status `unlabelled` and no numbers.
+    slice's muscles in morphometry.csv, both sides together, NaN without one; `segmented_percent` is 100 where the
+    prediction is not empty and 0 where it is. A region of which a part was not annotated has the status `unlabelled`
+    and no numbers.
     """
     frames = [_regions_of(run) for run in runs if not run.arm]
     frames = [frame for frame in frames if len(frame)]

@@ -33,7 +33,7 @@ def build_region_strata(cases: pd.DataFrame, row: str) -> pd.DataFrame:
 
 
 def region_strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """`reports.strata.strata`, and of what the records say themselves:
+    """`reports.strata.strata`, and parts by what the records say themselves.
 
     `true fat low | middle | high` by the share of fat in the true mask of the slice, `area low | ...` by the true area
     of its largest region, and, where no level is known, `stack first | middle | last` third of a volume's slices in the
