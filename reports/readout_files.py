@@ -86,7 +86,7 @@ def read_morphometry(path: Path) -> pd.DataFrame:
     """
     table = _read(path, MORPHOMETRY, ["case", "slice", "level", "structure", "side", "source"])
     known = {}
-    for name in (name for name in table.columns if name not in MORPHOMETRY and (table[name] != "").any()):
+    for name in (name for name in table.columns if name not in MORPHOMETRY and any(table[name])):
         known[name] = list(table[name])
         if name not in GRADES:
             with suppress(ValueError):  # the name of a method, a state

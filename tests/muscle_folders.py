@@ -66,7 +66,7 @@ def write_muscles(
         num_folds=num_folds,
         num_patients=num_patients,
         structures=STRUCTURES,
-        cases=pd.DataFrame(cases)[list(CASE_COLUMNS)],
+        cases=pd.DataFrame(cases).reindex(columns=list(CASE_COLUMNS)),
         settings=own | dict(settings or {}),
         **rest,
     )

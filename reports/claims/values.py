@@ -1,6 +1,6 @@
 """One value a patient for either side of a claim, from the joined case tables."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ class PatientValues:
     def __init__(self, evidence: "Evidence") -> None:
         cases = evidence.cases if evidence.beside.empty else pd.concat([evidence.cases, evidence.beside])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
-        drawn = _keyed(cases)
+        drawn: Any = _keyed(cases)
         self._tables = {(str(row), str(arm)): table for (row, arm), table in drawn.groupby(["row", "arm"], sort=False)}
         self._strata = {name: set(part["slice_key"]) for name, part in strata(drawn.loc[drawn["arm"] == ""])}
         self._regions = _keyed(evidence.region_cases)
@@ -119,8 +119,8 @@ class PatientValues:
 def _keyed(cases: pd.DataFrame) -> pd.DataFrame:
     """Rows of slices that were annotated, of runs with folds by patient, with a key of the slice."""
     drawn = cases.loc[(cases["split"] == BY_PATIENT) & (cases["status"] != "unlabelled")]
-    keys = [f"{case}#{number}" for case, number in zip(*(drawn[name] for name in SLICE), strict=True)]
-    return drawn.assign(slice_key=keys)
+    columns = [drawn[name].to_numpy() for name in SLICE]
+    return drawn.assign(slice_key=[f"{case}#{number}" for case, number in zip(*columns, strict=True)])
 
 
 def _values(cases: pd.DataFrame, metric: str) -> pd.Series:

@@ -47,9 +47,9 @@ def build_regions(cases: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         row, region = key
         for metric, scale in METRICS.items():
             values = part.assign(value=scale * part[metric].astype(float)).dropna(subset=["value"])
-            found = values.groupby("patient")["value"].agg(["sum", "size"]).reindex(patients, fill_value=0)
-            totals.append(found["sum"].to_numpy(dtype=float))
-            sizes.append(found["size"].to_numpy(dtype=float))
+            found: Any = values.groupby("patient")["value"].agg(["sum", "size"]).reindex(patients, fill_value=0)
+            for kept, name in ((totals, "sum"), (sizes, "size")):
+                kept.append(found[name].to_numpy(dtype=float))
             samples.append(patient_means(values))
             records.append({"row": row, "region": region, "metric": metric} | _over_slices(values) | _counted(part))
         pooled = _pooled(part)
@@ -76,7 +76,7 @@ def _over_slices(values: pd.DataFrame) -> dict[str, float]:
     if values.empty:
         names = ("slice_mean", "slice_sd", "slice_median", "slice_low", "slice_high")
         return {"num_values": 0, **dict.fromkeys(names, nan)}
-    seeds = values.groupby("seed")["value"].agg(["mean", "std", "median", "size"]).mean()
+    seeds: Any = values.groupby("seed")["value"].agg(["mean", "std", "median", "size"]).mean()
     mean, sd = float(seeds["mean"]), float(seeds["std"])
     half = NORMAL * sd / sqrt(float(seeds["size"]))
     known = {"slice_mean": mean, "slice_sd": sd, "slice_median": float(seeds["median"])}
@@ -98,8 +98,8 @@ def _pooled(part: pd.DataFrame) -> np.ndarray:
 
 
 def _counted(part: pd.DataFrame) -> dict[str, int]:
-    status = part["status"].value_counts()
-    counts = {name: int(status.get(name, 0)) for name in ("scored", "missed", "false_alarm", "absent", "unlabelled")}
+    status = list(part["status"])
+    counts = {name: status.count(name) for name in ("scored", "missed", "false_alarm", "absent", "unlabelled")}
     drawn = (
         len(part) - counts["unlabelled"],
         counts["scored"] + counts["false_alarm"],

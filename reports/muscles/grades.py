@@ -102,10 +102,11 @@ def _patient_shares(runs: Sequence[Run]) -> pd.DataFrame:
         values, areas = (part[name].to_numpy(dtype=float) for name in (SHARE, "csa_mm2"))
         records.append((*key, patient_share(values, areas)))
     names = ["row", "structure", "patient", "source", "seed", "share"]
-    table = pd.DataFrame(records, columns=names).groupby(names[:4], sort=False)["share"].agg("mean").unstack("source")
+    table: Any = pd.DataFrame(records, columns=names).groupby(names[:4], sort=False)["share"].agg("mean")
+    table = table.unstack("source")
     table = table.reindex(columns=[TRUE, PREDICTED]).rename(columns=lambda name: f"{name}_share").reset_index()
     muscles = {part for run_table in tables for part in _with_fat(run_table)}
-    return table.loc[table["structure"].isin(muscles)].sort_values(["row", "structure", "patient"])
+    return table.loc[table["structure"].isin(sorted(muscles))].sort_values(["row", "structure", "patient"])
 
 
 def _measured(run: Run) -> pd.DataFrame:

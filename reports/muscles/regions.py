@@ -67,10 +67,10 @@ def _slices(cases: pd.DataFrame) -> pd.DataFrame:
     """What names each slice, and the area of one of its pixels; NaN where no structure has a pixel."""
     true, predicted = (cases["tp"] + cases[name] for name in ("fn", "fp"))
     area, count = cases["area_true_mm2"] + cases["area_pred_mm2"], true + predicted
-    pixel = (area / count.where(count > 0)).groupby([cases["case"], cases["slice"]]).agg("first").rename("pixel_mm2")
-    known = [name for name in PLACE if name in cases]
-    slices = cases.drop_duplicates(["case", "slice"])[known].reindex(columns=list(PLACE))
-    return slices.merge(pixel.reset_index(), on=["case", "slice"], how="left")
+    sized: Any = cases.assign(pixel_mm2=area / count.where(count > 0)).groupby(["case", "slice"])
+    pixel = sized["pixel_mm2"].agg("first").reset_index()
+    slices: Any = cases.drop_duplicates(["case", "slice"]).reindex(columns=list(PLACE))
+    return slices.merge(pixel, on=["case", "slice"], how="left")
 
 
 def _true_fat(run: Run) -> pd.DataFrame:
@@ -79,7 +79,8 @@ def _true_fat(run: Run) -> pd.DataFrame:
     if table is None or "fat_pixel_share" not in table:
         return pd.DataFrame({"case": pd.Series(dtype=str), "slice": pd.Series(dtype=int), "true_fat_share": []})
     whole = table.loc[(table["source"] == TRUE) & (table["side"] == BOTH)]
-    return whole.groupby(["case", "slice"])["fat_pixel_share"].agg("mean").rename("true_fat_share").reset_index()
+    means = whole.rename(columns={"fat_pixel_share": "true_fat_share"}).groupby(["case", "slice"])["true_fat_share"]
+    return means.agg("mean").reset_index()
 
 
 def _counts(pairs: pd.DataFrame, parts: Sequence[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from reports.intervals import intervals
@@ -43,11 +44,11 @@ def region_strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     yield from tertiles(cases, "true_fat_share", "true fat")
     largest = cases.groupby(SLICE)["area_true_mm2"].transform("max")
     yield from tertiles(cases.assign(largest=largest), "largest", "area")
-    if not (cases["level"].astype(str) != "").any():
-        place = cases.groupby("case")["slice"].rank(method="dense")
-        third = (3 * (place - 1) // cases.groupby("case")["slice"].transform("nunique")).astype(int)
-        several = cases.groupby("case")["slice"].transform("nunique") >= len(THIRDS)
+    if set(cases["level"].astype(str)) == {""}:
+        volumes = cases.groupby("case")["slice"]
+        place, size = volumes.rank(method="dense").to_numpy(), volumes.transform("nunique").to_numpy(dtype=float)
+        third = np.floor(3 * (place - 1) / size)
         for number, name in enumerate(THIRDS):
-            here = cases.loc[several & (third == number)]
+            here = cases.loc[(size >= len(THIRDS)) & (third == number)]
             if len(here):
                 yield f"stack {name}", here

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.evidence import Evidence
-from reports.muscles.grades import grade_scales
+from reports.muscles.grades import KEYS, grade_scales
 from reports.page.blocks import Block, Cell, Figures, Heading, Lines, Table
 from reports.page.setting import in_order, label_of
 from reports.page.values import count, interval, number, pick, spoken
@@ -22,8 +22,10 @@ def grades(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = []
     if len(evidence.grades):
         blocks += [Heading("Goutallier grades"), _agreement(evidence)]
-        for key in evidence.grade_agreement[["row", "structure", "scale"]].to_dict("records"):
-            blocks.append(_confusion(evidence, {str(name): value for name, value in key.items()}))
+        blocks += [
+            _confusion(evidence, {name: line[name] for name in KEYS})
+            for line in evidence.grade_agreement.to_dict("records")
+        ]
         blocks += _pictures(evidence)
     return [*blocks, *_states(evidence)]
 
@@ -70,13 +72,14 @@ def _cutoffs(evidence: Evidence) -> dict[str, str]:
 def _confusion(evidence: Evidence, key: Mapping[str, Any]) -> Table:
     table = pick(evidence.grade_confusion, **key)
     names = list(dict.fromkeys(table[TRUE]))
-    counts = table.set_index([TRUE, PREDICTED])["num_patients"]
+    cells = zip(table[TRUE], table[PREDICTED], table["num_patients"], strict=True)
+    counts = {(true, other): int(number_of) for true, other, number_of in cells}
     rows = []
     for true in names:
-        own = [int(counts[true, other]) for other in names]
-        cells = [Cell(text=count(value), bold=true == other) for other, value in zip(names, own, strict=True)]
-        rows.append([Cell(text=f"truth {true}", tone="name"), *cells, Cell(text=count(sum(own)))])
-    totals = [int(sum(counts[true, other] for true in names)) for other in names]
+        own = [counts[true, other] for other in names]
+        line = [Cell(text=count(value), bold=true == other) for other, value in zip(names, own, strict=True)]
+        rows.append([Cell(text=f"truth {true}", tone="name"), *line, Cell(text=count(sum(own)))])
+    totals = [sum(counts[true, other] for true in names) for other in names]
     rows.append([Cell(text="all", tone="name"), *(Cell(text=count(value)) for value in (*totals, sum(totals)))])
     header = ["", *(f"predicted {name}" for name in names), "all"]
     caption = (
@@ -91,10 +94,10 @@ def _pictures(evidence: Evidence) -> list[Block]:
     scales = grade_scales(evidence.runs.runs)
     if own.empty:
         return []
-    keys = own[["structure", "scale"]].drop_duplicates().to_dict("records")
+    keys = dict.fromkeys(zip(own["structure"], own["scale"], strict=True))
     figures = [
-        fat_by_grade(pick(own, **key), scales[key["scale"]].grades, title=spoken(key["structure"]))
-        for key in ({str(name): value for name, value in key.items()} for key in keys)
+        fat_by_grade(pick(own, structure=name, scale=scale), scales[scale].grades, title=spoken(name))
+        for name, scale in keys
     ]
     text = (
         f"{label_of(evidence, evidence.reference)}: share of fat of each patient (a point) by its grade, of predicted "

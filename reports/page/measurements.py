@@ -26,7 +26,7 @@ def measurements(evidence: Evidence) -> list[Block]:
     places: Any = table.groupby(["row", "measure"])["structure"].transform("size")
     # Of muscles both sides together, and what has no sides; of other structures their mean, or the only one.
     first = (table["structure"] == MEAN) | (places == 1) | (table["side"] == BOTH)
-    nested = table["measure"].isin(set(table.loc[table["side"] == BOTH, "measure"]))
+    nested = table["measure"].isin(list(table.loc[table["side"] == BOTH, "measure"]))
     first |= nested & (table["side"] == "")
     whole, rest = table.loc[first], table.loc[~first]
     caption = "Prediction minus truth, in the measure's unit; one value a patient, its mean over structures and slices."

@@ -43,7 +43,7 @@ def fat_by_grade(table: pd.DataFrame, grades: Sequence[str], *, title: str) -> F
                 )
                 at = place + np.random.default_rng(place).uniform(-0.18, 0.18, len(own))
                 axis.scatter(at, own, s=9, color=colour, alpha=0.5, linewidth=0)
-            counts = [int((table[source] == grade).sum()) for grade in shown]
+            counts = [list(table[source]).count(grade) for grade in shown]
             axis.set_xticks(
                 range(len(shown)), [f"{grade}\nn = {count}" for grade, count in zip(shown, counts, strict=True)]
             )

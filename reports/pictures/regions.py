@@ -1,6 +1,7 @@
 """Plots of regions: how scores spread over slices, and in which parts of them errors are larger."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,8 @@ def spread(cases: pd.DataFrame, regions: Sequence[str], metric: str, name: str) 
             inside = np.clip(values, None, top)
             if len(inside) > 1 and np.ptp(inside) > 0:
                 parts = axis.violinplot([inside], positions=[place], widths=0.85, showextrema=False)
-                for body in parts["bodies"]:
+                bodies: Any = parts["bodies"]
+                for body in bodies:
                     body.set(facecolor=colour, alpha=0.25, linewidth=0)
             rng = np.random.default_rng(place)
             drawn = inside if len(inside) <= MOST_POINTS else rng.choice(inside, MOST_POINTS, replace=False)
