@@ -97,8 +97,12 @@ def name_and_unit(measure: str) -> tuple[str, str, float]:
     for ending, (unit, scale) in UNITS.items():
         if measure.endswith(ending):
             name = measure.removesuffix(ending) if ending.removeprefix("_") in NAMED_BY_UNIT else measure
-            return name.replace("_", " "), unit, scale
-    return measure.replace("_", " "), "", 1.0
+            return _spoken(name), unit, scale
+    return _spoken(measure), "", 1.0
+
+
+def _spoken(name: str) -> str:
+    return " ".join("CSA" if word == "csa" else word for word in name.split("_"))
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:

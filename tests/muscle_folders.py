@@ -59,6 +59,7 @@ def write_muscles(
     own |= {"morphometry": {"simplified": SIMPLIFIED["simplified"], "five_grade": None}} if morphometry else {}
     counts = {where["case"]: _counts(where, row, noise, more_fat) for where in slices.to_dict("records")}
     cases = [line for where in slices.to_dict("records") for line in _cases(where, counts[where["case"]])]
+    choices = {"experiment": row, "ablation": "none", "trainer": "small", "split": "baur"}
     write_run(
         folder,
         row,
@@ -68,6 +69,7 @@ def write_muscles(
         structures=STRUCTURES,
         cases=pd.DataFrame(cases).reindex(columns=list(CASE_COLUMNS)),
         settings=own | dict(settings or {}),
+        card={"choices": choices},
         **rest,
     )
     pairs = [line for where in slices.to_dict("records") for line in _pairs(where, counts[where["case"]])]

@@ -17,7 +17,7 @@ from reports.page.mechanism import mechanism, training
 from reports.page.protocol import protocol
 from reports.page.regions import region_errors, region_strata, region_tables
 from reports.page.robustness import robustness
-from reports.page.setting import is_sagittal
+from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
 from reports.pictures.album import open_album
@@ -69,7 +69,8 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]
-    foreign = ("mechanism", "muscles") if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
+    foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
+    foreign += () if not spine and prints_boxes(evidence) else ("mechanism",)
     return [section for section in found if section.key not in foreign or _says_something(section)]
 
 

@@ -78,6 +78,36 @@ def region_strata(evidence: Evidence) -> list[Block]:
     return [Heading("Where errors are larger"), Figures(figures=figures, caption=text), table]
 
 
+def muscle_sentences(evidence: Evidence) -> list[str]:
+    """Dice of the reference's regions, and how often its grades are right; as far as there are any."""
+    regions, texts = shown_regions(evidence.regions), []
+    lines = regions_of_row(evidence.regions, evidence.reference, regions)
+    found = [
+        f"{spoken(region)} {number(line['patient_mean'])} "
+        f"{interval(line['patient_low'], line['patient_high'])}{_paper_dice(line)}".strip()
+        for region in regions
+        if is_number((line := lines.get((region, "dice"), {})).get("patient_mean"))
+    ]
+    texts += (
+        [f"Dice of the regions, patient means in percent with 95 % intervals: {', '.join(found)}."] if found else []
+    )
+    for line in pick(evidence.grade_agreement, row=evidence.reference).to_dict("records"):
+        if is_number(line["accuracy"]):
+            ends = interval(line["accuracy_low"], line["accuracy_high"], scale=100)
+            value = f"right in {number(line['accuracy'], scale=100)} %{f' {ends}' if ends else ''}"
+            chance = f"weighted kappa {number(line['kappa'], 2)}"
+            texts.append(
+                f"Grades of {spoken(line['structure'])} ({spoken(line['scale'])}) are {value} of "
+                f"{count(line['num_patients'])} patients, {chance}."
+            )
+    return texts
+
+
+def _paper_dice(line: Mapping[str, Any]) -> str:
+    """The paper's number, which is a mean over slices."""
+    return f" (paper, over slices: {number(line['published_mean'])})" if is_number(line["published_mean"]) else ""
+
+
 Lines = Mapping[tuple[str, str], dict[str, Any]]
 
 
@@ -142,7 +172,7 @@ def _intervals(evidence: Evidence, row: str, regions: Sequence[str], lines: Line
     notes = [
         "As printed: mean ± 1.96 SD / √slices. Slices of a patient together: the interval of the same mean when "
         "patients are drawn, not slices. Mean of patients: of each patient's mean over slices.",
-        "Bias: prediction minus truth.",
+        "Bias: prediction minus truth. Below six patients, the last two are ranges of the patients' values.",
     ]
     caption = f"{label_of(evidence, row)}: 95 % intervals of the means, by what is taken for independent."
     return Table(caption=caption, header=header, rows=rows, notes=notes)

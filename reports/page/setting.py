@@ -4,8 +4,10 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.values import is_number, pick
-from reports.papers import proposed_row
+from reports.papers import proposed_row, published_tables
 from reports.runs import Run
+
+SWEEPS = {"msff_table2_alpha": "msff_table2"}  # tables whose sweep has another name
 
 
 def main_split(evidence: Evidence) -> str:
@@ -19,10 +21,25 @@ def is_sagittal(evidence: Evidence) -> bool:
     return any((run.config.get("anatomy") or {}).get("view") == "sagittal" for run in evidence.runs.everything)
 
 
+def prints_boxes(evidence: Evidence) -> bool:
+    """Whether the paper's table has boxes, so that what is missing about them is worth saying; or there is no table."""
+    return evidence.published.empty or "box_iou" in set(evidence.published["metric"])
+
+
 def sweep(evidence: Evidence) -> str:
-    """The command of the paper's table: that of the printed one, else one that fits the slices."""
+    """The command of the paper's table: that which the runs were made for, else one that fits the slices."""
+    asked = [str((run.config.get("report") or {}).get("table") or "") for run in evidence.runs.everything]
+    table = next((name for name in asked if name in published_tables()), "")
+    if len(evidence.published) and table:
+        return f"python run.py sweep={SWEEPS.get(table, table)}"
     proposed = proposed_row(evidence.published) if len(evidence.published) else None
     return f"python run.py sweep={proposed or ('scarnet' if is_sagittal(evidence) else 'bs_esnet')}_table1"
+
+
+def has_own_split(evidence: Evidence) -> bool:
+    """Whether runs were split by a file of their paper, not by the usual one: what it published is that split."""
+    chosen = {(run.card.get("choices") or {}).get("split") for run in evidence.runs.runs}
+    return bool(chosen - {None, "patient_folds", "as_published"})
 
 
 def trained(evidence: Evidence) -> list[Run]:
