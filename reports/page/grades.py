@@ -5,7 +5,7 @@ from typing import Any
 
 from reports.evidence import Evidence
 from reports.muscles.grades import KEYS, grade_scales
-from reports.page.blocks import Block, Cell, Figures, Heading, Lines, Table
+from reports.page.blocks import Block, Cell, Figures, Folded, Heading, Lines, Table
 from reports.page.setting import in_order, label_of
 from reports.page.values import count, interval, number, pick, spoken
 from reports.pictures.grades import fat_by_grade
@@ -22,10 +22,13 @@ def grades(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = []
     if len(evidence.grades):
         blocks += [Heading("Goutallier grades"), _agreement(evidence)]
-        blocks += [
-            _confusion(evidence, {name: line[name] for name in KEYS})
-            for line in evidence.grade_agreement.to_dict("records")
-        ]
+        lines = evidence.grade_agreement.to_dict("records")
+        own, others = (
+            [line for line in lines if (line["row"] == evidence.reference) == here] for here in (True, False)
+        )
+        blocks += [_confusion(evidence, {name: line[name] for name in KEYS}) for line in own]
+        rest = [_confusion(evidence, {name: line[name] for name in KEYS}) for line in others]
+        blocks += [Folded(summary="Grades of the other rows", blocks=rest)] if rest else []
         blocks += _pictures(evidence)
     return [*blocks, *_states(evidence)]
 
