@@ -82,19 +82,19 @@ def muscle_sentences(evidence: Evidence) -> list[str]:
     """Dice of the reference's regions, and how often its grades are right; as far as there are any."""
     regions, texts = shown_regions(evidence.regions), []
     lines = regions_of_row(evidence.regions, evidence.reference, regions)
+    ranges = any(line["patient_interval"] == "range" for line in lines.values())
+    ends = "the range of the patients" if ranges else "95 % intervals"
     found = [
         f"{spoken(region)} {number(line['patient_mean'])} "
         f"{interval(line['patient_low'], line['patient_high'])}{_paper_dice(line)}".strip()
         for region in regions
         if is_number((line := lines.get((region, "dice"), {})).get("patient_mean"))
     ]
-    texts += (
-        [f"Dice of the regions, patient means in percent with 95 % intervals: {', '.join(found)}."] if found else []
-    )
+    texts += [f"Dice of the regions, patient means in percent with {ends}: {', '.join(found)}."] if found else []
     for line in pick(evidence.grade_agreement, row=evidence.reference).to_dict("records"):
         if is_number(line["accuracy"]):
-            ends = interval(line["accuracy_low"], line["accuracy_high"], scale=100)
-            value = f"right in {number(line['accuracy'], scale=100)} %{f' {ends}' if ends else ''}"
+            around = interval(line["accuracy_low"], line["accuracy_high"], scale=100)
+            value = f"right in {number(line['accuracy'], scale=100)} % {around}".strip()
             chance = f"weighted kappa {number(line['kappa'], 2)}"
             texts.append(
                 f"Grades of {spoken(line['structure'])} ({spoken(line['scale'])}) are {value} of "
