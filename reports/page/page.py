@@ -70,7 +70,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]
     foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
-    foreign += () if not spine and prints_boxes(evidence) else ("mechanism",)
+    foreign += () if prints_boxes(evidence) else ("mechanism",)
     return [section for section in found if section.key not in foreign or _says_something(section)]
 
 

@@ -22,24 +22,23 @@ def is_sagittal(evidence: Evidence) -> bool:
 
 
 def prints_boxes(evidence: Evidence) -> bool:
-    """Whether the paper's table has boxes, so that what is missing about them is worth saying; or there is no table."""
-    return evidence.published.empty or "box_iou" in set(evidence.published["metric"])
+    """Whether boxes, gates and folds dealt by image are a matter of the report: the printed paper has box scores.
+
+    So they are without a printed paper, unless the slices are sagittal.
+    """
+    if evidence.published.empty:
+        return not is_sagittal(evidence)
+    return bool((evidence.published["metric"] == "box_iou").any())
 
 
 def sweep(evidence: Evidence) -> str:
     """The command of the paper's table: that which the runs were made for, else one that fits the slices."""
-    asked = [str((run.config.get("report") or {}).get("table") or "") for run in evidence.runs.everything]
-    table = next((name for name in asked if name in published_tables()), "")
+    asked = [(run.config.get("report") or {}).get("table") for run in evidence.runs.everything]
+    table = next((str(name) for name in asked if name in published_tables()), "")
     if len(evidence.published) and table:
         return f"python run.py sweep={SWEEPS.get(table, table)}"
     proposed = proposed_row(evidence.published) if len(evidence.published) else None
     return f"python run.py sweep={proposed or ('scarnet' if is_sagittal(evidence) else 'bs_esnet')}_table1"
-
-
-def has_own_split(evidence: Evidence) -> bool:
-    """Whether runs were split by a file of their paper, not by the usual one: what it published is that split."""
-    chosen = {(run.card.get("choices") or {}).get("split") for run in evidence.runs.runs}
-    return bool(chosen - {None, "patient_folds", "as_published"})
 
 
 def trained(evidence: Evidence) -> list[Run]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page.setting import has_own_split, is_sagittal, label_of, main_split, sweep
+from reports.page.setting import label_of, main_split, prints_boxes, sweep
 from reports.page.values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
 
 MEAN = "mean"
@@ -18,11 +18,10 @@ def paper_table(evidence: Evidence) -> list[Block]:
     main = main_split(evidence)
     blocks: list[Block] = [*_tables(evidence, main)]
     other = "as published"
-    has_both = not pick(evidence.table, split=other).empty
-    if main == other or ((is_sagittal(evidence) or has_own_split(evidence)) and not has_both):
-        return blocks
+    if main == other or (not prints_boxes(evidence) and pick(evidence.table, split=other).empty):
+        return blocks  # of the papers, that with boxes has a split by image
     blocks.append(Heading("Split as published"))
-    if not has_both:
+    if pick(evidence.table, split=other).empty:
         text = "No run was split as the paper did (by image, so that a patient may be in training and test)."
         return [*blocks, Gap(text, f"{sweep(evidence)} split=as_published")]
     return [*blocks, *_tables(evidence, other), *_inflation(evidence)]
