@@ -7,15 +7,21 @@ import numpy as np
 import pandas as pd
 
 from metrics.agreement import bland_altman, icc_2_1
+from metrics.muscles import BOTH
 from reports.intervals import intervals
 from reports.one_run import Run
 from reports.patients import MEAN
 from reports.readout_files import MORPHOMETRY, PREDICTED, TRUE
 
-GRADES = ("goutallier_simplified",)  # of a scale without distances: weighted kappa, not these
 PLACE = ["case", "patient", "slice", "level", "structure", "side"]
 COLUMN = ["row", "measure", "structure", "side"]  # what is one line of `agreement.csv`
 MEASURED = (*COLUMN, "patient", TRUE, PREDICTED)
+# How the name of a measure ends, the unit that it is printed in (shares: percent), and the factor that leads there.
+UNITS = {
+    **{"_mm2": ("mm²", 1.0), "_mm": ("mm", 1.0), "_degrees": ("°", 1.0), "_percent": ("%", 1.0)},
+    **{"_points": ("points", 1.0), "_share": ("%", 100.0), "_fraction_signal": ("%", 100.0)},
+}
+NAMED_BY_UNIT = ("mm2", "mm", "degrees", "percent", "points")  # endings that say the unit and nothing else
 COLUMNS = (
     *COLUMN,
     *("num_patients", "num_pairs", "num_missing", "num_extra", "truth_mean", "mean_absolute"),
@@ -33,7 +39,8 @@ def build_pairs(runs: Sequence[Run]) -> pd.DataFrame:
         table = run.readouts.morphometry
         if run.arm or table is None:
             continue
-        measures = [name for name in table.columns if name not in (*MORPHOMETRY, *GRADES)]
+        # Grades are texts, for a scale without distances: weighted kappa, not these.
+        measures = [name for name in table.select_dtypes("number") if name not in MORPHOMETRY]
         long = table.melt([*PLACE, "source"], measures, var_name="measure")
         wide = long.pivot(index=[*PLACE, "measure"], columns="source", values="value")
         wide = wide.reindex(columns=[TRUE, PREDICTED]).dropna(how="all").reset_index()
@@ -45,12 +52,15 @@ def build_pairs(runs: Sequence[Run]) -> pd.DataFrame:
 def patient_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """One pair of values a patient, with MEASURED: means over the slices and seeds on which both are known.
 
-    `structure` "mean" is the patient's mean over all structures that have the measure, where it is of several.
+    `structure` "mean" is the patient's mean over all structures that have the measure, where it is of several and none
+    holds another, as both sides together hold either.
     """
     known = pairs.dropna(subset=[TRUE, PREDICTED])
     own = _means(known)
     places = own.drop_duplicates(COLUMN).groupby(["row", "measure"]).size()
-    several = [places.loc[row, measure] > 1 for row, measure in zip(own["row"], own["measure"], strict=True)]
+    nested = set(own.loc[own["side"] == BOTH, "measure"])
+    keys = zip(own["row"], own["measure"], strict=True)
+    several = [measure not in nested and places.loc[row, measure] > 1 for row, measure in keys]
     means = _means(own.loc[several].assign(structure=MEAN, side=""))
     return pd.concat([means, own], ignore_index=True).loc[:, list(MEASURED)]
 
@@ -80,6 +90,19 @@ def build_agreement(pairs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame
     bias = intervals(differences)
     table[["bias", "bias_low", "bias_high", "bias_interval"]] = bias[["mean", "low", "high", "interval"]]
     return _counted(table, pairs).loc[:, list(COLUMNS)]
+
+
+def name_and_unit(measure: str) -> tuple[str, str, float]:
+    """A measure's name as one writes it, its unit, and the factor that brings its values to that unit."""
+    for ending, (unit, scale) in UNITS.items():
+        if measure.endswith(ending):
+            name = measure.removesuffix(ending) if ending.removeprefix("_") in NAMED_BY_UNIT else measure
+            return _spoken(name), unit, scale
+    return _spoken(measure), "", 1.0
+
+
+def _spoken(name: str) -> str:
+    return " ".join("CSA" if word == "csa" else word for word in name.split("_"))
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.comparisons import rank_probabilities
 from reports.gaps import expected_rows
+from reports.muscles.tables import read_muscles
 from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
@@ -54,6 +55,13 @@ class Evidence:
         agreement: agreement.csv (`build_agreement`).
         curve: curve.csv (`reports.curve.build_curve`).
         fusion: fusion.csv (`reports.fusion.build_fusion`).
+        region_cases: Scores of every slice's regions (`reports.muscles.regions.region_cases`).
+        regions: regions.csv (`reports.muscles.areas.build_regions`).
+        region_strata: region_strata.csv (`build_region_strata`), of the reference.
+        grades: grades.csv (`reports.muscles.grades.build_grades`).
+        grade_confusion: grade_confusion.csv (`build_grade_confusion`).
+        grade_agreement: grade_agreement.csv (`build_grade_agreement`).
+        fat_states: fat_states.csv (`build_states`).
         beside: Case tables of curve and fusions, joined as `cases` are, for the claims alone.
         claims: claims.csv; empty until judged.
         notes: What is printed under the table.
@@ -83,6 +91,13 @@ class Evidence:
     agreement: pd.DataFrame
     curve: pd.DataFrame
     fusion: pd.DataFrame
+    region_cases: pd.DataFrame
+    regions: pd.DataFrame
+    region_strata: pd.DataFrame
+    grades: pd.DataFrame
+    grade_confusion: pd.DataFrame
+    grade_agreement: pd.DataFrame
+    fat_states: pd.DataFrame
     beside: pd.DataFrame
     claims: pd.DataFrame
     notes: tuple[str, ...]
@@ -145,6 +160,7 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
         folds=build_folds(runs),
         inflation=build_inflation(scores, rows, runs.structures),
         **read_out(runs, cases, scores, rows, reference),
+        **read_muscles(runs, primary_split(cases), reference, published),
         claims=pd.DataFrame(),
         notes=(),
     )
@@ -172,6 +188,7 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         folds=build_folds(replace(runs, runs=runs.everything)),
         inflation=build_inflation(scores, (), runs.structures),
         **read_out(runs, cases, scores, (), ""),
+        **read_muscles(runs, primary_split(cases), "", published),
         claims=pd.DataFrame(),
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
     )

@@ -71,10 +71,48 @@ def t_interval(sample: np.ndarray) -> tuple[float, float]:
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
-def bca_intervals(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def clustered_intervals(sums: np.ndarray, sizes: np.ndarray) -> pd.DataFrame:
+    """95 % interval of the mean of many values, of which those of a patient belong together.
+
+    A row per line of `sums` with `mean, low, high, interval`, as `intervals` has them; patients without a value do not
+    count. "range": of the patients' own means; "t": Student's, with the standard error of a ratio of sums.
+
+    Args:
+        sums: Sum of the values of each patient, [k, n].
+        sizes: How many values these are, [k, n].
+    """
+    found: list[tuple[float, float, float, str]] = []
+    large = []
+    for index, (total, size) in enumerate(zip(sums, sizes, strict=True)):
+        total, size = total[size > 0], size[size > 0]
+        if not len(size):
+            found.append((nan, nan, nan, ""))
+            continue
+        mean, own = float(total.sum() / size.sum()), total / size
+        if np.ptp(own) < EQUAL:
+            found.append((mean, mean, mean, kind(len(size))))
+        elif len(size) < FEWEST_FOR_TEST:
+            found.append((mean, float(own.min()), float(own.max()), "range"))
+        else:
+            error = np.sqrt(len(size) / (len(size) - 1) * ((total - mean * size) ** 2).sum()) / size.sum()
+            half = float(t.ppf((1 + CONFIDENCE) / 2, len(size) - 1) * error)
+            found.append((mean, mean - half, mean + half, "t"))
+            large += [index] if len(size) >= FEWEST_FOR_BCA else []
+    for start in range(0, len(large), COLUMNS_AT_ONCE):
+        chunk = large[start : start + COLUMNS_AT_ONCE]
+        for index, *ends in zip(chunk, *bca_intervals(sums[chunk], sizes[chunk]), strict=True):
+            found[index] = (found[index][0], float(ends[0]), float(ends[1]), "BCa")
+    return pd.DataFrame(found, columns=["mean", "low", "high", "interval"])
+
+
+def bca_intervals(samples: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """BCa intervals of the means of samples [k, n], none of equal values; every sample sees the same draws.
 
     An end is NaN where the bootstrap distribution does not allow one.
+
+    Args:
+        samples: One value a patient; the sum of several where `sizes` [k, n] says how many each patient has.
+        sizes: None for one a patient.
     """
 
     def means(drawn: np.ndarray, axis: int) -> np.ndarray:
@@ -83,7 +121,8 @@ def bca_intervals(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size = samples.shape[1]
         rows = np.arange(drawn.size // drawn.shape[-1]).reshape(*drawn.shape[:-1], 1)
         counts = np.bincount((drawn + size * rows).ravel(), minlength=rows.size * size)
-        found = samples @ (counts.reshape(rows.size, size).T / drawn.shape[-1])
+        shares = counts.reshape(rows.size, size).T / drawn.shape[-1]
+        found = samples @ shares if sizes is None else (samples @ shares) / (sizes @ shares)
         return found.reshape(len(samples), *drawn.shape[:-1])
 
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
+from reports.muscles.sections import muscle_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
 from reports.runs import AS_PUBLISHED, BY_PATIENT
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def sections(evidence: Evidence) -> list[Section]:
     """All tables of a report that have a line, the paper's first."""
     splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence.table["split"])]
-    found = [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
+    found = muscle_sections(evidence)
+    found += [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
     found += [build(evidence) for build in (_inflation, _arms)] + readout_sections(evidence)
     found += [build(evidence) for build in (_costs, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]

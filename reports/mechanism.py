@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.samples import correlation, paired
-from reports.claims.values import PREDICTED, GapError, PatientValues, Side
+from reports.claims.sides import PREDICTED, GapError, Side
+from reports.claims.values import PatientValues
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
 from reports.row_names import is_box_arm

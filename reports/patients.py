@@ -12,7 +12,7 @@ from reports.run_files import MECHANISM
 
 GROUP = ("row", "split", "arm", "seed")
 MEAN = "mean"  # the structure that stands for the mean over structures
-LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", HITS, *READOUTS)
+LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", "csa_error_mm2", HITS, *READOUTS)
 SEPARATOR = "\x1f"
 
 

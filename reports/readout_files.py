@@ -1,10 +1,10 @@
 """What a run folder may hold beside its scores: key points, confusion of structures, measurements."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from reports.run_files import TRUTH, read_numbers, read_texts
@@ -12,6 +12,7 @@ from reports.run_files import TRUTH, read_numbers, read_texts
 KEYPOINTS = ("case", "patient", "level", "slice", "structure", "visible", "error_mm", "nearest", "source")
 CONFUSION = ("case", "patient", "slice", "truth", "prediction", "pixels")
 MORPHOMETRY = ("case", "patient", "slice", "level", "structure", "side", "source")
+GRADES = ("goutallier_simplified", "goutallier")  # texts, though a scale may call its grades 0 to 4
 NUMBERS = ("slice", "pixels", "error_mm", "true_x", "true_y", "x", "y", "peak")
 HEATMAP, MASK = "heatmap", "mask"  # where a key point comes from: the network's own heat map, or the centre of its mask
 TRUE, PREDICTED = "truth", "prediction"  # whose measurement it is
@@ -24,7 +25,8 @@ class Readouts:
     Attributes:
         keypoints: keypoints.csv with the columns KEYPOINTS and more; a row per slice, structure and source.
         confusion: confusion.csv, the columns CONFUSION.
-        morphometry: morphometry.csv: MORPHOMETRY, then a column of numbers a measure. Columns of texts are left out.
+        morphometry: morphometry.csv: MORPHOMETRY, then a column a measure, as numbers; those of texts (a method, a
+            state, a grade) as texts. Columns without a value are left out.
     """
 
     keypoints: pd.DataFrame | None = None
@@ -77,19 +79,18 @@ def read_confusion(path: Path) -> pd.DataFrame:
 
 
 def read_morphometry(path: Path) -> pd.DataFrame:
-    """morphometry.csv with its columns of numbers.
+    """morphometry.csv, its measures as numbers, what is none (grades, states) as texts.
 
     Raises:
         ValueError: If a column is missing, or a structure of a slice is measured twice in the same way.
     """
     table = _read(path, MORPHOMETRY, ["case", "slice", "level", "structure", "side", "source"])
-    measures = {}
-    for name in (name for name in table.columns if name not in MORPHOMETRY):
-        try:
-            measures[name] = read_numbers(path, name, list(table[name]))
-        except ValueError:
-            continue  # a method's name or a grade
-    known = {name: values for name, values in measures.items() if not np.isnan(values).all()}
+    known = {}
+    for name in (name for name in table.columns if name not in MORPHOMETRY and any(table[name])):
+        known[name] = list(table[name])
+        if name not in GRADES:
+            with suppress(ValueError):  # the name of a method, a state
+                known[name] = read_numbers(path, name, known[name])
     return table.loc[:, list(MORPHOMETRY)].assign(**known)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reports.agreement import name_and_unit
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.readout_files import HEATMAP
 
@@ -90,10 +91,13 @@ def _agreement(evidence: Evidence) -> Section:
     lines = []
     for line in _records(evidence.agreement):
         structure = f"{words(line['structure'])} {line['side']}".strip()
-        bias = with_interval(line["bias"], line["bias_low"], line["bias_high"], str(line["bias_interval"]))
-        limits = f"{number(line['limit_low'], 2)} to {number(line['limit_high'], 2)}"
+        name, unit, scale = name_and_unit(str(line["measure"]))
+        ends = (scale * line["bias_low"], scale * line["bias_high"], str(line["bias_interval"]))
+        bias = with_interval(scale * line["bias"], *ends)
+        limits = f"{number(scale * line['limit_low'], 2)} to {number(scale * line['limit_high'], 2)}"
         agreement = with_interval(line["icc"], line["icc_low"], line["icc_high"], "", 3)
-        cells = (words(line["measure"]), structure, number(line["num_patients"], 0), number(line["truth_mean"], 2))
+        cells = (f"{name} {unit.replace('²', '2')}".strip(), structure, number(line["num_patients"], 0))
+        cells += (number(scale * line["truth_mean"], 2),)
         cells += (bias, limits if limits != f"{GAP} to {GAP}" else GAP, agreement, number(line["num_missing"], 0))
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
     header = ("Method", "measure", "structure", "n", "truth", "bias [95 %]", "limits of agreement", "ICC(2,1) [95 %]")

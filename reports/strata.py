@@ -22,18 +22,23 @@ def strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     for level in sorted(set(levels) - {"", "nan"}):
         yield f"level {level}", cases.loc[levels == level]
     for factor, name in TERTILE_FACTORS.items():
-        limits = tertile_limits(cases, factor)
-        if limits is None:
-            continue
-        values = cases[factor].to_numpy(dtype=float)
-        place = np.searchsorted(np.array(limits), values, side="left")
-        for number, label in enumerate(TERTILES):
-            yield f"{name} {label}", cases.loc[(place == number) & ~np.isnan(values)]
+        yield from tertiles(cases, factor, name)
     if "quadratus_lumborum" in cases and cases["quadratus_lumborum"].notna().to_numpy().any():
         for label, value in (("absent", 0.0), ("present", 1.0)):
             here = cases.loc[cases["quadratus_lumborum"] == value]
             if len(here):
                 yield f"quadratus lumborum {label}", here
+
+
+def tertiles(cases: pd.DataFrame, factor: str, name: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The strata `low | middle | high` of a factor; none where it cannot be cut."""
+    limits = tertile_limits(cases, factor)
+    if limits is None:
+        return
+    values = cases[factor].to_numpy(dtype=float)
+    place = np.searchsorted(np.array(limits), values, side="left")
+    for number, label in enumerate(TERTILES):
+        yield f"{name} {label}", cases.loc[(place == number) & ~np.isnan(values)]
 
 
 def tertile_limits(cases: pd.DataFrame, factor: str) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
 OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
+OPTIONAL += ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
 
 
 def write(config: DictConfig) -> None:

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from reports.claims.samples import correlation, pseudo_values
-from reports.claims.values import PatientValues, Side
+from reports.claims.sides import Side
+from reports.claims.values import PatientValues
 from reports.mechanism import ARMS, PRELIMINARY, SALIENCY, mechanism_tables
 from tests.claim_evidence import STRUCTURES, draw_cases, make_evidence
 from tests.test_claims import CLAIMS, judged

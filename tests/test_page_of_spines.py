@@ -19,6 +19,7 @@ from tests.spine_folders import write_curve, write_spine, write_spines
 from tests.test_page import Reader, emptied
 
 SMALL = {"num_patients": 6, "num_folds": 1}
+OF_MUSCLES = ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
 OWN = ["labels", "keypoints", "robustness", "measurements"]
 
 
@@ -105,7 +106,7 @@ def test_undefined_values_are_dashes(evidence, tmp_path):
 
 def test_the_tables_are_written_where_there_is_something_and_old_ones_go(evidence, tmp_path):
     write_tables(evidence, tmp_path)
-    for name in OPTIONAL:
+    for name in (name for name in OPTIONAL if name not in OF_MUSCLES):
         read = pd.read_csv(tmp_path / f"{name}.csv")
         assert list(read.columns) == list(getattr(evidence, name).columns)
         assert len(read) == len(getattr(evidence, name)) > 0

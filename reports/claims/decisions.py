@@ -20,7 +20,8 @@ from reports.claims.findings import (
 )
 from reports.claims.ledger import Claim
 from reports.claims.samples import between_strata, correlation, paired
-from reports.claims.values import GapError, PatientValues
+from reports.claims.sides import GapError
+from reports.claims.values import PatientValues
 from reports.comparisons import ALPHA, compare
 from reports.intervals import FEWEST_FOR_TEST
 
@@ -61,6 +62,13 @@ def at_least(claim: Claim, values: PatientValues) -> Finding:
     (left, _), bar = sides(claim)[0], claim.value - margin_of(claim)
     finding = estimate(values.of(left).to_numpy(dtype=float))
     return _judged(finding, finding.low >= bar, finding.high < bar)
+
+
+def at_most(claim: Claim, values: PatientValues) -> Finding:
+    """Whether the mean stays below a stated value and the margin; the effect is the mean itself."""
+    (left, _), bar = sides(claim)[0], claim.value + margin_of(claim)
+    finding = estimate(values.of(left).to_numpy(dtype=float))
+    return _judged(finding, finding.high <= bar, finding.low > bar)
 
 
 def even(claim: Claim, values: PatientValues) -> Finding:
@@ -163,6 +171,7 @@ TESTS: dict[str, Callable[[Claim, PatientValues], Finding]] = {
     "equivalent": equivalent,
     "non_inferior": non_inferior,
     "at_least": at_least,
+    "at_most": at_most,
     "even": even,
     "correlated": correlated,
 }

@@ -7,7 +7,7 @@ from math import nan
 import numpy as np
 
 from reports.claims.ledger import Claim
-from reports.claims.values import PREDICTED, GapError, Side
+from reports.claims.sides import PREDICTED, GapError, Side
 from reports.intervals import FEWEST_FOR_TEST, intervals
 
 REPRODUCED, WITHIN_NOISE, CONTRADICTED, NOT_TESTABLE = "reproduced", "within noise", "contradicted", "not testable"
@@ -34,16 +34,18 @@ class Finding:
 
 def sides(claim: Claim) -> list[tuple[Side, Side]]:
     """The pairs (left, right) that a claim compares: one for each row on the right, or for each link of a chain."""
-    rows = claim.row.split(";")
+    rows, structures = claim.row.split(";"), claim.structure.split(";")
     left = Side(
         row=rows[0],
         metric=claim.metric,
-        structure=claim.structure,
+        structure=structures[0],
         arm=claim.arm or PREDICTED,
         stratum=claim.stratum,
     )
     if len(rows) > 1:
         return [(replace(left, row=better), replace(left, row=worse)) for better, worse in pairwise(rows)]
+    if len(structures) > 1:
+        return list(pairwise([replace(left, structure=name) for name in structures]))
     right = replace(
         left,
         arm=claim.other_arm or left.arm,

@@ -11,8 +11,9 @@ import pandas as pd
 from reports.claims.decisions import judge_one
 from reports.claims.findings import CONTRADICTED, NOT_TESTABLE, Finding
 from reports.claims.ledger import CLAIMS_FILE, Claim, load_claims, published_structures
+from reports.claims.sides import PREDICTED
 from reports.claims.superiority import judge_superiority
-from reports.claims.values import PREDICTED, PatientValues
+from reports.claims.values import PatientValues
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
@@ -29,7 +30,7 @@ RULES = (
     "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "
     "the margin, or above minus the margin; contradicted if the interval lies outside.",
     "at_least, even: reproduced if the interval's lower end is not below the stated value, or the mean of all slices, "
-    "by more than the margin; contradicted if its upper end is.",
+    "by more than the margin; contradicted if its upper end is. at_most: the same the other way round.",
     "correlated: Spearman's correlation within structures over slices, its interval over patients (jackknife); "
     "reproduced above the margin, contradicted below.",
     "gains: as at_least, of the difference. gains_within: reproduced if on every structure the interval of the "

@@ -2,10 +2,12 @@
 
 A line says which two sides a claim compares. The left side is `row, arm, stratum, metric`; the right side is the same
 with what `other_row, other_arm, other_stratum, other_metric` change. Both sides are taken on `structure`: `mean` (all),
-the name of one, the beginning of several names (`psoas`), or such names joined by `+`. An empty `arm` is the run's own
-test, also called `predicted`; an empty `stratum` is all slices. The arms `mixed_6` and `full_6` are trainings with the
-masks of six patients, with and without the key points of the others. `value` is a number, or `low to high` for a range;
-`margin` is a number in units of the metric or the word `report` (the report's margin of interest).
+the name of one or of a region (`overall`), the beginning of several names (`psoas`), or such names joined by `+`;
+joined by `;` they are a chain for the test `ordered`, as rows are. Grades are those of a muscle of morphometry.csv. An
+empty `arm` is the run's own test, also called `predicted`; an empty `stratum` is all slices. The arms `mixed_6` and
+`full_6` are trainings with the masks of six patients, with and without the key points of the others. `value` is a
+number, or `low to high` for a range; `margin` is a number in units of the metric or the word `report` (the report's
+margin of interest).
 """
 
 import csv
@@ -23,8 +25,11 @@ CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
 DERIVED = (
     *("detection_precision", "detection_recall", "found_share", "missed_share", "false_alarm_share", "dice_spread"),
     *("preliminary_dice", "preliminary_ceiling_dice", "saliency_inside", "area_inside", "saliency_enrichment"),
+    *("area_true_mm2", "area_pred_mm2", "csa_error_mm2", "csa_bias_percent", "segmented_percent"),
     *READOUTS,
 )
+# What `reports.claims.grades` makes of the grades of patients.
+GRADINGS = ("grade_accuracy", "grade_kappa", "grade_true", "grade_pred", "highest_grade_true", "highest_grade_pred")
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb", "training_s")
 SPEEDS = ("epochs_to_95",)
 
@@ -35,6 +40,7 @@ REQUIRED = {
     "equivalent": ("row", "metric", "structure", "margin", "cost"),
     "non_inferior": ("row", "metric", "structure", "margin", "cost"),
     "at_least": ("row", "metric", "structure", "value", "margin", "cost"),
+    "at_most": ("row", "metric", "structure", "value", "margin", "cost"),
     "even": ("row", "metric", "structure", "stratum", "margin", "cost"),
     "correlated": ("row", "metric", "other_metric", "structure", "margin", "cost"),
     "gains": ("row", "other_row", "metric", "structure", "value", "margin", "cost"),
@@ -151,14 +157,19 @@ def _check_line(cells: Mapping[str, str], structures: Collection[str], where: st
         raise ValueError(f"{where}: other_row of the test {test} is {num_rows} rows: one change, the other, neither")
     if (test == "gains_within") != (" to " in cells["value"]):
         raise ValueError(f"{where}: value is {cells['value']!r}; gains_within, and it alone, takes `low to high`")
-    if test == "ordered" and ";" not in cells["row"]:
-        raise ValueError(f"{where}: ordered needs two rows or more, joined by ';'; got {cells['row']!r}")
-    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED))
+    chains = [name for name in ("row", "structure") if ";" in cells[name]]
+    if len(chains) != (test == "ordered"):
+        raise ValueError(
+            f"{where}: ordered, and it alone, takes two rows or more or two structures or more, by ';'; got "
+            f"{cells['row']!r} and {cells['structure']!r}"
+        )
+    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED, *GRADINGS))
     for name in ("metric", "other_metric"):
         if cells[name] and cells[name] not in known:
             raise ValueError(f"{where}: unknown {name} {cells[name]!r}; expected one of {', '.join(known)}")
-    for part in cells["structure"].split("+"):
-        if part not in ("", "mean") and not any(in_group(name, part) for name in structures):
+    graded = cells["metric"] in GRADINGS
+    for part in cells["structure"].replace(";", "+").split("+"):
+        if not graded and part not in ("", "mean") and not any(in_group(name, part) for name in structures):
             raise ValueError(f"{where}: {part!r} is no structure or group of {', '.join(sorted(structures))}")
 
 

@@ -17,7 +17,8 @@ from reports.claims.findings import (
 )
 from reports.claims.ledger import Claim
 from reports.claims.samples import contrast, paired
-from reports.claims.values import GapError, PatientValues
+from reports.claims.sides import GapError, Side
+from reports.claims.values import PatientValues
 from reports.comparisons import ALPHA, compare, holm, smallest_p
 from reports.intervals import FEWEST_FOR_TEST
 
@@ -108,10 +109,17 @@ def _joined(claim: Claim, pairs: pd.DataFrame) -> _Test:
         low=float(lows[hardest]),
         high=float(highs[hardest]),
         num_patients=int(pairs["num_pairs"].to_numpy().min()),
-        notes=(f"the smallest difference is {left.row} against {right.row}",) if len(pairs) > 1 else (),
+        notes=(f"the smallest difference is {_named(left, right)} against {_named(right, left)}",)
+        if len(pairs) > 1
+        else (),
     )
     excluded = claim.margin is not None and bool((highs < claim.margin).any())
     return _Test(finding=finding, p=p, direction=direction, excluded=excluded)
+
+
+def _named(side: Side, other: Side) -> str:
+    """What tells a side from the other one of its pair."""
+    return side.row if side.row != other.row else side.structure
 
 
 def _verdict(test: _Test, p: float, family: str, num_tests: int) -> Finding:

@@ -1,22 +1,22 @@
 """One value a patient for either side of a claim, from the joined case tables."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from metrics.aggregate import patient_means
 from metrics.cases import DETECTION_IOU
-from reports.claims.ledger import in_group
+from reports.claims.grades import grade_values
+from reports.claims.ledger import GRADINGS, in_group
+from reports.claims.sides import PREDICTED, GapError, Side
+from reports.muscles.grades import grade_scales
 from reports.patients import LOWER_IS_BETTER
 from reports.runs import BY_PATIENT
 from reports.strata import SLICE, strata
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
-
-PREDICTED = "predicted"  # the run's own test, whose arm is ""
 
 # Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
 _STATUS_SHARES = {
@@ -29,43 +29,17 @@ SALIENCY = ("saliency_inside", "area_inside", "saliency_enrichment")
 FEWER_IS_BETTER = (*LOWER_IS_BETTER, "missed_share", "false_alarm_share", "dice_spread")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """What one side of a comparison is measured on: `arm` "predicted" is the own test, `stratum` "" all slices."""
-
-    row: str
-    metric: str
-    structure: str
-    arm: str = PREDICTED
-    stratum: str = ""
-
-
-class GapError(Exception):
-    """Something that a claim needs is not in the evidence.
-
-    Args:
-        missing: What, in words.
-        row: Row that would have to be run, "" if none would help.
-        more: What to add to its command line.
-    """
-
-    def __init__(self, missing: str, *, row: str = "", more: str = "") -> None:
-        super().__init__(missing)
-        self.row, self.more = row, more
-
-
 class PatientValues:
     """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
 
     def __init__(self, evidence: "Evidence") -> None:
         cases = evidence.cases if evidence.beside.empty else pd.concat([evidence.cases, evidence.beside])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
-        drawn = cases.loc[(cases["split"] == BY_PATIENT) & (cases["status"] != "unlabelled")]
-        drawn = drawn.assign(
-            slice_key=[f"{case}#{number}" for case, number in zip(*(drawn[name] for name in SLICE), strict=True)]
-        )
+        drawn: Any = _keyed(cases)
         self._tables = {(str(row), str(arm)): table for (row, arm), table in drawn.groupby(["row", "arm"], sort=False)}
         self._strata = {name: set(part["slice_key"]) for name, part in strata(drawn.loc[drawn["arm"] == ""])}
+        self._regions = _keyed(evidence.region_cases)
+        self._grades, self._scales = evidence.grades, grade_scales(evidence.runs.runs)
         self._known: dict[Side, pd.Series] = {}
         self.num_patients = drawn["patient"].nunique()
 
@@ -97,7 +71,11 @@ class PatientValues:
         if (side.row, arm) not in self._tables:
             raise GapError(f"the row {side.row} has no result of the arm {side.arm}", row=side.row)
         cases = self._tables[side.row, arm]
-        cases = cases.loc[[in_group(name, side.structure) for name in cases["structure"]]]
+        regions = self._regions.loc[(self._regions["row"] == side.row) & (self._regions["arm"] == arm)]
+        if side.structure in set(regions["structure"]):  # a region, not the structures whose names begin like it
+            cases = regions.loc[regions["structure"] == side.structure]
+        else:
+            cases = cases.loc[[in_group(name, side.structure) for name in cases["structure"]]]
         if cases.empty:
             raise GapError(f"the cohort has no structure {side.structure}")
         if side.stratum:
@@ -120,6 +98,8 @@ class PatientValues:
         Raises:
             GapError: If no patient has a value.
         """
+        if side not in self._known and side.metric in GRADINGS:
+            self._known[side] = grade_values(self._grades, self._scales, side)
         if side not in self._known:
             cases = self.cases(side)
             seeds = [_values(table, side.metric) for _, table in cases.groupby("seed")]
@@ -134,6 +114,13 @@ class PatientValues:
                 )
             self._known[side] = values
         return self._known[side]
+
+
+def _keyed(cases: pd.DataFrame) -> pd.DataFrame:
+    """Rows of slices that were annotated, of runs with folds by patient, with a key of the slice."""
+    drawn = cases.loc[(cases["split"] == BY_PATIENT) & (cases["status"] != "unlabelled")]
+    columns = [drawn[name].to_numpy() for name in SLICE]
+    return drawn.assign(slice_key=[f"{case}#{number}" for case, number in zip(*columns, strict=True)])
 
 
 def _values(cases: pd.DataFrame, metric: str) -> pd.Series:

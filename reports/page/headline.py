@@ -8,6 +8,7 @@ import numpy as np
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
+from reports.page.regions import muscle_sentences
 from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, word
 from reports.runs import Run
@@ -31,6 +32,7 @@ def headline(evidence: Evidence) -> list[Block]:
     if small:
         blocks.append(Text(small, tone="warning"))
     blocks.append(Text(primary_sentence(evidence), tone="lead"))
+    blocks += [Text(sentence, tone="lead") for sentence in muscle_sentences(evidence)]
     blocks += [Text(sentence) for sentence in (order_sentence(evidence), significance_sentence(evidence)) if sentence]
     return [*blocks, Terms(terms=[(term, text) for term, text in _facts(evidence, runs) if text])]
 

@@ -6,16 +6,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.evidence import Evidence
 from reports.mechanism import mechanism_tables
-from reports.page.blocks import Block, Section
+from reports.page.blocks import Block, Heading, Section
 from reports.page.findings import claims, costs, detection
+from reports.page.grades import grades
 from reports.page.headline import headline
 from reports.page.keypoints import keypoints
 from reports.page.labels import fusion, labels
 from reports.page.measurements import measurements
 from reports.page.mechanism import mechanism, training
 from reports.page.protocol import protocol
+from reports.page.regions import region_errors, region_strata, region_tables
 from reports.page.robustness import robustness
-from reports.page.setting import is_sagittal
+from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
 from reports.pictures.album import open_album
@@ -52,11 +54,12 @@ def sections(evidence: Evidence) -> list[Section]:
     spine = is_sagittal(evidence)
     found = [
         Section(key="headline", title="Result", blocks=headline(evidence)),
-        Section(key="table", title="The paper's table", blocks=[*paper_table(evidence), *_fusion(evidence)]),
+        Section(key="table", title="The paper's table", blocks=_table(evidence)),
         Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
         Section(key="labels", title="Labels against accuracy", blocks=labels(evidence)),
         Section(key="keypoints", title="Key points and levels", blocks=keypoints(evidence)),
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
+        Section(key="muscles", title="Muscle and fat", blocks=_muscles(evidence)),
         Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
         Section(key="detection", title="Detection and boxes", blocks=detection(evidence)),
         Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
@@ -66,8 +69,21 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]
-    foreign = ("mechanism",) if spine else ("labels", "keypoints", "robustness", "measurements")
+    foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
+    foreign += () if prints_boxes(evidence) else ("mechanism",)
     return [section for section in found if section.key not in foreign or _says_something(section)]
+
+
+def _muscles(evidence: Evidence) -> list[Block]:
+    """Regions and grades; nothing where the runs have neither."""
+    return [*region_errors(evidence), *grades(evidence), *region_strata(evidence)]
+
+
+def _table(evidence: Evidence) -> list[Block]:
+    """Regions first, where the paper prints them; then structures, and fusions."""
+    regions = region_tables(evidence)
+    single: list[Block] = [Heading("Single structures")] if regions else []
+    return [*regions, *single, *paper_table(evidence), *_fusion(evidence)]
 
 
 def _fusion(evidence: Evidence) -> list[Block]:

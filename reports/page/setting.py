@@ -4,8 +4,10 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.values import is_number, pick
-from reports.papers import proposed_row
+from reports.papers import proposed_row, published_tables
 from reports.runs import Run
+
+SWEEPS = {"msff_table2_alpha": "msff_table2"}  # tables whose sweep has another name
 
 
 def main_split(evidence: Evidence) -> str:
@@ -19,8 +21,22 @@ def is_sagittal(evidence: Evidence) -> bool:
     return any((run.config.get("anatomy") or {}).get("view") == "sagittal" for run in evidence.runs.everything)
 
 
+def prints_boxes(evidence: Evidence) -> bool:
+    """Whether boxes, gates and folds dealt by image are a matter of the report: the printed paper has box scores.
+
+    So they are without a printed paper, unless the slices are sagittal.
+    """
+    if evidence.published.empty:
+        return not is_sagittal(evidence)
+    return bool((evidence.published["metric"] == "box_iou").any())
+
+
 def sweep(evidence: Evidence) -> str:
-    """The command of the paper's table: that of the printed one, else one that fits the slices."""
+    """The command of the paper's table: that which the runs were made for, else one that fits the slices."""
+    asked = [(run.config.get("report") or {}).get("table") for run in evidence.runs.everything]
+    table = next((str(name) for name in asked if name in published_tables()), "")
+    if len(evidence.published) and table:
+        return f"python run.py sweep={SWEEPS.get(table, table)}"
     proposed = proposed_row(evidence.published) if len(evidence.published) else None
     return f"python run.py sweep={proposed or ('scarnet' if is_sagittal(evidence) else 'bs_esnet')}_table1"
 

@@ -12,6 +12,7 @@ from reports.page.setting import label_of
 from reports.page.values import has_values, is_number, number, pick
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, View, common_view, load_slice, panel
+from reports.pictures.region_gallery import region_gallery
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
 
@@ -48,8 +49,9 @@ def gallery(evidence: Evidence, album: Album) -> list[Block]:
         blocks.append(Gap(f"There are no pictures of the reference {label}, by which cases are chosen.", AGAIN))
     else:
         blocks += _ranked_cases(evidence, album, own)
-    if not album.sides:
-        return blocks
+    regions = region_gallery(evidence, album)
+    if regions or not album.sides:
+        return [*blocks, *regions]
     blocks.append(Heading("Difficult cases, as in the paper's Fig. 5"))
     return blocks + _figure_5(evidence, album, own if len(own) else album.slices)
 

@@ -1,0 +1,31 @@
+"""The tables of a report about muscle and fat; empty where the runs have no regions and graded no muscle."""
+
+import pandas as pd
+
+from reports.muscles.areas import build_regions
+from reports.muscles.grades import (
+    build_grade_agreement,
+    build_grade_confusion,
+    build_grades,
+    build_states,
+    grade_scales,
+)
+from reports.muscles.regions import region_cases
+from reports.muscles.strata import build_region_strata
+from reports.runs import Runs
+
+
+def read_muscles(runs: Runs, split: str, reference: str, published: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of an Evidence that are made here, of the runs with the split of the first table."""
+    own = [run for run in (*runs.runs, *runs.fused) if run.split == split and not run.arm]
+    cases, scales = region_cases(own), grade_scales(own)
+    grades = build_grades(own, scales)
+    return {
+        "region_cases": cases,
+        "regions": build_regions(cases, published),
+        "region_strata": build_region_strata(cases, reference),
+        "grades": grades,
+        "grade_confusion": build_grade_confusion(grades, scales),
+        "grade_agreement": build_grade_agreement(grades, scales),
+        "fat_states": build_states(own),
+    }

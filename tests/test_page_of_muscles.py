@@ -1,0 +1,151 @@
+"""The page, the claims, and the files of a report of muscle and fat."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import tables
+from reports.claims.judge import judge
+from reports.evidence import collect
+from reports.layout import sections as printed
+from reports.page.page import sections, write_page
+from reports.pictures.region_gallery import at_quantile
+from reports.runs import load_runs
+from reports.task import write_tables
+from tests.muscle_folders import write_muscles
+from tests.run_folders import write_run
+from tests.test_claims import CLAIMS, VERDICTS
+from tests.test_page import Reader
+
+OF_MUSCLES = ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("muscles")
+    for fold in range(2):
+        write_muscles(folder / f"f{fold}", fold=fold, num_folds=2, num_patients=14, predictions=True)
+    return collect(load_runs([folder]), table="baur_table2", reference=None, margin=0.005)
+
+
+@pytest.fixture(scope="module")
+def reader(evidence, tmp_path_factory):
+    return Reader(write_page(evidence, tmp_path_factory.mktemp("report")).read_text(encoding="utf-8"))
+
+
+def line_of(table, **equals):
+    for name, value in equals.items():
+        table = table.loc[table[name] == value]
+    return table.iloc[0]
+
+
+def judged(evidence, *names):
+    return judge(evidence, tuple(CLAIMS[name] for name in names)).set_index("id")
+
+
+def test_every_claim_of_the_paper_gets_a_verdict(evidence):
+    ledger = evidence.claims
+    assert list(ledger["id"]) == [name for name, claim in CLAIMS.items() if claim.paper == "baur"]
+    assert set(ledger["verdict"]) <= VERDICTS
+    assert (ledger.loc[ledger["verdict"] == "not testable", "note"] != "").all()
+    tested = ledger.loc[ledger["test"] != "none"].set_index("id")["verdict"]
+    assert set(tested[tested == "not testable"].index) == {"baur-lumbosacral-fat"}
+
+
+def test_a_claim_about_a_region_is_not_about_structures_that_begin_like_it(evidence):
+    found = judged(evidence, "baur-dice-muscle", "baur-csa-error-fat", "baur-segmented-fat")
+    for name, metric, region, scale in (
+        ("baur-dice-muscle", "dice", "muscle", 100),
+        ("baur-csa-error-fat", "csa_error_percent", "fat", 1),
+        ("baur-segmented-fat", "segmented_percent", "fat", 1),
+    ):
+        line = line_of(evidence.regions, region=region, metric=metric)
+        assert scale * found.loc[name, "effect"] == pytest.approx(line["patient_mean"])
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "reproduced"), (10.0, "contradicted")])
+def test_an_error_is_at_most_what_is_stated(evidence, factor, verdict):
+    cases = evidence.region_cases.assign(csa_error_percent=factor * evidence.region_cases["csa_error_percent"])
+    found = judged(replace(evidence, region_cases=cases), "baur-csa-error-overall")
+    assert found["verdict"].tolist() == [verdict]
+
+
+def test_an_order_of_regions_is_a_chain(evidence):
+    found = judged(evidence, "baur-dice-falls").iloc[0]
+    assert found["verdict"] == "reproduced"
+    assert "the smallest difference is overall against muscle" in found["note"]
+    upset = evidence.region_cases.assign(dice=1 - evidence.region_cases["dice"])
+    assert judged(replace(evidence, region_cases=upset), "baur-dice-falls")["verdict"].tolist() == ["contradicted"]
+
+
+def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
+    found = judged(evidence, "baur-accuracy", "baur-kappa", "baur-no-true-iii", "baur-underestimates")
+    line = evidence.grade_agreement.iloc[0]
+    assert found.loc["baur-accuracy", "effect"] == pytest.approx(line["accuracy"])
+    assert found.loc["baur-accuracy", "num_patients"] == line["num_patients"] == 13
+    assert found.loc["baur-kappa", "effect"] == pytest.approx(line["kappa"], abs=0.15)  # jackknife: without its bias
+    assert found.loc["baur-no-true-iii", ["effect", "verdict"]].tolist() == [0.0, "reproduced"]
+    severe = replace(evidence, grades=evidence.grades.assign(truth="III", prediction="II"))
+    ledger = judged(severe, "baur-accuracy", "baur-no-true-iii", "baur-underestimates", "baur-kappa")
+    assert ledger["verdict"].tolist() == ["contradicted", "contradicted", "reproduced", "contradicted"]
+    same = replace(evidence, grades=evidence.grades.assign(truth="II", prediction="II"))
+    assert "is not defined" in judged(same, "baur-kappa").loc["baur-kappa", "note"]
+    nobody = judged(replace(evidence, grades=evidence.grades.iloc[:0]), "baur-accuracy").iloc[0]
+    assert nobody["verdict"] == "not testable"
+    assert "sweep=baur_table2" in nobody["note"]
+
+
+def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
+    keys = reader.attributes("section", "id")
+    assert {"table", "muscles", "measurements"} <= set(keys)
+    assert reader.crossed == []
+    line = line_of(evidence.regions, region="fat", metric="dice")
+    ends = f"[{line['slice_low']:.1f} to {line['slice_high']:.1f}]"
+    assert f"{line['slice_mean']:.1f} ± {line['slice_sd']:.1f} {ends}" in reader.text
+    assert "(51.0 ± 25.0 [50.0 to 52.0])" in reader.text
+    assert f"{line['clustered_low']:.1f} to {line['clustered_high']:.1f}" in reader.text
+    agreement = evidence.grade_agreement.iloc[0]
+    assert f"right in {100 * agreement['accuracy']:.1f} %" in reader.text
+    assert "predicted III" in reader.text
+    assert "too few pixels on 3 of " in reader.text
+    assert "nan" not in reader.text.lower()
+    assert "Fig. 5" not in reader.text
+    assert "Split as published" not in reader.text  # by patient, as the paper's own
+
+
+def test_the_gallery_shows_a_good_and_an_insufficient_slice_of_each_region(reader):
+    for region in ("overall", "muscle", "fat"):
+        assert f"{region}, good" in reader.text
+        assert f"{region}, insufficient" in reader.text
+
+
+def test_a_slice_at_a_quantile_is_the_nearest_one():
+    slices = pd.DataFrame({"case": list("abcde"), "slice": 0, "dice": [0.5, np.nan, 0.1, 0.9, 0.5]})
+    assert [at_quantile(slices, share)["case"] for share in (0.05, 0.5, 0.95)] == ["c", "e", "d"]
+    assert at_quantile(slices.iloc[:0], 0.5) == {}
+
+
+def test_a_report_without_regions_or_grades_says_nothing_of_them(tmp_path):
+    write_run(tmp_path / "a", "unet", num_patients=3, num_folds=1)
+    found = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    assert "muscles" not in {section.key for section in sections(found)}
+    assert all(getattr(found, name).empty for name in OF_MUSCLES)
+
+
+def test_the_tables_are_written_and_read_back(evidence, tmp_path):
+    write_tables(evidence, tmp_path)
+    for name in OF_MUSCLES:
+        read = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)
+        assert len(read) == len(getattr(evidence, name)) > 0
+
+
+def test_every_printed_section_is_a_rectangle(evidence):
+    found = {section.title: section for section in printed(evidence)}
+    for section in found.values():
+        assert {len(line) for line in section.lines} == {len(section.header)}, section.title
+    assert next(iter(found)).startswith("Regions, mean")
+    titles = ("Regions: intervals", "Grades of patients", "Patients of each pair", "Measurements")
+    assert all(any(title.startswith(word) for title in found) for word in titles)
+    assert tables.latex(evidence).isascii()
