@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def _slice_values(cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, pd.D
 
 
 def _over_slices(slices: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    means: pd.DataFrame = pd.concat(slices, axis=1).groupby(level="patient").agg("mean")
+    means: Any = pd.concat(slices, axis=1).groupby(level="patient").agg("mean")
     return {name: means[name] for name in slices}
 
 
