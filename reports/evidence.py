@@ -8,7 +8,7 @@ import pandas as pd
 from reports.comparisons import rank_probabilities
 from reports.gaps import expected_rows
 from reports.notes import beside_notes, write_notes
-from reports.papers import empty_published, load_published, method_names, proposed_row, row_label
+from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
 from reports.runs import Runs
@@ -88,12 +88,12 @@ class Evidence:
     notes: tuple[str, ...]
 
 
-def collect(runs: Runs, *, table: str | None, reference: str | None, margin: float) -> Evidence:
+def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
     """Everything of a report, the claims judged.
 
     Args:
         runs: What `load_runs` found.
-        table: The paper's table in `reports/published`, or None.
+        table: The paper's table in `reports/published`, or several, or None.
         reference: Row that the others are compared with; None for the paper's proposed system.
         margin: Difference of interest in Dice, 0..1.
 
@@ -110,7 +110,7 @@ def with_claims(evidence: Evidence) -> Evidence:
     return replace(evidence, claims=judge(evidence))
 
 
-def gather(runs: Runs, *, table: str | None, reference: str | None, margin: float) -> Evidence:
+def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
     """Everything of a report but the claims.
 
     Raises:
@@ -180,9 +180,7 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
 
 def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
     """Rows with a run: the paper's in its order, each before its variants, then the others by name."""
-    place = {row: number for number, row in enumerate(method_names(published))}
-    present = {run.row for run in runs.runs}
-    return tuple(sorted(present, key=lambda row: (place.get(row.split(" ")[0], len(place)), row)))
+    return tuple(sorted({run.row for run in runs.runs}, key=lambda row: (place_of(row, published), row)))
 
 
 def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:

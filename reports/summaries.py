@@ -10,7 +10,7 @@ import pandas as pd
 from metrics.aggregate import METRICS, summarise
 from reports.gaps import num_folds, num_untested
 from reports.intervals import intervals
-from reports.papers import method_names, row_label
+from reports.papers import method_names, place_of, printed_row, row_label
 from reports.patients import MEAN, over_seeds
 from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
 
@@ -41,7 +41,7 @@ def build_table(
     """
     methods = method_names(published)
     printed = list(methods)
-    without_run = [row for row in printed if row not in {row.split(" ")[0] for row in rows}]
+    without_run = [row for row in printed if row not in {printed_row(row, published) for row in rows}]
     own = cases.loc[cases["arm"] == ""]
     records = []
     for split in (BY_PATIENT, AS_PUBLISHED):
@@ -62,8 +62,8 @@ def build_table(
     table["num_patients"] = table["num_patients"].fillna(0).astype(int)
     # Without a run there is no count, which is not a count of none.
     table = table.astype(dict.fromkeys(COUNTS, "Int64"))
-    order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
-    position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
+    places = {row: place_of(row, published) for row in (*printed, *rows)}
+    position = table["row"].map(places)
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
     table["label"] = [row_label(row, methods) for row in table["row"]]
     return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
@@ -198,7 +198,7 @@ def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[st
 
 
 def _published(published: pd.DataFrame, row: str, structure: str, structures: Sequence[str]) -> dict[str, float]:
-    own = published.loc[(published["row"] == row.split(" ")[0]) & (published["metric"] == "dice")]
+    own = published.loc[(published["row"] == (printed_row(row, published) or None)) & (published["metric"] == "dice")]
     known = own.loc[own["structure"] == structure]
     if len(known):
         return {"published_mean": float(known["mean"].iloc[0]), "published_sd": float(known["sd"].iloc[0])}

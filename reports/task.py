@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from reports import tables
 from reports.evidence import Evidence, gather, with_claims
+from reports.papers import load_published, varied_settings
 from reports.runs import load_runs
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,10 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
         ValueError: As in `write`.
     """
     settings = config.report
-    evidence = gather(
-        load_runs(paths), table=settings.table, reference=settings.reference, margin=float(settings.margin)
-    )
+    table = list(settings.table) if isinstance(settings.table, ListConfig) else settings.table
+    varied = varied_settings(load_published(table)) if table else {}
+    runs = load_runs(paths, varied)
+    evidence = gather(runs, table=table, reference=settings.reference, margin=float(settings.margin))
     folder.mkdir(parents=True, exist_ok=True)
     write_tables(evidence, folder)
     failures = []
