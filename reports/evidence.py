@@ -23,6 +23,7 @@ from reports.summaries import (
     build_table,
     primary_split,
 )
+from reports.varied.evidence import vary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,9 @@ class Evidence:
         curve: curve.csv (`reports.curve.build_curve`).
         fusion: fusion.csv (`reports.fusion.build_fusion`).
         beside: Case tables of curve and fusions, joined as `cases` are, for the claims alone.
+        varied: varied.csv, settings that the paper varies (`reports.varied.tables.build_values`).
+        varied_noise: varied_noise.csv (`build_noise`).
+        varied_gains: varied_gains.csv (`reports.varied.gains.build_gains`).
         claims: claims.csv; empty until judged.
         notes: What is printed under the table.
     """
@@ -84,6 +88,9 @@ class Evidence:
     curve: pd.DataFrame
     fusion: pd.DataFrame
     beside: pd.DataFrame
+    varied: pd.DataFrame
+    varied_noise: pd.DataFrame
+    varied_gains: pd.DataFrame
     claims: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -145,6 +152,7 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
         folds=build_folds(runs),
         inflation=build_inflation(scores, rows, runs.structures),
         **read_out(runs, cases, scores, rows, reference),
+        **vary(cases, scores, rows, published),
         claims=pd.DataFrame(),
         notes=(),
     )
@@ -172,6 +180,7 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         folds=build_folds(replace(runs, runs=runs.everything)),
         inflation=build_inflation(scores, (), runs.structures),
         **read_out(runs, cases, scores, (), ""),
+        **vary(cases, scores, (), published),
         claims=pd.DataFrame(),
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
     )

@@ -11,6 +11,7 @@ from reports.patients import MEAN
 from reports.readout_sections import readout_sections
 from reports.runs import AS_PUBLISHED, BY_PATIENT
 from reports.summaries import slice_level
+from reports.varied.sections import varied_sections
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
@@ -20,6 +21,7 @@ def sections(evidence: Evidence) -> list[Section]:
     """All tables of a report that have a line, the paper's first."""
     splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence.table["split"])]
     found = [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
+    found += varied_sections(evidence)
     found += [build(evidence) for build in (_inflation, _arms)] + readout_sections(evidence)
     found += [build(evidence) for build in (_costs, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
 OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
+OPTIONAL += ("varied", "varied_noise", "varied_gains")
 
 
 def write(config: DictConfig) -> None:
