@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports.comparisons import rank_probabilities
+from reports.costs import build_costs
 from reports.gaps import expected_rows
 from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
@@ -16,7 +17,6 @@ from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
 from reports.summaries import (
     TABLE_COLUMNS,
-    build_costs,
     build_detection,
     build_folds,
     build_inflation,
@@ -24,6 +24,9 @@ from reports.summaries import (
     primary_split,
 )
 from reports.varied.evidence import vary
+
+STRUCTURES, AGREEMENT = "structures", "agreement"
+RECONSTRUCTED = "reconstructed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,8 @@ class Evidence:
         scores: One value a patient (`reports.patients.patient_scores`).
         statistics: statistics.csv.
         table: table.csv.
-        costs: row, parameters, flop_per_image, ms_per_image, peak_memory_mb, peak_memory_of, training_s, num_runs.
+        costs: row, parameters, flop_per_image, ms_per_image, peak_memory_mb, peak_memory_of, training_s, num_runs,
+            encoder_weights (`reports.costs.build_costs`).
         detection: row, box ("network" | "mask"), iou, precision, recall (0..1), num_patients.
         ranks: row, rank, probability.
         folds: split, fold, part, num_patients, num_slices, levels.
@@ -61,6 +65,7 @@ class Evidence:
         varied_gains: varied_gains.csv (`reports.varied.gains.build_gains`).
         claims: claims.csv; empty until judged.
         notes: What is printed under the table.
+        overlay: STRUCTURES or AGREEMENT, how pictures show masks; "" for as the runs drew theirs.
     """
 
     runs: Runs
@@ -93,6 +98,7 @@ class Evidence:
     varied_gains: pd.DataFrame
     claims: pd.DataFrame
     notes: tuple[str, ...]
+    overlay: str
 
 
 def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
@@ -155,6 +161,7 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
         **vary(cases, scores, rows, published),
         claims=pd.DataFrame(),
         notes=(),
+        overlay="",
     )
     return replace(evidence, notes=(*note, *write_notes(evidence)))
 
@@ -183,6 +190,7 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         **vary(cases, scores, (), published),
         claims=pd.DataFrame(),
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
+        overlay="",
     )
     return replace(evidence, notes=(*evidence.notes, *beside_notes(evidence)))
 
@@ -229,4 +237,7 @@ def _labels(rows: Sequence[str], published: pd.DataFrame, runs: Runs) -> dict[st
     labels = dict(methods)
     for row in (*rows, *expected_rows(runs.expected)):
         labels[row] = row_label(row, methods)
-    return labels
+    # An experiment says itself that its network was put together from less than a full description.
+    reconstructed = {run.row for run in runs.everything if (run.config.get("paper") or {}).get(RECONSTRUCTED)}
+    unmarked = [row for row in sorted(reconstructed) if RECONSTRUCTED not in labels[row]]
+    return labels | {row: f"{labels[row]} ({RECONSTRUCTED})" for row in unmarked}

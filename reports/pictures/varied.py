@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from reports.page.blocks import Figure
-from reports.page.values import is_number, spoken
-from reports.pictures.style import COLOURS, WIDTH, finished, new_canvas, styled
+from reports.page.values import is_number, number, spoken
+from reports.pictures.plots import name_rows, whisker
+from reports.pictures.style import COLOURS, WIDTH, Style, finished, new_canvas, styled
 
 OURS, PAPER = COLOURS[6], COLOURS[5]
 
@@ -42,7 +42,9 @@ def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: st
             middle = (np.nanmin(ours) + np.nanmax(ours)) / 2
             axis.axhspan(middle - half, middle + half, color="0.9", linewidth=0, zorder=0, label="range by seeds alone")
         axis.set_xticks(places, list(values))
-        axis.set(xlabel=name, ylabel=f"Dice points against {name} {values[list(table['value']).index(control['value'])]}")
+        axis.set(
+            xlabel=name, ylabel=f"Dice points against {name} {values[list(table['value']).index(control['value'])]}"
+        )
         axis.set_axisbelow(True)
         axis.grid(axis="y", alpha=0.3)
         canvas.legend(loc="outside lower center", ncols=2, fontsize=9)
@@ -50,37 +52,19 @@ def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: st
 
 
 def gain_by_area(table: pd.DataFrame, *, title: str) -> Figure:
-    """Gain of each structure with its interval over its true area, on a logarithmic axis.
+    """Gain of each structure with its interval, the smallest structure at the top, its area beside its name.
 
     Args:
         table: Rows of varied_gains.csv, the mean left out, from the smallest structure up.
         title: What is subtracted from what.
     """
-    areas = table["area_mm2"].to_numpy(dtype=float)
-    gains, low, high = (100 * table[f"difference{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+    records = table.to_dict("records")
     with styled():
-        canvas = new_canvas(WIDTH, 3.7)
+        canvas = new_canvas(WIDTH, 0.9 + 0.42 * len(records))
         axis = canvas.subplots()
-        axis.axhline(0, color="0.5", linewidth=1)
-        for area, start, end in zip(areas, low, high, strict=True):
-            axis.plot([area] * 2, [start, end], color=OURS, linewidth=2.2, solid_capstyle="butt")
-        axis.plot(areas, gains, "o", color=OURS, markersize=7)
-        tops, bottoms = np.fmax(gains, high), np.fmin(gains, low)
-        for place, name in enumerate(table["structure"]):
-            above = place % 2 == 0  # neighbours in area do not write over each other
-            at = (areas[place], tops[place] if above else bottoms[place])
-            shift, anchor = ((0, 5), "bottom") if above else ((0, -5), "top")
-            text = spoken(str(name)).replace(" ", "\n")
-            settings: dict[str, Any] = {"fontsize": 9, "ha": "center", "va": anchor, "linespacing": 0.9}
-            axis.annotate(text, at, xytext=shift, textcoords="offset points", **settings)
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda area, _: f"{area:g}"))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xlim(areas.min() / 1.7, areas.max() * 1.7)
-        reach = max(float(np.nanmax(tops) - np.nanmin(bottoms)), 0.1)
-        axis.set_ylim(np.nanmin(bottoms) - 0.3 * reach, np.nanmax(tops) + 0.3 * reach)
-        axis.set(xlabel="true area of the structure, mm²", ylabel=f"Dice points,\n{title}")
-        axis.set_axisbelow(True)
-        axis.grid(alpha=0.3)
-        return finished(canvas, alt=f"Gain in Dice of each structure over its area: {title}")
+        axis.axvline(0, color="0.4", linewidth=1)
+        for place, line in enumerate(records):
+            whisker(axis, place, line, Style(OURS, "o"))
+        name_rows(axis, [f"{spoken(str(line['structure']))}, {number(line['area_mm2'], 0)} mm²" for line in records])
+        axis.set_xlabel(f"Dice points, {title}")
+        return finished(canvas, alt=f"Gain in Dice of each structure, the smallest at the top: {title}")

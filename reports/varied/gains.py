@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,12 +68,14 @@ def rank_correlations(gains: pd.DataFrame, areas: pd.DataFrame) -> np.ndarray:
 def patient_areas(cases: pd.DataFrame) -> pd.DataFrame:
     """Mean true area over the slices that have a structure: a patient a line, a structure a column."""
     there = cases.loc[cases["area_true_mm2"] > 0]
-    return there.pivot_table(index="patient", columns="structure", values="area_true_mm2", aggfunc="mean")
+    table: Any = there.pivot_table(index="patient", columns="structure", values="area_true_mm2", aggfunc="mean")
+    return table
 
 
 def _areas(cases: pd.DataFrame) -> pd.DataFrame:
     areas = patient_areas(cases)
-    return areas.loc[:, list(areas.mean().sort_values(kind="stable").index)]
+    order = areas.mean().sort_values(kind="stable").index
+    return pd.DataFrame({str(name): areas[name] for name in order})
 
 
 def _structures(scores: pd.DataFrame, row: str, control: str, areas: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +92,8 @@ def _structures(scores: pd.DataFrame, row: str, control: str, areas: pd.DataFram
     frame["p_holm"] = np.where(whole, frame["p_wilcoxon"], nan)
     frame.loc[~whole, "p_holm"] = holm(frame.loc[~whole, "p_wilcoxon"].to_numpy())
     frame["seed_sd"] = [_seed_sd(own.loc[own["structure"] == name], row, control) for name in names]
-    found = rank_correlations(gap.unstack("structure"), areas)
+    by_structure: Any = gap.unstack("structure")
+    found = rank_correlations(by_structure, areas)
     middle = intervals([found]).loc[0]
     frame.loc[whole, "correlation"] = middle["mean"]
     frame.loc[whole, ["correlation_low", "correlation_high"]] = np.clip([middle["low"], middle["high"]], -1, 1)
@@ -101,5 +105,5 @@ def _structures(scores: pd.DataFrame, row: str, control: str, areas: pd.DataFram
 def _seed_sd(scores: pd.DataFrame, row: str, control: str) -> float:
     """SD over seeds of the mean gain, on the seeds and patients that both have; NaN with one seed."""
     table = scores.pivot(index=["patient", "seed"], columns="row", values="value").dropna()
-    gains = (table[row] - table[control]).rename("value").reset_index()
+    gains = table.assign(value=table[row] - table[control]).reset_index()
     return seed_spread(gains)[0] if len(gains) else nan

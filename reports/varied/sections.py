@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from reports.cells import GAP, Section, Text, number, p_value, with_interval, words
@@ -32,14 +33,14 @@ def noise_sentences(evidence: Evidence) -> list[str]:
             f"Between {count_words(line['num_values'])} values of {name} the mean Dice differs by "
             f"{number(100 * line['range'], 2)} points (highest at {best}, lowest at {worst})"
         )
-        if line["p"] != line["p"]:
+        if isnan(line["p"]):
             texts.append(f"{start}; one seed: whether that is more than another seed would change is not known.")
             continue
         larger = line["p"] < ALPHA
         texts.append(
             f"{start}, which is {'larger than' if larger else 'within'} seed noise: if {name} had no effect, chance "
-            f"alone would give up to {number(100 * line['noise_range'], 2)} points (95 % of {NUM_FLIPS} draws that deal "
-            f"the values anew within each of {line['num_blocks']} folds and seeds; p = {p_value(line['p'])}). "
+            f"alone would give up to {number(100 * line['noise_range'], 2)} points (95 % of {NUM_FLIPS} draws that "
+            f"deal the values anew within each of {line['num_blocks']} folds and seeds; {_stated(line['p'])}). "
             f"{line['num_seeds']} seeds; SD over seeds of one value: {number(100 * line['seed_sd'], 2)} points. Margin "
             f"of interest: {number(100 * evidence.margin, 1)} points."
         )
@@ -114,6 +115,11 @@ def _gains(evidence: Evidence) -> Section:
     control, own = (f"{key} Dice %" for key in ("without,", "with,"))
     header = ("structure", "true area mm²", control, own, "gain [95 %]", "p Holm", "seed SD", "n")
     return Section(title=title, header=header, lines=tuple(lines), main=True)
+
+
+def _stated(p: float) -> str:
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _difference(line: Any) -> tuple[str, str]:

@@ -82,14 +82,14 @@ def build_noise(cases: pd.DataFrame, scores: pd.DataFrame, values: pd.DataFrame)
         scores: `patient_scores` of the same.
         values: `build_values` of them.
     """
-    folds = cases[["patient", "fold"]].astype({"patient": str}).drop_duplicates("patient").set_index("patient")["fold"]
+    folds = {str(patient): fold for patient, fold in zip(cases["patient"], cases["fold"], strict=True)}
     own = scores.loc[(scores["metric"] == "dice") & (scores["structure"] == MEAN)]
     records: list[dict[str, Any]] = []
     for path, part in values.groupby("path", sort=False):
         chosen = own.loc[own["row"].isin(part["row"])]
-        table = chosen.pivot(index=["patient", "seed"], columns="row", values="value").reindex(columns=list(part["row"]))
-        table = table.dropna().reset_index()
-        if len(part) < 2 or table.empty:  # noqa: PLR2004 - one value differs from none
+        table = chosen.pivot(index=["patient", "seed"], columns="row", values="value")
+        table = table.reindex(columns=list(part["row"])).dropna().reset_index()
+        if len(part) == 1 or table.empty:  # one value differs from none
             continue
         blocks = table.groupby([table["patient"].astype(str).map(folds), "seed"])[list(part["row"])]
         means, weights = blocks.mean().to_numpy(dtype=float), blocks.size().to_numpy(dtype=float)
