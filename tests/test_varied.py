@@ -32,16 +32,20 @@ CLAIMS = {claim.id: claim for claim in LEDGER if claim.paper == "msff"}
 
 
 def cases_of(means, *, seeds=(0, 1, 2), seed_sd=0.0, gain=0.0, num_patients=12):
-    """Case tables of values of alpha: mean Dice of each, a shift of each training, and a gain that falls with area."""
+    """Case tables of values of alpha: mean Dice of each, a shift of each training, and a gain that falls with area.
+
+    Two folds, each a training of its own.
+    """
     tables = []
     for value, dice in means.items():
         for seed in seeds:
-            shift = np.random.default_rng([seed, int(10 * value)]).normal(0, seed_sd) if seed_sd else 0.0
+            shifts = np.random.default_rng([seed, int(10 * value)]).normal(0, seed_sd, 2)
             settings = {"num_patients": num_patients, "num_slices": 1, "structures": STRUCTURES, "noise": 0.002}
-            table = draw_cases(ROWS[value], dice + shift, seed=0, **settings).assign(seed=seed)
+            table = draw_cases(ROWS[value], dice, seed=seed, **settings)
             area = table["structure"].map(AREAS)
             fold = table["patient"].str[1:].astype(int) % 2
-            tables.append(table.assign(area_true_mm2=area, fold=fold, dice=table["dice"] + (value > 0) * gain / area))
+            scores = table["dice"] + shifts[fold] + (value > 0) * gain / area
+            tables.append(table.assign(area_true_mm2=area, fold=fold, dice=scores))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -158,7 +162,7 @@ def test_rank_correlation_by_hand():
     ("means", "gain", "verdicts"),
     [
         ({0.0: 0.85, 1.0: 0.86}, 2.0, ["reproduced"] * 3),
-        ({0.0: 0.86, 1.0: 0.86}, 0.0, ["within noise", "within noise", "contradicted"]),
+        ({0.0: 0.86, 1.0: 0.86}, 0.0, ["contradicted", "within noise", "contradicted"]),
     ],
 )
 def test_claims_about_the_varied_setting(means, gain, verdicts):
