@@ -15,7 +15,7 @@ from reports.page.measurements import measurements
 from reports.page.mechanism import mechanism, training
 from reports.page.protocol import protocol
 from reports.page.robustness import robustness
-from reports.page.setting import is_sagittal
+from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
 from reports.page.varied import varied
@@ -68,7 +68,8 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
     ]
-    foreign = ("mechanism",) if spine else ("labels", "keypoints", "robustness", "measurements")
+    foreign = () if spine else ("labels", "keypoints", "robustness", "measurements")
+    foreign += () if prints_boxes(evidence) else ("mechanism",)
     found = [section for section in found if section.blocks]
     return [section for section in found if section.key not in foreign or _says_something(section)]
 

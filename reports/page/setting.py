@@ -19,6 +19,16 @@ def is_sagittal(evidence: Evidence) -> bool:
     return any((run.config.get("anatomy") or {}).get("view") == "sagittal" for run in evidence.runs.everything)
 
 
+def prints_boxes(evidence: Evidence) -> bool:
+    """Whether boxes, gates and folds dealt by image are a matter of the report: the printed paper has box scores.
+
+    So they are without a printed paper, unless the slices are sagittal.
+    """
+    if evidence.published.empty:
+        return not is_sagittal(evidence)
+    return bool((evidence.published["metric"] == "box_iou").any())
+
+
 def sweep(evidence: Evidence) -> str:
     """The command of the paper's table: that of the printed one, else one that fits the slices."""
     proposed = proposed_row(evidence.published) if len(evidence.published) else None

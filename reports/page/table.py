@@ -8,7 +8,7 @@ import pandas as pd
 from reports.costs import encoder_weights
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
-from reports.page.setting import is_sagittal, label_of, main_split, sweep
+from reports.page.setting import label_of, main_split, prints_boxes, sweep
 from reports.page.values import DASH, count, has_values, interval, is_number, number, pick, points, record, spoken
 
 MEAN = "mean"
@@ -19,8 +19,8 @@ def paper_table(evidence: Evidence) -> list[Block]:
     main = main_split(evidence)
     blocks: list[Block] = [*_tables(evidence, main)]
     other = "as published"
-    if main == other or (is_sagittal(evidence) and pick(evidence.table, split=other).empty):
-        return blocks  # of the papers, that on axial slices has a split of its own
+    if main == other or (not prints_boxes(evidence) and pick(evidence.table, split=other).empty):
+        return blocks  # of the papers, that with boxes has a split by image
     blocks.append(Heading("Split as published"))
     if pick(evidence.table, split=other).empty:
         text = "No run was split as the paper did (by image, so that a patient may be in training and test)."

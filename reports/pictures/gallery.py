@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
-from reports.page.setting import label_of
+from reports.page.setting import label_of, prints_boxes
 from reports.page.values import has_values, is_number, number, pick
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, View, load_slice, panel
@@ -52,7 +52,8 @@ def gallery(evidence: Evidence, album: Album) -> list[Block]:
         blocks += _ranked_cases(evidence, album, own)
     if not album.sides:
         return blocks
-    blocks.append(Heading("Difficult cases, as in the paper's Fig. 5"))
+    own_figure = ", as in the paper's Fig. 5" if prints_boxes(evidence) else ""
+    blocks.append(Heading(f"Difficult cases{own_figure}"))
     return blocks + _figure_5(evidence, album, own if len(own) else album.slices)
 
 
