@@ -15,6 +15,7 @@ from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings
 from reports.patients import patient_scores
 from reports.runs import load_runs
+from reports.task import write_tables
 from reports.varied.evidence import vary
 from reports.varied.gains import rank_correlations
 from reports.varied.sections import noise_sentences, size_sentences
@@ -214,3 +215,6 @@ def test_the_report_has_the_setting_encoder_weights_and_what_is_reconstructed(tm
     gains = printed["Gain by structure, from the smallest up: alpha 1 minus alpha 0"]
     assert [line[0].text for line in gains.lines] == ["disc", "lamina", "mean"]
     assert [block.kind for block in varied(evidence)] == ["text", "figures", "table", "heading", "figures", "table"]
+    write_tables(evidence, tmp_path / "lumnet")
+    for name in ("varied", "varied_noise", "varied_gains"):
+        assert len(pd.read_csv(tmp_path / "lumnet" / f"{name}.csv")) == len(getattr(evidence, name)) > 0

@@ -83,7 +83,7 @@ def _structures(scores: pd.DataFrame, row: str, control: str, areas: pd.DataFram
     tables = over_seeds(own).pivot(index=["structure", "patient"], columns="row", values="value")
     gap = (tables[row] - tables[control]).dropna()
     names = [name for name in (*areas.columns, MEAN) if name in set(gap.index.get_level_values("structure"))]
-    frame = compare([gap.loc[name].to_numpy(dtype=float) for name in names], 0.0)[list(TESTED)]
+    frame = compare([gap.loc[name].to_numpy(dtype=float) for name in names], 0.0).reindex(columns=list(TESTED))
     frame.insert(0, "structure", names)
     frame["area_mm2"] = [areas[name].mean() if name in areas else nan for name in names]
     for column, side in (("dice", row), ("dice_control", control)):
