@@ -118,19 +118,19 @@ def test_an_effect_is_told_from_seed_noise(means, larger, words):
     tables = tables_of(cases_of(means, seed_sd=0.003))
     line = tables["varied_noise"].iloc[0]
     assert (line["p"] < 0.05) == larger == (line["range"] > line["noise_range"])
-    assert (line["num_blocks"], line["num_seeds"], line["num_values"]) == (6, 3, 4)
+    assert (line["num_folds"], line["num_seeds"], line["num_values"]) == (2, 3, 4)
     (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
     assert words in text
     assert "Margin of interest: 0.5 points" in text
 
 
 def test_noise_of_two_trainings_by_hand():
-    """Two values, two seeds on the same patients: of the four ways to deal, two give the range that was found."""
+    """Two values, two seeds on the same patients: of the six ways to deal four trainings, two give what was found."""
     cases = cases_of({0.0: 0.5, 1.0: 0.6}, seeds=(0, 1)).assign(fold=0)
     cases["dice"] = np.where(cases["row"] == "msff", 0.6, 0.5)
     line = tables_of(cases)["varied_noise"].iloc[0]
     assert line["range"] == pytest.approx(0.1)
-    assert line["p"] == pytest.approx(0.5, abs=0.03)
+    assert line["p"] == pytest.approx(1 / 3, abs=0.03)
     assert line["noise_range"] == pytest.approx(0.1)
 
 

@@ -45,7 +45,7 @@ def beyond_seeds(claim: Claim, evidence: "Evidence") -> Finding:
     limit, p = float(line["noise_range"]), float(line["p"])
     verdict = REPRODUCED if p < ALPHA else CONTRADICTED if limit < claim.value else WITHIN_NOISE
     notes = (
-        f"p = {p:.2g}, values dealt anew within fold and seed",
+        f"p = {p:.2g}, values dealt anew among the trainings of each fold",
         f"95 % of such draws stay below {limit:.4f}",
         f"{line['num_values']} values, {line['num_seeds']} seeds",
     )

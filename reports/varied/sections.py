@@ -40,7 +40,7 @@ def noise_sentences(evidence: Evidence) -> list[str]:
         texts.append(
             f"{start}, which is {'larger than' if larger else 'within'} seed noise: if {name} had no effect, chance "
             f"alone would give up to {number(100 * line['noise_range'], 2)} points (95 % of {NUM_FLIPS} draws that "
-            f"deal the values anew within each of {line['num_blocks']} folds and seeds; {_stated(line['p'])}). "
+            f"deal the values anew among the trainings of each fold, of all seeds; {_stated(line['p'])}). "
             f"{line['num_seeds']} seeds; SD over seeds of one value: {number(100 * line['seed_sd'], 2)} points. Margin "
             f"of interest: {number(100 * evidence.margin, 1)} points."
         )

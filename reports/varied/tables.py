@@ -17,7 +17,7 @@ VALUES = (
     *("num_seeds", "seed_sd", "control", "difference", "difference_low", "difference_high", "difference_interval"),
     *("num_pairs", "p_wilcoxon", "p_holm"),
 )
-NOISE = ("path", "num_values", "best", "worst", "range", "noise_range", "p", "seed_sd", "num_seeds", "num_blocks")
+NOISE = ("path", "num_values", "best", "worst", "range", "noise_range", "p", "seed_sd", "num_seeds", "num_folds")
 TESTED = ("difference", "difference_low", "difference_high", "difference_interval", "num_pairs", "p_wilcoxon")
 LIMIT = 0.95  # of the ranges that chance alone gives
 FEWEST_SEEDS = 2  # below, nothing tells noise from effect
@@ -72,10 +72,11 @@ def build_values(scores: pd.DataFrame, rows: Sequence[str], published: pd.DataFr
 def build_noise(cases: pd.DataFrame, scores: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """`varied_noise.csv`: whether values differ by more than seeds do; a line a setting, with NOISE.
 
-    `range` is the largest mean Dice minus the smallest. Were the setting without effect, the trainings of a fold and
-    seed could have any of its values: `p` is the share of 9 999 draws that deal the values anew within each fold and
-    seed and give a range as large, `noise_range` what 95 % of them stay below. Trainings are taken on the folds and
-    seeds that all values have; with fewer than two seeds p and noise are NaN. `seed_sd` is that of one value, pooled.
+    `range` is the largest mean Dice minus the smallest. Were the setting without effect, the trainings of a fold could
+    have any of its values: `p` is the share of 9 999 draws that deal the values anew among the trainings of each fold,
+    whatever their seed, and give a range as large, `noise_range` what 95 % of them stay below. What a seed does to all
+    values alike counts as noise, so the test is on the safe side. It takes the folds and seeds that all values have;
+    with fewer than two seeds p and noise are NaN. `seed_sd` is that of one value, pooled.
 
     Args:
         cases: Case tables of the own tests of one split, for the folds of the patients.
@@ -87,16 +88,18 @@ def build_noise(cases: pd.DataFrame, scores: pd.DataFrame, values: pd.DataFrame)
     records: list[dict[str, Any]] = []
     for path, part in values.groupby("path", sort=False):
         chosen = own.loc[own["row"].isin(part["row"])]
-        table = chosen.pivot(index=["patient", "seed"], columns="row", values="value")
-        table = table.reindex(columns=list(part["row"])).dropna().reset_index()
+        table = chosen.pivot(index="patient", columns=["row", "seed"], values="value")
+        # Seeds that every value has, and patients whom all their trainings tested.
+        seeds = sorted(set.intersection(*(set(table[row].columns) for row in part["row"])))
+        table = table.reindex(columns=[(row, seed) for row in part["row"] for seed in seeds]).dropna()
         if len(part) == 1 or table.empty:  # one value differs from none
             continue
-        blocks = table.groupby([table["patient"].astype(str).map(folds), "seed"])[list(part["row"])]
-        means, weights = blocks.mean().to_numpy(dtype=float), blocks.size().to_numpy(dtype=float)
-        names, totals = list(part["value"]), np.average(means, axis=0, weights=weights)
-        num_seeds = int(table["seed"].nunique())
+        by_fold = table.groupby([folds[str(patient)] for patient in table.index])
+        means = by_fold.mean().to_numpy(dtype=float).reshape(-1, len(part), len(seeds))
+        weights, num_seeds = by_fold.size().to_numpy(dtype=float), len(seeds)
+        names, totals = list(part["value"]), np.average(means.mean(axis=2), axis=0, weights=weights)
         limit, p = _dealt_anew(means, weights) if num_seeds >= FEWEST_SEEDS else (nan, nan)
-        record = {"path": path, "num_values": len(part), "num_seeds": num_seeds, "num_blocks": len(means)}
+        record = {"path": path, "num_values": len(part), "num_seeds": num_seeds, "num_folds": len(means)}
         record |= {"best": names[int(totals.argmax())], "worst": names[int(totals.argmin())]}
         record |= {"range": float(np.ptp(totals)), "noise_range": limit, "p": p}
         records.append(record | {"seed_sd": _pooled(part["seed_sd"].to_numpy(dtype=float))})
@@ -104,15 +107,18 @@ def build_noise(cases: pd.DataFrame, scores: pd.DataFrame, values: pd.DataFrame)
 
 
 def _dealt_anew(means: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Range that chance stays below, and p of the one found; `means` [block, value], `weights` [block]."""
-    centred = means - means.mean(axis=1, keepdims=True)
+    """Range that chance stays below, and p of the one found; `means` [fold, value, seed], `weights` [fold]."""
+    num_folds, num_values, num_seeds = means.shape
+    trainings = means.reshape(num_folds, -1)
+    centred = trainings - trainings.mean(axis=1, keepdims=True)
     rng = np.random.default_rng(SEED)
-    drawn = np.zeros((NUM_FLIPS, means.shape[1]))
-    for block, weight in zip(centred, weights / weights.sum(), strict=True):
-        drawn += weight * rng.permuted(np.tile(block, (NUM_FLIPS, 1)), axis=1)
-    ranges, found = np.ptp(drawn, axis=1), np.ptp(np.average(centred, axis=0, weights=weights))
-    larger = np.count_nonzero(ranges >= found - 1e-12)
-    return float(np.quantile(ranges, LIMIT)), (1 + larger) / (1 + NUM_FLIPS)
+    drawn = np.zeros((NUM_FLIPS, num_values))
+    for fold, weight in zip(centred, weights / weights.sum(), strict=True):
+        dealt = rng.permuted(np.tile(fold, (NUM_FLIPS, 1)), axis=1)
+        drawn += weight * dealt.reshape(NUM_FLIPS, num_values, num_seeds).mean(axis=2)
+    found = np.ptp(np.average(means.mean(axis=2), axis=0, weights=weights))
+    larger = np.count_nonzero(np.ptp(drawn, axis=1) >= found - 1e-12)
+    return float(np.quantile(np.ptp(drawn, axis=1), LIMIT)), (1 + larger) / (1 + NUM_FLIPS)
 
 
 def _gaps(table: pd.DataFrame, row: str, control: str) -> np.ndarray:
