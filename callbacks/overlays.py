@@ -1,6 +1,6 @@
 """Overlay sheet: image, truth, prediction, boxes and saliency of test slices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from callbacks.loggers import log_image
 from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
+from metrics.agreement_map import MEANINGS, agreement_colours, agreement_map
 from metrics.overlap import count_overlap
 
 MARGIN_MM = 15.0  # of image around the structures
+STYLES = ("structures", "agreement")
 
 
 class Overlays(lightning.Callback):
@@ -27,11 +29,23 @@ class Overlays(lightning.Callback):
     Args:
         folder: Where the sheet goes.
         num_slices: How many slices it shows, a row each.
+        style: "structures": truth and prediction beside each other, a colour a structure; "agreement": in one picture,
+            coloured by where they agree.
+        colours: "#rrggbb" of truth, prediction, both and other (`metrics.agreement_map.MEANINGS`), where other than
+            usual.
+
+    Raises:
+        ValueError: If there is no such style or colour.
     """
 
-    def __init__(self, folder: str, num_slices: int = 6) -> None:
+    def __init__(
+        self, folder: str, num_slices: int = 6, style: str = "structures", colours: Mapping[str, str] | None = None
+    ) -> None:
+        if style not in STYLES:
+            raise ValueError(f"callbacks.overlays.style is {style!r}; expected {' or '.join(STYLES)}")
         self.path = Path(folder) / "overlays.png"
         self.num_slices = num_slices
+        self.agreement = agreement_colours(colours) if style == "agreement" else {}
         self._slices: list[tuple[float, EvaluatedSlice]] = []
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -47,7 +61,8 @@ class Overlays(lightning.Callback):
         if not self._slices:
             return
         assert isinstance(pl_module, SegmentationModule)
-        figure = draw_sheet(worst_to_best(self._slices, self.num_slices), pl_module.data.anatomy)
+        chosen = worst_to_best(self._slices, self.num_slices)
+        figure = draw_sheet(chosen, pl_module.data.anatomy, self.agreement)
         save(figure, self.path)
         log_image(trainer, "test/sheet", self.path)
 
@@ -70,9 +85,18 @@ def mean_dice(item: EvaluatedSlice) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy) -> Figure:
-    """A row per slice, from the worst to the best; radiological view: the patient's right is on the left."""
-    panels = ["image", "truth", "prediction"]
+def draw_sheet(
+    slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy, agreement: Mapping[str, str] | None = None
+) -> Figure:
+    """A row per slice, from the worst to the best; radiological view: the patient's right is on the left.
+
+    Args:
+        slices: Dice and slice.
+        anatomy: Whose names and colours are shown.
+        agreement: Colours of `metrics.agreement_map.MEANINGS`; without them truth and prediction have panels of their
+            own.
+    """
+    panels = ["image", "agreement"] if agreement else ["image", "truth", "prediction"]
     if any(item.network_boxes is not None for _, item in slices):
         panels.append("boxes: network's, true dashed")
     if any(item.saliency is not None for _, item in slices):
@@ -85,32 +109,45 @@ def draw_sheet(slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy)
     axes = figure.subplots(len(slices), len(panels), squeeze=False)
     for row, (dice, item) in zip(axes, slices, strict=True):
         for axis, panel in zip(row, panels, strict=True):
-            _draw_panel(axis, panel, item, anatomy)
+            _draw_panel(axis, panel, item, anatomy, agreement or {})
             zoom(axis, item, _rows_and_columns(item), half_mm)
         where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
         row[0].set_ylabel(f"{where}\nDice {dice:.3f}", fontsize=6)
     for axis, panel in zip(axes[0], panels, strict=True):
         axis.set_title(panel, fontsize=8)
-    figure.legend(
-        handles=[Patch(color=anatomy.colours[name], label=name.replace("_", " ")) for name in anatomy.structures],
-        loc="lower center",
-        ncols=min(5, len(anatomy.structures)),
-        fontsize=6.5,
-        frameon=False,
-    )
+    names = {MEANINGS[key]: colour for key, colour in (agreement or {}).items()}
+    names = names or {name.replace("_", " "): anatomy.colours[name] for name in anatomy.structures}
+    legend_height = _add_legend(figure, names)
     height = figure.get_figheight()
-    figure.subplots_adjust(left=0.06, right=0.995, top=1 - 0.3 / height, bottom=0.6 / height, wspace=0.02, hspace=0.03)
+    bottom = (legend_height + 0.1) / height
+    figure.subplots_adjust(left=0.06, right=0.995, top=1 - 0.3 / height, bottom=bottom, wspace=0.02, hspace=0.03)
     return figure
 
 
-def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy) -> None:
+def _add_legend(figure: Figure, colours: Mapping[str, str]) -> float:
+    """Adds a legend at the bottom, in as many columns as fit the width, and returns its height in inches."""
+    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    for columns in range(min(5, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=6.5, frameon=False)
+        size = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        if size.width <= figure.get_figwidth() or columns == 1:
+            return float(size.height)
+        legend.remove()
+    return 0.0
+
+
+def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy, agreement: Mapping[str, str]) -> None:
     """One picture in its true proportions."""
     axis.imshow(windowed(item), cmap="gray", vmin=0, vmax=255, aspect=item.spacing_mm[0] / item.spacing_mm[1])
     axis.set(xticks=[], yticks=[])
     axis.autoscale(False)  # a box that leaves the image must not shrink it
     if panel in ("truth", "prediction"):
         mask = item.true_mask if panel == "truth" else item.predicted_mask
-        axis.imshow(_coloured(mask, anatomy), aspect=item.spacing_mm[0] / item.spacing_mm[1])
+        shown = _coloured(mask, [anatomy.colours[name] for name in anatomy.structures])
+        axis.imshow(shown, aspect=item.spacing_mm[0] / item.spacing_mm[1])
+    elif panel == "agreement":
+        shown = _coloured(agreement_map(item.true_mask, item.predicted_mask), list(agreement.values()))
+        axis.imshow(shown, aspect=item.spacing_mm[0] / item.spacing_mm[1])
     elif panel == "saliency" and item.saliency is not None:
         shade = axis.imshow(item.saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
         shade.set_extent(axis.images[0].get_extent())
@@ -150,9 +187,9 @@ def extent_mm(item: EvaluatedSlice, places: tuple[np.ndarray, np.ndarray]) -> li
     return [float(np.ptp(index) * size) for index, size in zip(places, item.spacing_mm, strict=True)]
 
 
-def _coloured(mask: np.ndarray, anatomy: Anatomy) -> np.ndarray:
-    """Colours with opacity; background is transparent."""
-    table = np.array([(0, 0, 0, 0), *((*to_rgb(anatomy.colours[name]), 0.55) for name in anatomy.structures)])
+def _coloured(mask: np.ndarray, colours: Sequence[str]) -> np.ndarray:
+    """Colours of class 1, 2, ... with opacity; background is transparent."""
+    table = np.array([(0, 0, 0, 0), *((*to_rgb(colour), 0.55) for colour in colours)])
     return table[mask]
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports.comparisons import rank_probabilities
+from reports.costs import build_costs
 from reports.gaps import expected_rows
 from reports.muscles.tables import read_muscles
 from reports.notes import beside_notes, write_notes
-from reports.papers import empty_published, load_published, method_names, proposed_row, row_label
+from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
 from reports.runs import Runs
@@ -17,13 +18,16 @@ from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
 from reports.summaries import (
     TABLE_COLUMNS,
-    build_costs,
     build_detection,
     build_folds,
     build_inflation,
     build_table,
     primary_split,
 )
+from reports.varied.evidence import vary
+
+STRUCTURES, AGREEMENT = "structures", "agreement"
+RECONSTRUCTED = "reconstructed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,8 @@ class Evidence:
         scores: One value a patient (`reports.patients.patient_scores`).
         statistics: statistics.csv.
         table: table.csv.
-        costs: row, parameters, flop_per_image, ms_per_image, peak_memory_mb, peak_memory_of, training_s, num_runs.
+        costs: row, parameters, flop_per_image, ms_per_image, peak_memory_mb, peak_memory_of, training_s, num_runs,
+            encoder_weights (`reports.costs.build_costs`).
         detection: row, box ("network" | "mask"), iou, precision, recall (0..1), num_patients.
         ranks: row, rank, probability.
         folds: split, fold, part, num_patients, num_slices, levels.
@@ -63,8 +68,12 @@ class Evidence:
         grade_agreement: grade_agreement.csv (`build_grade_agreement`).
         fat_states: fat_states.csv (`build_states`).
         beside: Case tables of curve and fusions, joined as `cases` are, for the claims alone.
+        varied: varied.csv, settings that the paper varies (`reports.varied.tables.build_values`).
+        varied_noise: varied_noise.csv (`build_noise`).
+        varied_gains: varied_gains.csv (`reports.varied.gains.build_gains`).
         claims: claims.csv; empty until judged.
         notes: What is printed under the table.
+        overlay: STRUCTURES or AGREEMENT, how pictures show masks; "" for as the runs drew theirs.
     """
 
     runs: Runs
@@ -99,16 +108,20 @@ class Evidence:
     grade_agreement: pd.DataFrame
     fat_states: pd.DataFrame
     beside: pd.DataFrame
+    varied: pd.DataFrame
+    varied_noise: pd.DataFrame
+    varied_gains: pd.DataFrame
     claims: pd.DataFrame
     notes: tuple[str, ...]
+    overlay: str
 
 
-def collect(runs: Runs, *, table: str | None, reference: str | None, margin: float) -> Evidence:
+def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
     """Everything of a report, the claims judged.
 
     Args:
         runs: What `load_runs` found.
-        table: The paper's table in `reports/published`, or None.
+        table: The paper's table in `reports/published`, or several, or None.
         reference: Row that the others are compared with; None for the paper's proposed system.
         margin: Difference of interest in Dice, 0..1.
 
@@ -125,7 +138,7 @@ def with_claims(evidence: Evidence) -> Evidence:
     return replace(evidence, claims=judge(evidence))
 
 
-def gather(runs: Runs, *, table: str | None, reference: str | None, margin: float) -> Evidence:
+def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
     """Everything of a report but the claims.
 
     Raises:
@@ -161,8 +174,10 @@ def gather(runs: Runs, *, table: str | None, reference: str | None, margin: floa
         inflation=build_inflation(scores, rows, runs.structures),
         **read_out(runs, cases, scores, rows, reference),
         **read_muscles(runs, primary_split(cases), reference, published),
+        **vary(cases, scores, rows, published),
         claims=pd.DataFrame(),
         notes=(),
+        overlay="",
     )
     return replace(evidence, notes=(*note, *write_notes(evidence)))
 
@@ -189,17 +204,17 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         inflation=build_inflation(scores, (), runs.structures),
         **read_out(runs, cases, scores, (), ""),
         **read_muscles(runs, primary_split(cases), "", published),
+        **vary(cases, scores, (), published),
         claims=pd.DataFrame(),
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
+        overlay="",
     )
     return replace(evidence, notes=(*evidence.notes, *beside_notes(evidence)))
 
 
 def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
     """Rows with a run: the paper's in its order, each before its variants, then the others by name."""
-    place = {row: number for number, row in enumerate(method_names(published))}
-    present = {run.row for run in runs.runs}
-    return tuple(sorted(present, key=lambda row: (place.get(row.split(" ")[0], len(place)), row)))
+    return tuple(sorted({run.row for run in runs.runs}, key=lambda row: (place_of(row, published), row)))
 
 
 def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
@@ -239,4 +254,7 @@ def _labels(rows: Sequence[str], published: pd.DataFrame, runs: Runs) -> dict[st
     labels = dict(methods)
     for row in (*rows, *expected_rows(runs.expected)):
         labels[row] = row_label(row, methods)
-    return labels
+    # An experiment says itself that its network was put together from less than a full description.
+    reconstructed = {run.row for run in runs.everything if (run.config.get("paper") or {}).get(RECONSTRUCTED)}
+    unmarked = [row for row in sorted(reconstructed) if RECONSTRUCTED not in labels[row]]
+    return labels | {row: f"{labels[row]} ({RECONSTRUCTED})" for row in unmarked}

@@ -7,11 +7,13 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
+from reports.costs import encoder_weights
 from reports.muscles.sections import muscle_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
 from reports.runs import AS_PUBLISHED, BY_PATIENT
 from reports.summaries import slice_level
+from reports.varied.sections import varied_sections
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
@@ -22,6 +24,7 @@ def sections(evidence: Evidence) -> list[Section]:
     splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence.table["split"])]
     found = muscle_sections(evidence)
     found += [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
+    found += varied_sections(evidence)
     found += [build(evidence) for build in (_inflation, _arms)] + readout_sections(evidence)
     found += [build(evidence) for build in (_costs, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]
@@ -77,6 +80,7 @@ def _primary(evidence: Evidence, split: str) -> Section:
     table = evidence.table.loc[(evidence.table["split"] == split) & (evidence.table["structure"] == MEAN)]
     counts = {str(line["row"]): line for line in table.to_dict("records")}
     lines = []
+    weights = encoder_weights(evidence.costs)
     for record in _statistics(evidence, split, MEAN):
         count = counts[record["row"]]
         compared, testable = bool(record["reference"]), bool(record["testable"])
@@ -92,13 +96,14 @@ def _primary(evidence: Evidence, split: str) -> Section:
             number(100 * record["seed_sd"], 2),
             number(count["hd95_mm"], 2),
             *(number(count[name], 0) for name in ("missed", "false_alarms", "undefined")),
+            *((weights.get(record["row"]) or GAP,) if weights else ()),
         ]
         mark = "" if count["complete"] else INCOMPLETE
         label = Text(f"{evidence.labels[record['row']]}{mark}", bool(record["bold"]))
         lines.append((label, *(Text(cell) for cell in cells)))
     header = ("Method", "n", "Dice % [95 %]", f"difference to {evidence.labels[evidence.reference]}")
     header += ("p Wilcoxon", "p permutation", "p Holm", "p equivalence", "dz", "seed SD", "HD95 mm", "missed")
-    header += ("false alarms", "undefined")
+    header += ("false alarms", "undefined", *(("encoder weights",) if weights else ()))
     return Section(title=f"Primary endpoint, by patient (split {split})", header=header, lines=tuple(lines), main=True)
 
 

@@ -13,6 +13,7 @@ from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
 from reports.statistics import patient_table
 from reports.summaries import primary_split
+from reports.varied.sections import noise_sentences, size_sentences
 
 if TYPE_CHECKING:
     from reports.evidence import Evidence
@@ -35,6 +36,8 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
         *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),
+        *noise_sentences(evidence),
+        *size_sentences(evidence),
         *_without_run(evidence),
         *beside_notes(evidence),
         *(f"{problem[0].upper()}{problem[1:]}." for problem in evidence.runs.problems),

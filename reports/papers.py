@@ -12,6 +12,7 @@ NUMBERS = ("mean", "sd", "ci95_low", "ci95_high")
 COLUMNS = ("row", "method", "proposed", "setting", "structure", "metric", "unit", *NUMBERS, "note")
 UNITS = ("percent", "fraction", "mm2")
 KEYS = ["method", "setting", "structure", "metric"]
+SETTING = re.compile(r"[\w.]+=\S+")
 
 
 def published_tables() -> list[str]:
@@ -19,15 +20,21 @@ def published_tables() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*table*.csv"))
 
 
-def load_published(name: str) -> pd.DataFrame:
-    """Reads a paper's table, one number a line, fractions turned into percent.
+def load_published(name: str | Sequence[str]) -> pd.DataFrame:
+    """Reads a paper's table, one number a line, fractions turned into percent; of several the first that has a number.
 
-    `row` is the name of our experiment ("" where there is none), `proposed` whether the paper proposes that system,
-    `sd` and the interval NaN where the paper prints none.
+    `row` is the name of our experiment ("" where there is none), with the setting behind it where the paper varies one;
+    `setting` is what that setting is in the row without any. `proposed` says whether the paper proposes that system;
+    `sd` and the interval are NaN where the paper prints none.
 
     Raises:
         ValueError: If there is no such table, or the file says something that cannot be true.
     """
+    if not isinstance(name, str):
+        tables = pd.concat([load_published(each) for each in name], ignore_index=True)
+        # A system without a row of ours is known by the paper's name alone.
+        key = tables["row"].where(tables["row"] != "", tables["method"])
+        return tables.loc[~tables.assign(key=key).duplicated(["key", "structure", "metric"])].reset_index(drop=True)
     path = FOLDER / f"{name}.csv"
     if name not in published_tables():
         raise ValueError(f"there is no published table {name!r}; expected one of {', '.join(published_tables())}")
@@ -65,11 +72,40 @@ def method_names(published: pd.DataFrame) -> dict[str, str]:
     return {str(row): str(method) for row, method in zip(dice["row"], dice["method"], strict=True)}
 
 
+def varied_settings(published: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Of rows that a paper varies a setting of: its dotted path, and the value that the row without one stands for."""
+    varied = published.loc[published["setting"] != ""]
+    pairs = zip(varied["row"], varied["setting"], strict=True)
+    return {str(row).split(" ")[0]: (text.partition("=")[0], text.partition("=")[2]) for row, text in pairs}
+
+
+def printed_row(row: str, published: pd.DataFrame) -> str:
+    """Published row whose numbers stand beside ours; "" if there is none.
+
+    That of a variant is that of its row, unless the variant is another value of a setting that the paper varies.
+    """
+    known = [name for name in dict.fromkeys(published["row"]) if name and f"{row} ".startswith(f"{name} ")]
+    if not known:
+        return ""
+    found = max(known, key=len)
+    path, _ = varied_settings(published).get(row.split(" ")[0], ("", ""))
+    return "" if path and f" {path}=" in row.removeprefix(found) else found
+
+
+def place_of(row: str, published: pd.DataFrame) -> int:
+    """Where a row stands in the paper's order; variants beside their row, rows of ours behind all."""
+    places = {name: number for number, name in enumerate(method_names(published))}
+    own = printed_row(row, published) or row.split(" ")[0]
+    return places.get(own, len(places))
+
+
 def row_label(row: str, methods: Mapping[str, str]) -> str:
     """What a table prints for a row: the paper's name, and of settings that tell variants apart the last two words.
 
     `scarnet objective.terms.keypoints.weight=40` becomes `SCAR-Net keypoints.weight=40`.
     """
+    if row in methods:
+        return methods[row]
     first, _, rest = row.partition(" ")
     settings = re.sub(r"(?:[^ .=]+\.)+([^ .=]+\.[^ .=]+=)", r"\1", rest)
     return f"{methods.get(first, first)} {settings}".strip()
@@ -90,6 +126,7 @@ def _numbers(path: Path, column: str, texts: Sequence[str]) -> np.ndarray:
 def _check(path: Path, table: pd.DataFrame) -> None:
     wrong = {
         "unit is not one of " + ", ".join(UNITS): ~table["unit"].isin(UNITS),
+        "setting is not one dotted path=value": ~(table["setting"].str.fullmatch(SETTING) | (table["setting"] == "")),
         "proposed is neither yes nor no": ~table["proposed"].isin(["yes", "no"]),
         "there is no mean, or it is negative": ~(table["mean"] >= 0),
         "the SD is negative": table["sd"] < 0,

@@ -68,22 +68,41 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
     return leaves
 
 
-def variant_names(settings: Sequence[Mapping[str, str]], commits: Sequence[object]) -> list[str]:
+def variant_names(
+    settings: Sequence[Mapping[str, str]], commits: Sequence[object], varied: tuple[str, str] = ("", "")
+) -> list[str]:
     """For runs of one row, the settings in which they differ as "name=value name=value"; "" if there are none.
+
+    `varied` is a setting that the paper varies, and the value of it that goes without saying: every other one is named,
+    whether or not the runs differ in it.
 
     Of settings that differ together (a value and where it is interpolated) the shortest path is named. A setting that
     some runs do not have because the code did not have it yet makes no difference: they are of other commits, and
     nothing stands in its place.
     """
-    paths = sorted({path for each in settings for path in each}, key=lambda path: (path.count("."), len(path), path))
+    path_varied, usual = varied
+    paths = {path for each in settings for path in each}
+    paths = sorted(paths, key=lambda path: (path != path_varied, path.count("."), len(path), path))
     chosen: dict[tuple[str, ...], str] = {}
     for path in paths:
         values = tuple(each.get(path, ABSENT) for each in settings)
         if len(set(values)) > 1 and not _came_later(path, settings, commits):
             chosen.setdefault(values, path)
-    return [
-        " ".join(f"{path}={values[index]}" for values, path in chosen.items()).strip() for index in range(len(settings))
-    ]
+    names = []
+    for index, each in enumerate(settings):
+        own = _plain(each.get(path_varied, usual))
+        words = [] if own == _plain(usual) else [f"{path_varied}={own}"]
+        words += [f"{path}={values[index]}" for values, path in chosen.items() if path != path_varied]
+        names.append(" ".join(words))
+    return names
+
+
+def _plain(value: str) -> str:
+    """A value as text, the same for a number however it was typed: "1" and "1.0"."""
+    try:
+        return str(float(value))
+    except ValueError:
+        return value
 
 
 def _came_later(path: str, settings: Sequence[Mapping[str, str]], commits: Sequence[object]) -> bool:

@@ -1,6 +1,6 @@
 """Finished runs from disk, and which of them may stand in one table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Runs:
         return (*self.runs, *self.curve, *self.fused, *self.keypoint_only)
 
 
-def load_runs(paths: Sequence[Path]) -> Runs:
+def load_runs(paths: Sequence[Path], varied: Mapping[str, tuple[str, str]] | None = None) -> Runs:
     """Reads run folders, or folders of run folders.
 
     A folder that is unfinished or damaged is left out and named in `problems`; so is every fold of a row that no
@@ -56,6 +56,10 @@ def load_runs(paths: Sequence[Path]) -> Runs:
     * the same cell, or the same slice of a row and seed, twice.
 
     What is no single model trained on all masks never joins the table: see `Runs`.
+
+    Args:
+        paths: The folders.
+        varied: Rows that a paper varies a setting of (`reports.papers.varied_settings`).
 
     Raises:
         ValueError: For these, naming the folders; if a path does not exist, holds no run folder, or no finished one.
@@ -77,7 +81,7 @@ def load_runs(paths: Sequence[Path]) -> Runs:
         )
     check_cohort(found)
     kinds = {kind: [run for run in found if _kind(run) == kind] for kind in KINDS}
-    named = {kind: _fitting(runs) for kind, runs in kinds.items()}
+    named = {kind: _fitting(runs, varied or {}) for kind, runs in kinds.items()}
     check_truth(found)
     expected = expected_cells(paths)
     return Runs(
@@ -101,14 +105,14 @@ def _kind(run: Run) -> str:
     return "runs" if run.masked_patients is None else "curve"
 
 
-def _fitting(runs: Sequence[Run]) -> tuple[Run, ...]:
+def _fitting(runs: Sequence[Run], varied: Mapping[str, tuple[str, str]]) -> tuple[Run, ...]:
     """Runs of one kind, named and in order.
 
     Raises:
         ValueError: As in `load_runs`.
     """
     check_budget(runs)
-    named = _name_variants(runs)
+    named = _name_variants(runs, varied)
     check_data(named)
     check_cells(named)
     return tuple(sorted(named, key=_order))
@@ -134,7 +138,7 @@ def find_run_folders(path: Path) -> list[Path]:
     return [folder for child in sorted(below) for folder in find_run_folders(child)]
 
 
-def _name_variants(runs: Sequence[Run]) -> list[Run]:
+def _name_variants(runs: Sequence[Run], varied: Mapping[str, tuple[str, str]]) -> list[Run]:
     """Runs of a row with different settings become rows of their own, named by them."""
     named = []
     for row, arm in dict.fromkeys((run.row, _curve_arm(run)) for run in runs):
@@ -147,8 +151,9 @@ def _name_variants(runs: Sequence[Run]) -> list[Run]:
             for run in trained
         ]
         # Without masks a row is never what it is with them, whether or not that was run, too.
+        setting = varied.get(row, ("", ""))
         row = f"{row} supervision={KEYPOINT}" if trained and _kind(trained[0]) == "keypoint_only" else row
-        variants = variant_names(settings, [run.card.get("commit") for run in trained])
+        variants = variant_names(settings, [run.card.get("commit") for run in trained], setting)
         named += [run for run in members if run.scored]
         named += [replace(run, row=f"{row} {text}".strip()) for run, text in zip(trained, variants, strict=True)]
     return named

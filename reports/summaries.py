@@ -10,7 +10,7 @@ import pandas as pd
 from metrics.aggregate import METRICS, summarise
 from reports.gaps import num_folds, num_untested
 from reports.intervals import intervals
-from reports.papers import method_names, row_label
+from reports.papers import method_names, place_of, printed_row, row_label
 from reports.patients import MEAN, over_seeds
 from reports.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
 
@@ -20,7 +20,6 @@ TABLE_COLUMNS = (
     *("hd95_mm", "bold", "complete"),
 )
 COUNTS = ("missed", "false_alarms", "undefined")
-COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
 
 
 def primary_split(cases: pd.DataFrame) -> str:
@@ -41,7 +40,7 @@ def build_table(
     """
     methods = method_names(published)
     printed = list(methods)
-    without_run = [row for row in printed if row not in {row.split(" ")[0] for row in rows}]
+    without_run = [row for row in printed if row not in {printed_row(row, published) for row in rows}]
     own = cases.loc[cases["arm"] == ""]
     records = []
     for split in (BY_PATIENT, AS_PUBLISHED):
@@ -62,8 +61,8 @@ def build_table(
     table["num_patients"] = table["num_patients"].fillna(0).astype(int)
     # Without a run there is no count, which is not a count of none.
     table = table.astype(dict.fromkeys(COUNTS, "Int64"))
-    order = {row: number for number, row in enumerate(dict.fromkeys([*printed, *rows]))}
-    position = table["row"].map(lambda row: order.get(row.split(" ")[0], order.get(row)))
+    places = {row: place_of(row, published) for row in (*printed, *rows)}
+    position = [places[row] for row in table["row"]]
     table = table.assign(position=position).sort_values(["split", "position"], ascending=[False, True], kind="stable")
     table["label"] = [row_label(row, methods) for row in table["row"]]
     return table.loc[:, list(TABLE_COLUMNS)].reset_index(drop=True)
@@ -82,23 +81,6 @@ def covers_folds(own: Sequence[Run]) -> bool:
     return bool(own) and all(None in folds or len(folds) == num_folds(own[0]) for folds in seeds.values())
 
 
-def build_costs(runs: Runs, rows: Sequence[str]) -> pd.DataFrame:
-    """What a row costs, mean over its runs; NaN where no run says it."""
-    records = []
-    for row in rows:
-        own = [run for run in runs.runs if run.row == row and not run.arm and not run.scored]
-        models = [run.summary.get("model") or {} for run in own]
-        record: dict[str, Any] = {"row": row}
-        record |= {name: _mean([model.get(name) for model in models]) for name in COSTS}
-        record["peak_memory_of"] = "/".join(
-            sorted({str(model["peak_memory_of"]) for model in models if model.get("peak_memory_of")})
-        )
-        record["training_s"] = _mean([(run.summary.get("train") or {}).get("seconds") for run in own])
-        records.append(record | {"num_runs": len(own)})
-    columns = ["row", *COSTS, "training_s", "num_runs", "peak_memory_of"]
-    return pd.DataFrame(records, columns=columns)
-
-
 def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
     """Box IoU, and precision and recall at IoU 0.5, means over patients and seeds of the first table's split.
 
@@ -112,9 +94,9 @@ def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
         own, mask = (part[name].fillna(-1.0).to_numpy() for name in ("box_iou", "mask_box_iou"))
         boxes = {"network": ("own_box", "box_iou")} if not np.allclose(own, mask) else {}
         for box, (shares, metric) in {**boxes, "mask": ("mask_box", "mask_box_iou")}.items():
-            values: dict[str, Any] = {"iou": _mean([seed[metric]["mean"] for seed in seeds])}
+            values: dict[str, Any] = {"iou": mean_of([seed[metric]["mean"] for seed in seeds])}
             for name in ("precision", "recall"):
-                values[name] = _mean([seed["detection"][shares][name] for seed in seeds])
+                values[name] = mean_of([seed["detection"][shares][name] for seed in seeds])
             records.append({"row": row, "box": box, **values, "num_patients": part["patient"].nunique()})
     return pd.DataFrame(records, columns=["row", "box", "iou", "precision", "recall", "num_patients"])
 
@@ -198,7 +180,7 @@ def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[st
 
 
 def _published(published: pd.DataFrame, row: str, structure: str, structures: Sequence[str]) -> dict[str, float]:
-    own = published.loc[(published["row"] == row.split(" ")[0]) & (published["metric"] == "dice")]
+    own = published.loc[(published["row"] == (printed_row(row, published) or None)) & (published["metric"] == "dice")]
     known = own.loc[own["structure"] == structure]
     if len(known):
         return {"published_mean": float(known["mean"].iloc[0]), "published_sd": float(known["sd"].iloc[0])}
@@ -229,6 +211,7 @@ def _levels(tested: pd.DataFrame, run: Run, part: str, num_slices: int) -> str:
     return ", ".join(f"{level} {count}" for level, count in counts.items() if level)
 
 
-def _mean(values: Sequence[Any]) -> float:
+def mean_of(values: Sequence[Any]) -> float:
+    """Mean of what is not None; NaN of nothing."""
     known = [float(value) for value in values if value is not None]
     return float(np.mean(known)) if known else nan

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from reports import tables
-from reports.evidence import Evidence, gather, with_claims
+from reports.evidence import AGREEMENT, STRUCTURES, Evidence, gather, with_claims
+from reports.papers import load_published, varied_settings
 from reports.runs import load_runs
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
 OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
 OPTIONAL += ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
+OPTIONAL += ("varied", "varied_noise", "varied_gains")
 
 
 def write(config: DictConfig) -> None:
@@ -48,9 +51,11 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
         ValueError: As in `write`.
     """
     settings = config.report
-    evidence = gather(
-        load_runs(paths), table=settings.table, reference=settings.reference, margin=float(settings.margin)
-    )
+    table = list(settings.table) if isinstance(settings.table, ListConfig) else settings.table
+    varied = varied_settings(load_published(table)) if table else {}
+    runs = load_runs(paths, varied)
+    evidence = gather(runs, table=table, reference=settings.reference, margin=float(settings.margin))
+    evidence = replace(evidence, overlay=_overlay(settings.overlay))
     folder.mkdir(parents=True, exist_ok=True)
     write_tables(evidence, folder)
     failures = []
@@ -145,6 +150,12 @@ class ReportAtEnd(Callback):
             logger.error(
                 "The report was not made: %s. The runs are kept; task=report makes it again.", _describe(error)
             )
+
+
+def _overlay(asked: str | None) -> str:
+    if asked not in (None, STRUCTURES, AGREEMENT):
+        raise ValueError(f"report.overlay is {asked!r}; expected {STRUCTURES}, {AGREEMENT} or null")
+    return asked or ""
 
 
 def _write_page(evidence: Evidence, folder: Path) -> None:

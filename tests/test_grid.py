@@ -128,6 +128,14 @@ def test_new_arms_of_a_finished_cell_are_tested_without_training(tmp_path, gener
     assert listed(grid, "bs_esnet_boxes")["cell"].tolist() == listed(grid)["cell"].tolist()
 
 
+def test_what_tables_of_a_paper_share_is_one_cell():
+    """The row of the first table is the value of the second that the paper proposes, and the third's row, too."""
+    first, second, third = ({cell.folder for cell in planned(f"sweep=msff_table{n}", "fold=0")} for n in (1, 2, 3))
+    assert (len(first), len(second), len(third)) == (7, 24, 2)
+    assert len(first & second) == 1
+    assert first & second == first & third
+
+
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_names_experiments_that_exist(sweep):
     cells = planned(f"sweep={sweep}", "fold=0")

@@ -62,7 +62,7 @@ def parts(monkeypatch):
 
 
 def config_of(**values):
-    report = {"table": "bs_esnet_table1", "reference": None, "margin": 0.005}
+    report = {"table": "bs_esnet_table1", "reference": None, "margin": 0.005, "overlay": None}
     sweep = {"hydra": {"sweep": {"dir": "nowhere"}}}
     return OmegaConf.create({"task": "report", "runs": None, "output": "out", "report": report} | sweep | values)
 

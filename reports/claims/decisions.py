@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.claims.findings import (
-    CONTRADICTED,
-    NOT_TESTABLE,
-    REPRODUCED,
-    WITHIN_NOISE,
-    Finding,
-    estimate,
-    margin_of,
-    missing,
-    sides,
-)
+from reports.claims.findings import NOT_TESTABLE, Finding, estimate, judged, margin_of, missing, sides
 from reports.claims.ledger import Claim
 from reports.claims.samples import between_strata, correlation, paired
 from reports.claims.sides import GapError
+from reports.claims.sizes import beyond_seeds, smaller_gains_more
 from reports.claims.values import PatientValues
 from reports.comparisons import ALPHA, compare
 from reports.intervals import FEWEST_FOR_TEST
@@ -46,7 +37,7 @@ def equivalent(claim: Claim, values: PatientValues) -> Finding:
     sample, finding = _two_sided(claim, values)
     margin = margin_of(claim)
     p = float(compare([sample], margin).loc[0, "p_equivalence"]) if not finding.verdict else nan
-    return _judged(finding, p < ALPHA, finding.low > margin or finding.high < -margin, p)
+    return judged(finding, p < ALPHA, finding.low > margin or finding.high < -margin, p)
 
 
 def non_inferior(claim: Claim, values: PatientValues) -> Finding:
@@ -54,21 +45,21 @@ def non_inferior(claim: Claim, values: PatientValues) -> Finding:
     sample, finding = _two_sided(claim, values)
     margin = margin_of(claim)
     p = float(compare([sample], margin).loc[0, "p_noninferiority"]) if not finding.verdict else nan
-    return _judged(finding, p < ALPHA, finding.high < -margin, p)
+    return judged(finding, p < ALPHA, finding.high < -margin, p)
 
 
 def at_least(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean reaches a stated value, less the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value - margin_of(claim)
     finding = estimate(values.of(left).to_numpy(dtype=float))
-    return _judged(finding, finding.low >= bar, finding.high < bar)
+    return judged(finding, finding.low >= bar, finding.high < bar)
 
 
 def at_most(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean stays below a stated value and the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value + margin_of(claim)
     finding = estimate(values.of(left).to_numpy(dtype=float))
-    return _judged(finding, finding.high <= bar, finding.low > bar)
+    return judged(finding, finding.high <= bar, finding.low > bar)
 
 
 def even(claim: Claim, values: PatientValues) -> Finding:
@@ -89,7 +80,7 @@ def even(claim: Claim, values: PatientValues) -> Finding:
     margin = margin_of(claim)
     every_one = not short and all(finding.low > -margin for finding in tested.values())
     one_below = any(finding.high < -margin for finding in tested.values())
-    return _judged(replace(tested[weakest], notes=(f"the weakest is {weakest}", *short)), every_one, one_below)
+    return judged(replace(tested[weakest], notes=(f"the weakest is {weakest}", *short)), every_one, one_below)
 
 
 def correlated(claim: Claim, values: PatientValues) -> Finding:
@@ -102,7 +93,7 @@ def correlated(claim: Claim, values: PatientValues) -> Finding:
     finding = estimate(sample)
     effect, low, high = np.clip([finding.effect, finding.low, finding.high], -1, 1).tolist()
     finding = replace(finding, effect=effect, low=low, high=high)
-    return _judged(finding, finding.low > margin, finding.high < margin)
+    return judged(finding, finding.low > margin, finding.high < margin)
 
 
 def cheaper(claim: Claim, evidence: "Evidence") -> Finding:
@@ -113,14 +104,14 @@ def cheaper(claim: Claim, evidence: "Evidence") -> Finding:
         if not known.get(row, nan) > 0:
             raise GapError(f"no {claim.metric} of the row {row}", row=row)
     saved, margin = float(1 - known[claim.row] / known[claim.other_row]), margin_of(claim)
-    return _judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, saved < -margin)
+    return judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, saved < -margin)
 
 
 def gains(claim: Claim, values: PatientValues) -> Finding:
     """Whether the left side is better by a stated value, less the margin."""
     _, finding = _two_sided(claim, values)
     bar = claim.value - margin_of(claim)
-    return _judged(finding, finding.low >= bar, finding.high < bar)
+    return judged(finding, finding.low >= bar, finding.high < bar)
 
 
 def gains_within(claim: Claim, values: PatientValues) -> Finding:
@@ -142,7 +133,7 @@ def gains_within(claim: Claim, values: PatientValues) -> Finding:
         return replace(found[farthest], verdict=NOT_TESTABLE, notes=tuple(short))
     inside = all(low <= finding.low and finding.high <= high for finding in found.values())
     outside = any(finding.high < low or finding.low > high for finding in found.values())
-    return _judged(replace(found[farthest], notes=(f"farthest from the range is {farthest}",)), inside, outside)
+    return judged(replace(found[farthest], notes=(f"farthest from the range is {farthest}",)), inside, outside)
 
 
 def faster(claim: Claim, evidence: "Evidence") -> Finding:
@@ -161,10 +152,14 @@ def faster(claim: Claim, evidence: "Evidence") -> Finding:
         return replace(finding, num_patients=0, notes=(note,))
     margin = margin_of(claim)
     finding = replace(finding, num_patients=0, notes=(counted, "they share patients, so the interval is too narrow"))
-    return _judged(finding, finding.low > margin, finding.high < margin)
+    return judged(finding, finding.low > margin, finding.high < margin)
 
 
-TESTS_OF_RUNS: dict[str, Callable[[Claim, "Evidence"], Finding]] = {"cheaper": cheaper, "faster": faster}
+TESTS_OF_RUNS: dict[str, Callable[[Claim, "Evidence"], Finding]] = {
+    "cheaper": cheaper,
+    "faster": faster,
+    "beyond_seeds": beyond_seeds,
+}
 TESTS: dict[str, Callable[[Claim, PatientValues], Finding]] = {
     "gains": gains,
     "gains_within": gains_within,
@@ -174,6 +169,7 @@ TESTS: dict[str, Callable[[Claim, PatientValues], Finding]] = {
     "at_most": at_most,
     "even": even,
     "correlated": correlated,
+    "smaller_gains_more": smaller_gains_more,
 }
 
 
@@ -185,11 +181,3 @@ def _two_sided(claim: Claim, values: PatientValues) -> tuple[np.ndarray, Finding
         return sample, estimate(sample)
     sample, smaller = between_strata(values, left, right)
     return sample, estimate(sample, smaller)
-
-
-def _judged(finding: Finding, reproduced: bool, contradicted: bool, p: float = nan) -> Finding:
-    if finding.verdict:
-        return finding
-    verdict = REPRODUCED if reproduced else CONTRADICTED if contradicted else WITHIN_NOISE
-    notes = finding.notes if np.isnan(p) else (f"p = {p:.2g}, one-sided", *finding.notes)
-    return replace(finding, verdict=verdict, notes=notes)

@@ -90,3 +90,12 @@ def margin_of(claim: Claim) -> float:
     """The margin of a test that needs one."""
     assert claim.margin is not None, f"{claim.id} has no margin, which load_claims refuses"
     return claim.margin
+
+
+def judged(finding: Finding, reproduced: bool, contradicted: bool, p: float = nan) -> Finding:
+    """The finding with its verdict, and p in its notes where there is one; one that has a verdict is left alone."""
+    if finding.verdict:
+        return finding
+    verdict = REPRODUCED if reproduced else CONTRADICTED if contradicted else WITHIN_NOISE
+    notes = finding.notes if np.isnan(p) else (f"p = {p:.2g}, one-sided", *finding.notes)
+    return replace(finding, verdict=verdict, notes=notes)

@@ -36,6 +36,11 @@ RULES = (
     "gains: as at_least, of the difference. gains_within: reproduced if on every structure the interval of the "
     "difference lies in the stated range, widened by the margin; contradicted if on one it lies outside.",
     "synergistic: as superior, of what two changes together add beyond the sum of what each adds alone.",
+    "beyond_seeds: the range of the means of a setting's values; reproduced if fewer than 5 % of draws that deal the "
+    "values anew among the trainings of each fold reach it, contradicted if not although they stay below the paper's "
+    "range.",
+    "smaller_gains_more: minus the rank correlation of gain and true area over a patient's structures; reproduced if "
+    "the interval of its mean lies above the margin, contradicted if below.",
     "faster: the share of epochs saved until 95 % of the final validation Dice, paired by fold and seed; reproduced if "
     "its interval lies above the margin, contradicted if below.",
     "cheaper: a cost, not a sample; reproduced if lower by the margin, contradicted if higher by it.",

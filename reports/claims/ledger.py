@@ -48,6 +48,8 @@ REQUIRED = {
     "synergistic": ("row", "other_row", "metric", "structure", "family", "cost"),
     "faster": ("row", "other_row", "metric", "margin", "cost"),
     "cheaper": ("row", "other_row", "metric", "margin", "cost"),
+    "beyond_seeds": ("row", "metric", "value", "cost"),
+    "smaller_gains_more": ("row", "other_row", "metric", "structure", "margin", "cost"),
     "none": ("remark",),
 }
 # Rows that a test takes on the right side, where it takes more than one; None for any number.
@@ -131,9 +133,12 @@ def in_group(structure: str, group: str) -> bool:
 
 
 def published_structures(folder: Path) -> set[str]:
-    """Names of the structures of every published table in the folder."""
+    """Names of the structures of every published table in the folder, and of `structures.csv`.
+
+    The latter has what a paper draws but prints no number of.
+    """
     names: set[str] = set()
-    for path in sorted(folder.glob("*_table*.csv")):
+    for path in sorted((*folder.glob("*_table*.csv"), *folder.glob("structures.csv"))):
         with path.open(newline="", encoding="utf-8") as file:
             names |= {line["structure"] for line in csv.DictReader(file) if line.get("structure")}
     return names

@@ -52,7 +52,9 @@ def not_paper_size(runs: list[Run]) -> str:
         return ""
     paper = next((run.config["paper"] for run in runs if run.config.get("paper")), {})
     stated = ", ".join(
-        f"{key.replace('_', ' ')} {paper[key]}" for key in ("epochs", "width", "batch_size") if key in paper
+        f"{key.replace('_', ' ')} {paper[key]}"
+        for key in ("epochs", "width", "batch_size")
+        if paper.get(key) is not None
     )
     return f"Not the paper's size: trained with the preset {listed(sorted(names))}" + (
         f". The paper, as the experiments state it: {stated}." if stated else "."

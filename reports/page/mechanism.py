@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table
-from reports.page.setting import in_order, is_sagittal, label_of, trained
+from reports.page.setting import in_order, label_of, prints_boxes, trained
 from reports.page.values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
 from reports.pictures.plots import arms
 from reports.pictures.style import row_styles
@@ -137,7 +137,7 @@ def training(evidence: Evidence) -> list[Block]:
         if run.epochs is not None and parts:
             key = run.epochs[["epoch", *parts]].to_csv()
             schedules.setdefault(key, (run.epochs, []))[1].append(label_of(evidence, run.row))
-    if not schedules and is_sagittal(evidence):
+    if not schedules and not prints_boxes(evidence):
         return blocks
     blocks.append(Heading("Asynchronous schedule"))
     if not schedules:

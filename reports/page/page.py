@@ -20,6 +20,7 @@ from reports.page.robustness import robustness
 from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
+from reports.page.varied import varied
 from reports.pictures.album import open_album
 from reports.pictures.gallery import features, gallery
 
@@ -56,6 +57,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="headline", title="Result", blocks=headline(evidence)),
         Section(key="table", title="The paper's table", blocks=_table(evidence)),
         Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
+        Section(key="setting", title="A setting that the paper varies", blocks=varied(evidence)),
         Section(key="labels", title="Labels against accuracy", blocks=labels(evidence)),
         Section(key="keypoints", title="Key points and levels", blocks=keypoints(evidence)),
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
@@ -71,6 +73,7 @@ def sections(evidence: Evidence) -> list[Section]:
     ]
     foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
     foreign += () if prints_boxes(evidence) else ("mechanism",)
+    found = [section for section in found if section.blocks]
     return [section for section in found if section.key not in foreign or _says_something(section)]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.costs import encoder_weights
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
 from reports.page.setting import label_of, main_split, prints_boxes, sweep
@@ -104,6 +105,8 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
         "undefined",
         "HD95, mm",
     ]
+    weights = encoder_weights(evidence.costs)
+    header += ["encoder weights"] if weights else []
     rows = []
     for row in dict.fromkeys(own["row"]):
         entry = record(own, row=row)
@@ -115,7 +118,8 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
         ]
         name = Cell(text=label_of(evidence, row), tone="name")
         paper = Cell(text=number(entry.get("published_mean"), 2))
-        rows.append([name, paper, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))])
+        cells = [name, paper, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))]
+        rows.append([*cells, *([Cell(text=weights.get(row) or DASH)] if weights else [])])
     caption = f"Primary endpoint: Dice, patient mean over structures; split {split}."
     return Table(caption=caption, header=header, rows=rows)
 

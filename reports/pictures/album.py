@@ -1,15 +1,17 @@
 """Which test slices have pictures, and how their rows scored on them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from reports.evidence import Evidence
+from metrics.agreement_map import MEANINGS, agreement_colours
+from reports.evidence import AGREEMENT, Evidence
 from reports.page.values import pick
-from reports.pictures.panels import Slice, load_slice
+from reports.pictures.panels import Slice, View, common_view, load_slice
 from reports.pictures.style import COLOURS
+from reports.runs import Run
 
 KEYS = ["case", "slice"]
 
@@ -23,12 +25,14 @@ class Album:
         view_of: Structures in the order of the classes, each with its colour.
         sides: Whether the patient's sides can be marked.
         num_scored: Slices of the reference that have scores, with or without a picture.
+        agreement: Colours of `metrics.agreement_map.MEANINGS`; {} where pictures show structures alone.
     """
 
     slices: pd.DataFrame
     colours: Mapping[str, str]
     sides: bool
     num_scored: int
+    agreement: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, row: str, where: Mapping[str, Any]) -> tuple[Slice | None, float]:
         """The picture of a row's slice (lowest seed) and its Dice."""
@@ -40,7 +44,13 @@ class Album:
 
     def legend(self) -> list[tuple[str, str]]:
         """Names and colours."""
-        return [(name.replace("_", " "), colour) for name, colour in self.colours.items()]
+        structures = [(name.replace("_", " "), colour) for name, colour in self.colours.items()]
+        return structures + [(MEANINGS[name], colour) for name, colour in self.agreement.items()]
+
+    def view(self, slices: Sequence[Slice]) -> View:
+        """What all panels of these slices show."""
+        agreement = list(self.agreement.values())
+        return common_view(slices, list(self.colours.values()), sides=self.sides, agreement=agreement)
 
 
 def open_album(evidence: Evidence) -> Album:
@@ -67,7 +77,17 @@ def open_album(evidence: Evidence) -> Album:
         colours={name: colours.get(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)},
         sides=anatomy.get("view", "axial") == "axial",
         num_scored=len(pd.concat(scored).drop_duplicates()) if scored else 0,
+        agreement=_agreement(evidence, runs),
     )
+
+
+def _agreement(evidence: Evidence, runs: Sequence[Run]) -> dict[str, str]:
+    """Colours of the agreement overlay where the report asks for it, or the reference's runs drew it; else {}."""
+    nodes = [(run.config.get("callbacks") or {}).get("overlays") or {} for run in runs if run.row == evidence.reference]
+    drawn = next((node for node in nodes if node.get("style") == AGREEMENT), {})
+    if (evidence.overlay or drawn.get("style")) != AGREEMENT:
+        return {}
+    return agreement_colours(drawn.get("colours"))
 
 
 def _slice_scores(cases: pd.DataFrame) -> pd.DataFrame:

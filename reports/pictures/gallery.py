@@ -8,13 +8,15 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
-from reports.page.setting import label_of
+from reports.page.setting import label_of, prints_boxes
 from reports.page.values import has_values, is_number, number, pick
 from reports.pictures.album import KEYS, Album
-from reports.pictures.panels import Slice, View, common_view, load_slice, panel
+from reports.pictures.panels import Slice, View, load_slice, panel
 from reports.pictures.region_gallery import region_gallery
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
+PREDICTS = "Coloured: the prediction; white line: the truth."
+AGREES = "Colours of the systems: where truth and prediction agree, as the legend says."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ def gallery(evidence: Evidence, album: Album) -> list[Block]:
     regions = region_gallery(evidence, album)
     if regions or not album.sides:
         return [*blocks, *regions]
-    blocks.append(Heading("Difficult cases, as in the paper's Fig. 5"))
+    own_figure = ", as in the paper's Fig. 5" if prints_boxes(evidence) else ""
+    blocks.append(Heading(f"Difficult cases{own_figure}"))
     return blocks + _figure_5(evidence, album, own if len(own) else album.slices)
 
 
@@ -71,8 +74,9 @@ def _ranked_cases(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[B
     known = [(name, entry, item) for name, entry, item in cases if item is not None]
     if not known:
         return [Gap("The chosen pictures in predictions/ cannot be read.", AGAIN)]
-    view = common_view([item for *_, item in known], list(album.colours.values()), sides=album.sides)
+    view = album.view([item for *_, item in known])
     kinds = {"image": "image", "truth": "truth", "prediction": "prediction"}
+    kinds |= {"agreement": "agreement"} if album.agreement else {}
     kinds |= {"boxes": "boxes"} if any(len(item.network_boxes) for *_, item in known) else {}
     kinds |= {"saliency": "saliency"} if any(item.saliency.size for *_, item in known) else {}
     rows = [
@@ -106,23 +110,22 @@ def _figure_5(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[Block
     shown = [item for item in truths if item is not None]
     if not shown:
         return blocks
-    view = common_view(shown, list(album.colours.values()), sides=album.sides)
+    view = album.view(shown)
+    kind, shows = ("agreement", AGREES) if album.agreement else ("prediction", PREDICTS)
     rows = []
     for (rule, entry), line, truth in zip(chosen, found, truths, strict=True):
         if truth is not None:
             pictures: list[Figure | str] = [_shown(truth, k, view, f"{rule.title}: {k}") for k in ("image", "truth")]
             for row, (item, dice) in zip(rows_of, line, strict=True):
                 name = label_of(evidence, row)
-                pictures.append(_shown(item, "prediction", view, f"{rule.title}: {name}", f"Dice {number(dice, 3)}"))
+                pictures.append(_shown(item, kind, view, f"{rule.title}: {name}", f"Dice {number(dice, 3)}"))
             rows.append(PictureRow(title=rule.title, note=_about(entry, rule.factor), pictures=pictures))
     rules = "; ".join(
         f"{rule.title}: {'highest' if rule.highest else 'lowest'} {rule.factor} among slices at {rule.level}"
         for rule, _ in chosen
     )
     absent = [label_of(evidence, row) for row in evidence.rows if row not in rows_of]
-    caption = (
-        f"Chosen by rule, not by result: {rules}. Coloured: the prediction; white line: the truth. {_display(album)}"
-    )
+    caption = f"Chosen by rule, not by result: {rules}. {shows} {_display(album)}"
     caption += f" Without pictures: {', '.join(absent)}." if absent else ""
     columns = ["image", "truth", *(label_of(evidence, row) for row in rows_of)]
     return [Gallery(caption=caption, columns=columns, rows=rows, legend=album.legend()), *blocks]
@@ -153,7 +156,7 @@ def features(evidence: Evidence, album: Album) -> list[Block]:
     if entry is None or not gated:
         text = "No run has pictures of both saliency and the features before its gate, so the gate cannot be shown."
         return [Gap(text, AGAIN)]
-    view = common_view([item for _, item, _ in gated], list(album.colours.values()), sides=album.sides)
+    view = album.view([item for _, item, _ in gated])
     columns = {"image": "image", "features": "features before the gate", "saliency": "saliency"}
     columns |= {"gated": "features after the gate"}
     rows = [

@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
+from metrics.agreement_map import agreement_map
 from reports.page.blocks import Figure
 
 PANEL_PX = 300  # width of a panel
@@ -84,11 +85,13 @@ class View:
         half_mm: Half the height and width shown.
         colours: "#rrggbb" of class 1, 2, ...
         sides: Whether R and L are marked: only where the slice is axial.
+        agreement: "#rrggbb" of the codes 1, 2, ... of `metrics.agreement_map`.
     """
 
     half_mm: tuple[float, float]
     colours: Sequence[str]
     sides: bool
+    agreement: Sequence[str] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,11 +99,11 @@ class View:
         return round(PANEL_PX * self.half_mm[0] / self.half_mm[1]), PANEL_PX
 
 
-def common_view(slices: Sequence[Slice], colours: Sequence[str], *, sides: bool) -> View:
+def common_view(slices: Sequence[Slice], colours: Sequence[str], *, sides: bool, agreement: Sequence[str] = ()) -> View:
     """A view as large as the largest of the slices needs, so that all panels show the same millimetres."""
     half = np.max([item.extent_mm() for item in slices], axis=0) / 2 + MARGIN_MM
     half = np.maximum(half, half[::-1] * (0.5, 0.6))  # neither a strip nor a tower
-    return View(half_mm=(float(half[0]), float(half[1])), colours=colours, sides=sides)
+    return View(half_mm=(float(half[0]), float(half[1])), colours=colours, sides=sides, agreement=agreement)
 
 
 def panel(item: Slice, kind: str, view: View, *, alt: str) -> Figure:
@@ -109,7 +112,7 @@ def panel(item: Slice, kind: str, view: View, *, alt: str) -> Figure:
     Args:
         item: The slice.
         kind: "image", "truth", "prediction" (truth as a white line), "boxes" (network's, true dashed), "saliency",
-            "features" (before the gate) or "gated" (features times saliency).
+            "features" (before the gate), "gated" (features times saliency) or "agreement" (of truth and prediction).
         view: What of it is shown.
         alt: What one who cannot see the panel is told.
     """
@@ -120,6 +123,9 @@ def panel(item: Slice, kind: str, view: View, *, alt: str) -> Figure:
         shade = _painted(shade, _classes(mask, item, view), view.colours)
         if kind == "prediction":
             shade[_edges(_classes(item.true_mask, item, view))] = 255
+    elif kind == "agreement":
+        codes = agreement_map(_classes(item.true_mask, item, view), _classes(item.predicted_mask, item, view))
+        shade = _painted(shade, codes, view.agreement)
     elif kind in ("saliency", "features", "gated"):
         shade = _heated(shade, _sample(_map_of(item, kind), item, view, order=1), kind)
     picture = Image.fromarray(shade.round().clip(0, 255).astype(np.uint8))

@@ -40,8 +40,8 @@ def differences(
             patients = 100 * np.asarray(values.get(entry["row"], ()), dtype=float)
             height = place + 0.22 + 0.18 * _spread(len(patients))
             axis.scatter(patients, height, s=7, color=style.colour, alpha=0.35, linewidth=0, rasterized=True)
-            _whisker(axis, place, entry, style)
-        _name_rows(axis, [labels.get(row, row) for row in table["row"]])
+            whisker(axis, place, entry, style)
+        name_rows(axis, [labels.get(row, row) for row in table["row"]])
         axis.set_xlabel("Dice points against the reference\nleft: worse, right: better")
         return finished(canvas, alt="Paired differences of each row to the reference, with intervals")
 
@@ -76,7 +76,7 @@ def boxes(scores: pd.DataFrame, structure: str, labels: Mapping[str, str], style
                 capprops=line,
                 medianprops={"color": colour, "linewidth": 2.6},
             )
-        _name_rows(axis, [labels[row] for row in groups])
+        name_rows(axis, [labels[row] for row in groups])
         axis.set(title=spoken(structure), xlabel="Dice of a patient, %")
         return finished(canvas, alt=f"Dice of the patients on {spoken(structure)}, a box a row")
 
@@ -96,7 +96,7 @@ def ranks(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
                 colour = "white" if share > 0.7 else "black"
                 axis.text(x, y, percent(share, 0), ha="center", va="center", fontsize=size, color=colour)
         axis.set_xticks(range(len(grid.columns)), [str(int(rank)) for rank in grid.columns])
-        _name_rows(axis, [labels.get(str(row), str(row)) for row in grid.index], grid=False)
+        name_rows(axis, [labels.get(str(row), str(row)) for row in grid.index], grid=False)
         axis.set_xlabel("rank by primary endpoint (1 = best);\n% of the bootstrap draws")
         return finished(canvas, alt="How often each row takes each rank in bootstrap draws over patients")
 
@@ -120,13 +120,13 @@ def arms(
         axis = canvas.subplots()
         axis.axvline(0, color="0.4", linewidth=1)
         for place, entry in enumerate(table.to_dict("records")):
-            _whisker(axis, place, entry, style)
-        _name_rows(axis, [arm.replace("_", " ") for arm in table["arm"].astype(str)])
+            whisker(axis, place, entry, style)
+        name_rows(axis, [arm.replace("_", " ") for arm in table["arm"].astype(str)])
         axis.set_xlabel(f"{wrapped(against, 44)}\nleft: worse, right: better")
         return finished(canvas, alt=alt)
 
 
-def _whisker(axis, place: int, entry: Mapping, style: Style) -> None:
+def whisker(axis, place: int, entry: Mapping, style: Style) -> None:
     """Mean and interval of a difference in points; the interval alone is left out where there is none."""
     names = ("difference", "difference_low", "difference_high")
     middle, low, high = (100 * float(entry[name]) if is_number(entry.get(name)) else nan for name in names)
@@ -138,7 +138,7 @@ def _whisker(axis, place: int, entry: Mapping, style: Style) -> None:
     axis.plot(middle, place, marker=style.marker, color=style.colour, markersize=8, markeredgecolor="white")
 
 
-def _name_rows(axis, names: Sequence[str], *, grid: bool = True) -> None:
+def name_rows(axis, names: Sequence[str], *, grid: bool = True) -> None:
     """Rows from the top down, with room for the first and last."""
     axis.set_yticks(range(len(names)), [wrapped(name) for name in names], fontsize=9.5, linespacing=0.95)
     axis.set_ylim(len(names) - 0.45, -0.55)

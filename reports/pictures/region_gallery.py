@@ -14,7 +14,7 @@ from reports.page.blocks import Block, Figure, Gallery, Heading, PictureRow
 from reports.page.setting import label_of
 from reports.page.values import number, pick, spoken
 from reports.pictures.album import KEYS, Album
-from reports.pictures.panels import Slice, common_view, load_slice, panel
+from reports.pictures.panels import Slice, load_slice, panel
 
 GOOD, POOR = 0.95, 0.05  # quantiles of Dice over the slices with a picture: neither a lucky nor a hopeless one
 
@@ -34,7 +34,7 @@ def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
     if not known:
         return []
     names = list(album.colours)
-    view = common_view([item for *_, item in known], list(album.colours.values()), sides=album.sides)
+    view = album.view([item for *_, item in known])
     rows = []
     for region, name, entry, item in known:
         part = _only(item, [names.index(member) + 1 for member in members[region] if member in names])
