@@ -94,17 +94,15 @@ def test_the_command_line_wins_over_experiment_and_preset(composed):
     assert config.optimizer.lr == 1
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in (CONF / "trainer").glob("*.yaml")))
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
-def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(composed, experiment, preset):
+def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(composed, experiment):
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
     assert not re.search(r"^(trainer|scale|machine):", text, re.MULTILINE)
-    config = composed(f"experiment={experiment}", f"trainer={preset}")
+    config = composed(f"experiment={experiment}", "trainer=paper")
     assert {"max_epochs", "limit_train_batches", "limit_val_batches"} <= set(config.trainer)
-    if preset == "paper":
-        assert config.trainer.max_epochs == config.paper.epochs
-        assert config.model.get("width") == config.paper.width, "null where a network has a width of its own"
-        assert config.objective.class_weighting == "none"
+    assert config.trainer.max_epochs == config.paper.epochs
+    assert config.model.get("width") == config.paper.width, "null where a network has a width of its own"
+    assert config.objective.class_weighting == "none"
 
 
 @pytest.mark.parametrize(

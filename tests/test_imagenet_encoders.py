@@ -11,7 +11,7 @@ from models.msff import MultiScaleFeatureFusion
 from models.segnet import SegNet
 
 
-@pytest.mark.parametrize("name", [*RESNETS, *VGGS])
+@pytest.mark.parametrize("name", [*RESNETS, *(pytest.param(name, marks=pytest.mark.slow) for name in VGGS)])
 def test_weights_of_a_file_give_the_features_of_the_classifier(tmp_path, name):
     torch.manual_seed(0)
     classifier = torchvision.models.get_model(name, weights=None).eval()

@@ -97,6 +97,7 @@ def test_a_multirun_gives_every_fold_a_folder_of_its_own(tmp_path, generated):
     assert len(list((tmp_path / "grids").glob("none/unet-*/summary.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_in_one_line_and_a_non_zero_exit_code(tmp_path, generated):
     process = start(tmp_path / "run", generated, "logger=csv", "fold=9")
     output, _ = process.communicate()

@@ -62,7 +62,7 @@ def check_trains(config, in_channels: int = 1) -> None:
         torch.testing.assert_close(prediction.attention.sum(dim=(2, 3)), torch.ones(prediction.attention.shape[:2]))
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_trains_all_its_parameters(composed, experiment, channels):
     check_trains(composed(f"experiment={experiment}", "trainer=smoke"), channels)

@@ -31,6 +31,7 @@ def test_one_volunteer_trains_and_the_other_tests(composed, tmp_path, overrides)
     assert split["patient"].nunique() == 2
 
 
+@pytest.mark.slow
 def test_a_nine_organ_network_learns_from_cases_that_show_four(composed, tmp_path):
     """Partially labelled: what the annotators did not draw is neither trained on nor scored."""
     cases = cases_of(composed, tmp_path, "experiment=bs_esnet", *AXIAL, "anatomy=axial9")
@@ -40,6 +41,7 @@ def test_a_nine_organ_network_learns_from_cases_that_show_four(composed, tmp_pat
     assert not cases[cases["structure"] == "multifidus_left"]["dice"].isna().any()
 
 
+@pytest.mark.slow
 def test_copies_of_a_volunteer_stay_in_one_part(composed, tmp_path):
     """The set holds three pairs of the same images under two names; they are one patient."""
     line = (

@@ -111,7 +111,10 @@ class StopAt(lightning.Callback):
             raise RuntimeError("killed")
 
 
-@pytest.mark.parametrize("step", [1, 3, 5, 7], ids=["joint", "esnet", "bsn", "tail"])
+PHASES = [pytest.param(1, marks=pytest.mark.slow, id="joint"), pytest.param(3, id="esnet"), pytest.param(5, id="bsn")]
+
+
+@pytest.mark.parametrize("step", [*PHASES, pytest.param(7, marks=pytest.mark.slow, id="tail")])
 def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, composed, tmp_path, monkeypatch, step):
     config = composed(*SMOKE, *ASYNCHRONOUS)
     build = tasks.build
