@@ -22,8 +22,8 @@ class GradeAgreement:
     Attributes:
         confusion: Counts, a row per true grade, a column per other grade; grades that nobody has included.
         num_pairs: Patients graded by both.
-        num_ungraded: Patients whom one of the two left without a grade; counted, and compared in nothing.
-        accuracy: Share of equal grades.
+        num_ungraded: Patients whom one of the two left without a grade; counted, and compared in accuracy alone.
+        accuracy: Share of equal grades among patients with a true one; one whom the other left without is wrong.
         kappa: Weighted kappa.
         ac1: Gwet's AC1, unweighted.
     """
@@ -52,15 +52,18 @@ def grade_agreement(
     """
     confusion, num_ungraded = confusion_matrix(truth, other, grades)
     counts = confusion.to_numpy(dtype=float)
+    pairs = list(zip(truth, other, strict=True))
+    missed = [[float(sum(one == grade and _is_none(two) for one, two in pairs))] for grade in grades]
 
     def kappa(tables: Table) -> Float[np.ndarray, "*draws"]:
         return weighted_kappa(tables, weights)
 
-    measures: dict[str, Callable[[Table], np.ndarray]] = {"accuracy": accuracy, "kappa": kappa, "ac1": gwet_ac1}
+    measures: dict[str, Callable[[Table], np.ndarray]] = {"kappa": kappa, "ac1": gwet_ac1}
     return GradeAgreement(
         confusion=confusion,
         num_pairs=int(counts.sum()),
         num_ungraded=num_ungraded,
+        accuracy=interval_of_counts(np.hstack([counts, np.array(missed)]), accuracy),
         **{name: interval_of_counts(counts, measure) for name, measure in measures.items()},
     )
 
@@ -82,8 +85,12 @@ def confusion_matrix(truth: Sequence[Grade], other: Sequence[Grade], grades: Seq
     return counts.astype(int), len(pairs) - len(both)
 
 
-def accuracy(tables: Table) -> Float[np.ndarray, "*draws"]:
-    """Share of the pairs with equal grades; NaN without pairs."""
+def _is_none(grade: Grade) -> bool:
+    return bool(grade == "" or pd.isna(grade))
+
+
+def accuracy(tables: Float[np.ndarray, "*draws k columns"]) -> Float[np.ndarray, "*draws"]:
+    """Share of the pairs with equal grades; NaN without pairs. A column beyond the grades is of those without one."""
     return np.asarray(_shares(tables).trace(axis1=-2, axis2=-1))
 
 
@@ -113,6 +120,6 @@ def gwet_ac1(tables: Table) -> Float[np.ndarray, "*draws"]:
     return np.asarray((shares.trace(axis1=-2, axis2=-1) - chance) / (1 - chance))
 
 
-def _shares(tables: Table) -> Table:
+def _shares(tables: Float[np.ndarray, "*draws k columns"]) -> Float[np.ndarray, "*draws k columns"]:
     total = tables.sum(axis=(-2, -1), keepdims=True)
     return np.divide(tables, total, out=np.full(np.shape(tables), np.nan), where=total > 0)

@@ -181,5 +181,5 @@ def _asymmetry(left: Row, right: Row) -> Row:
 
 
 def _worst(checks: Sequence[str]) -> str:
-    order = ("swapped", "right", "unknown")
+    order = ("swapped", "correct", "unknown")
     return next((state for state in order if state in checks), "")

@@ -34,7 +34,9 @@ class Interval:
     kind: Literal["BCa", "t", ""]
 
 
-def interval_of_counts(counts: Float[np.ndarray, "k k"], statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
+def interval_of_counts(
+    counts: Float[np.ndarray, "k columns"], statistic: Callable[[np.ndarray], np.ndarray]
+) -> Interval:
     """Interval of a statistic of at most 1 of a table of counts, each count a patient.
 
     From 20 patients the bias-corrected and accelerated bootstrap (Efron 1987), with 10 000 draws of patients; from 6
@@ -43,7 +45,7 @@ def interval_of_counts(counts: Float[np.ndarray, "k k"], statistic: Callable[[np
 
     Args:
         counts: Patients in each cell.
-        statistic: Of tables "*draws k k", one value each.
+        statistic: Of tables "*draws k columns", one value each.
     """
     size, value = int(counts.sum()), float(statistic(counts))
     if size < FEWEST_FOR_INTERVAL or np.isnan(value):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Integer
 
-SideCheck = Literal["right", "swapped", "unknown"]
+SideCheck = Literal["correct", "swapped", "unknown"]
 SIDES = ("left", "right")
 
 
@@ -28,7 +28,7 @@ def check_sides(
         midline: Class indices of structures that lie in the middle, such as the dural sac.
 
     Returns:
-        For each (muscle, side): "right" if it lies where it belongs, "swapped" if its centre lies beyond the midline,
+        For each (muscle, side): "correct" if it lies where it belongs, "swapped" if its centre lies beyond the midline,
         "unknown" if it is absent or the midline is.
     """
     columns = {
@@ -52,7 +52,7 @@ def check_sides(
 def _judge(offset: float, side: str) -> SideCheck:
     if isnan(offset):
         return "unknown"
-    return "right" if (offset > 0) == (side == "left") else "swapped"
+    return "correct" if (offset > 0) == (side == "left") else "swapped"
 
 
 def _mean_column(mask: Integer[np.ndarray, "h w"], classes: Sequence[int]) -> float:

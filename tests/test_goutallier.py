@@ -112,9 +112,9 @@ def test_one_grade_for_everybody_has_no_kappa_but_an_ac1():
     assert np.isnan(found.accuracy.low)
 
 
-def test_who_has_no_grade_is_counted_and_not_compared():
+def test_who_has_no_grade_is_counted_and_wrong_where_the_truth_has_one():
     found = grade_agreement(["I", "", "II", "I"], ["I", "I", "II", float("nan")], GRADES)
-    assert (found.num_pairs, found.num_ungraded, found.accuracy.value) == (2, 2, 1.0)
+    assert (found.num_pairs, found.num_ungraded, found.accuracy.value) == (2, 2, pytest.approx(2 / 3))
     assert np.isnan(grade_agreement([], [], GRADES).accuracy.value)
 
 
@@ -132,16 +132,16 @@ SIDES = {"multifidus": {"left": [1], "right": [2]}}
 @pytest.mark.parametrize(
     ("drawn", "midline", "expected"),
     [
-        (mask(), [3], ("right", "right")),
-        (mask(), [], ("right", "right")),
+        (mask(), [3], ("correct", "correct")),
+        (mask(), [], ("correct", "correct")),
         (mask()[:, ::-1], [3], ("swapped", "swapped")),
         (mask()[:, ::-1], [], ("swapped", "swapped")),
         (np.where(mask() == 2, 1, mask()), [3], ("swapped", "unknown")),  # centre of both sides: not left of the sac
-        (np.where(mask() == 2, 0, mask()), [3], ("right", "unknown")),
+        (np.where(mask() == 2, 0, mask()), [3], ("correct", "unknown")),
         (np.where(mask() > 1, 0, mask()), [3], ("unknown", "unknown")),
         (np.zeros_like(mask()), [3], ("unknown", "unknown")),
     ],
-    ids=["right", "no midline", "flipped", "flipped, no midline", "all left", "one side", "nothing to tell", "empty"],
+    ids=["correct", "no midline", "flipped", "flipped, no midline", "all left", "one side", "nothing to tell", "empty"],
 )
 def test_sides_are_told_by_the_midline(drawn, midline, expected):
     found = check_sides(drawn, SIDES, midline)

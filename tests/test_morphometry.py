@@ -45,7 +45,7 @@ def test_areas_fat_and_grades_of_known_shares():
     assert [left["fat_pixel_share"], right["fat_pixel_share"], both["fat_pixel_share"]] == [0.2, 0.05, 0.125]
     assert [left["lean_csa_mm2"], right["lean_csa_mm2"]] == pytest.approx([128, 152])
     assert [left["goutallier_simplified"], right["goutallier_simplified"]] == ["II", "I"]
-    assert (left["fat_method"], left["fat_state"], left["side_check"]) == ("otsu_patient", "measured", "right")
+    assert (left["fat_method"], left["fat_state"], left["side_check"]) == ("otsu_patient", "measured", "correct")
     assert isnan(left["fat_fraction_signal"])  # nothing was measured on one T2 picture
     assert both["lean_csa_asymmetry_percent"] == pytest.approx(100 * (128 - 152) / 140)
     assert both["csa_asymmetry_percent"] == 0
@@ -222,7 +222,7 @@ def test_a_mirrored_slice_has_its_rows_swapped():
     for side, other in ((LEFT_ROW, RIGHT_ROW), (RIGHT_ROW, LEFT_ROW)):
         assert {**turned[side], "side": ""} == pytest.approx({**usual[other], "side": ""}, nan_ok=True)
     assert turned[BOTH_ROW]["fat_asymmetry_points"] == -usual[BOTH_ROW]["fat_asymmetry_points"] != 0
-    assert turned[LEFT_ROW]["side_check"] == "right"
+    assert turned[LEFT_ROW]["side_check"] == "correct"
 
 
 @pytest.mark.parametrize(

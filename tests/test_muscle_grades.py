@@ -63,6 +63,8 @@ def test_a_patient_whose_fat_could_not_be_told_has_no_grade_and_is_counted(run):
     assert grades.set_index("patient").loc["p002", ["truth", "prediction"]].tolist() == ["I", ""]
     found = build_grade_agreement(grades, SCALES).iloc[0]
     assert (found["num_patients"], found["num_ungraded"]) == (9, 1)
+    equal = (grades["truth"] == grades["prediction"]).sum()
+    assert found["accuracy"] == pytest.approx(equal / 10), "without a grade is wrong"
     states = build_states([run]).set_index(["side", "source", "fat_state"])["num_slices"]
     slices = (run.cases["patient"] == "p002").sum() // 4
     assert states["both", "prediction", "few_pixels"] == slices > 0

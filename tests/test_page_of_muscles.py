@@ -84,7 +84,7 @@ def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
     found = judged(evidence, "baur-accuracy", "baur-kappa", "baur-no-true-iii", "baur-underestimates")
     line = evidence.grade_agreement.iloc[0]
     assert found.loc["baur-accuracy", "effect"] == pytest.approx(line["accuracy"])
-    assert found.loc["baur-accuracy", "num_patients"] == line["num_patients"] == 13
+    assert found.loc["baur-accuracy", "num_patients"] == line["num_patients"] + line["num_ungraded"] == 14
     assert found.loc["baur-kappa", "effect"] == pytest.approx(line["kappa"], abs=0.15)  # jackknife: without its bias
     assert found.loc["baur-no-true-iii", ["effect", "verdict"]].tolist() == [0.0, "reproduced"]
     severe = replace(evidence, grades=evidence.grades.assign(truth="III", prediction="II"))

@@ -26,7 +26,8 @@ def grade_values(grades: pd.DataFrame, scales: Mapping[str, GradeScale], side: S
         GapError: If nobody was graded, or the grades do not vary enough for kappa.
     """
     own = grades.loc[(grades["row"] == side.row) & (grades["structure"] == side.structure)]
-    own = own.loc[(own[TRUE] != "") & (own[OTHER] != "")]
+    # In the accuracy, no grade is a wrong one, as in `grade_agreement`.
+    own = own.loc[(own[TRUE] != "") & ((own[OTHER] != "") | (side.metric == "grade_accuracy"))]
     if own.empty or side.arm != PREDICTED or side.stratum:
         raise GapError(f"no patient of the row {side.row} has grades of {side.structure}", row=side.row)
     scale = scales[str(own["scale"].iloc[0])]

@@ -1,4 +1,4 @@
-"""Goutallier grades of patients, of true and predicted masks, and how well they agree (ARCHITECTURES.md, 20.4)."""
+"""Goutallier grades of patients, of true and predicted masks, and how well they agree (Baur et al., methods)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -51,7 +51,8 @@ def _agreement(evidence: Evidence) -> Table:
         "A patient's share of fat is the mean over its slices, both sides together, of the true and the predicted mask "
         "each on its own; slices whose fat could not be told are left out.",
         "Kappa weighs steps between grades linearly; AC1 (Gwet) does not fall when one grade is rare. No interval "
-        "below six patients, or where a measure is at its limit.",
+        "below six patients, or where a measure is at its limit. A patient whose predicted mask allows no grade is "
+        "wrong in the accuracy, and in neither of the other two.",
         *(f"{spoken(name)}: {text}." for name, text in _cutoffs(evidence).items()),
     ]
     return Table(caption=caption, header=header, rows=rows, notes=notes)
