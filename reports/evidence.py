@@ -51,15 +51,15 @@ class Evidence:
         ranks: row, rank, probability.
         folds: split, fold, part, num_patients, num_slices, levels.
         inflation: row, structure, by_patient, as_published, difference (Dice, 0..1) and its interval.
-        keypoints: keypoints.csv (`reports.keypoints.build_keypoints`), of fusions and runs without masks, too.
+        keypoints: keypoints.csv (`reports.spines.keypoints.build_keypoints`), of fusions and runs without masks, too.
         levels: levels.csv (`build_levels`).
         confusion: confusion.csv (`build_confusion`).
         trainings: Epochs that each training took to get near its end (`reports.convergence.build_trainings`).
         convergence: convergence.csv (`build_convergence`).
         measured: One pair of measurements a patient (`reports.agreement.patient_pairs`).
         agreement: agreement.csv (`build_agreement`).
-        curve: curve.csv (`reports.curve.build_curve`).
-        fusion: fusion.csv (`reports.fusion.build_fusion`).
+        curve: curve.csv (`reports.spines.curve.build_curve`).
+        fusion: fusion.csv (`reports.spines.fusion.build_fusion`).
         region_cases: Scores of every slice's regions (`reports.muscles.regions.region_cases`).
         regions: regions.csv (`reports.muscles.areas.build_regions`).
         region_strata: region_strata.csv (`build_region_strata`), of the reference.

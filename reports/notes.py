@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
-from reports.curve import unequal_training
 from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
+from reports.spines.curve import unequal_training
 from reports.statistics import patient_table
 from reports.summaries import primary_split
 from reports.varied.sections import noise_sentences, size_sentences

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import HITS, METRICS, patient_means_of_each
-from reports.levels import READOUTS
 from reports.run_files import MECHANISM
+from reports.spines.levels import READOUTS
 
 GROUP = ("row", "split", "arm", "seed")
 MEAN = "mean"  # the structure that stands for the mean over structures

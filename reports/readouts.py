@@ -7,18 +7,18 @@ import pandas as pd
 from metrics.cases import CASE_COLUMNS
 from reports.agreement import build_agreement, build_pairs, patient_pairs
 from reports.convergence import build_convergence, build_trainings
-from reports.curve import build_curve, curve_cases, patient_values
-from reports.fusion import build_fusion
-from reports.keypoints import build_confusion, build_keypoints, build_levels
-from reports.levels import LABEL, OFFSET, READOUTS, with_readouts
 from reports.runs import Run, Runs
+from reports.spines.curve import build_curve, curve_cases, patient_values
+from reports.spines.fusion import build_fusion
+from reports.spines.keypoints import build_confusion, build_keypoints, build_levels
+from reports.spines.levels import LABEL, OFFSET, READOUTS, with_readouts
 from reports.summaries import primary_split
 
 CASES = (*CASE_COLUMNS, *READOUTS, LABEL, OFFSET, "row", "split", "arm", "seed", "fold")
 
 
 def joined_cases(runs: Sequence[Run]) -> pd.DataFrame:
-    """Case tables of runs in one, with row, split, arm, seed, fold and the columns of `reports.levels`."""
+    """Case tables of runs in one, with row, split, arm, seed, fold and the columns of `reports.spines.levels`."""
     frames = [
         with_readouts(run).assign(row=run.row, split=run.split, arm=run.arm, seed=run.seed, fold=run.fold)
         for run in runs

@@ -6,9 +6,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from reports.comparisons import wilcoxon_p
-from reports.curve import build_curve, curve_cases, patient_values, unequal_training
 from reports.evidence import collect, gather
 from reports.runs import load_runs
+from reports.spines.curve import build_curve, curve_cases, patient_values, unequal_training
 from tests.spine_folders import write_curve, write_spine, write_spines
 
 SMALL = {"num_patients": 8, "num_folds": 2}

@@ -10,9 +10,9 @@ from scipy.stats import t
 from metrics.agreement import bland_altman, icc_2_1
 from reports.agreement import build_agreement, build_pairs, patient_pairs
 from reports.convergence import build_convergence, build_trainings, epochs_to_share
-from reports.keypoints import build_confusion, build_keypoints, build_levels
 from reports.readouts import joined_cases
 from reports.runs import load_runs
+from reports.spines.keypoints import build_confusion, build_keypoints, build_levels
 from tests.run_folders import write_run
 from tests.spine_folders import DISCS, PIXELS, STRUCTURES, VERTEBRAE, write_spine, write_spines
 

@@ -9,8 +9,8 @@ import pandas as pd
 from metrics.aggregate import patient_means
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
-from reports.levels import with_readouts
 from reports.one_run import FULL, Run
+from reports.spines.levels import with_readouts
 from reports.summaries import covers_folds
 
 METRICS = ("dice", "hd95_mm", "level_error")

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from reports.intervals import intervals
-from reports.levels import LABEL, OFFSET
 from reports.one_run import Run
 from reports.patients import MEAN, over_seeds, patient_scores
 from reports.readout_files import HEATMAP, MASK
+from reports.spines.levels import LABEL, OFFSET
 
 KEYPOINT_COLUMNS = (
     *("row", "source", "structure", "num_patients", "mean_mm", "ci95_low", "ci95_high", "interval", "median_mm"),
@@ -36,7 +36,7 @@ def build_keypoints(runs: Sequence[Run], cases: pd.DataFrame, structures: Sequen
 
     Args:
         runs: Whose key points are counted, arms left out.
-        cases: Their case tables joined (`reports.levels.with_readouts`).
+        cases: Their case tables joined (`reports.spines.levels.with_readouts`).
         structures: In the anatomy's order.
     """
     points = _joined(runs, "keypoints")
@@ -70,7 +70,7 @@ def build_levels(cases: pd.DataFrame, structures: Sequence[str]) -> pd.DataFrame
     structure of another series, as a vertebra for a disc. Counts are over all seeds.
 
     Args:
-        cases: Case tables joined (`reports.levels.with_readouts`).
+        cases: Case tables joined (`reports.spines.levels.with_readouts`).
         structures: Those that have a place in a series, in the anatomy's order.
     """
     records = []
