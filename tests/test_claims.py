@@ -146,6 +146,7 @@ def test_folds_by_image_are_no_evidence():
     assert "with folds by patient" in ledger.loc["beats-unet", "note"]
 
 
+@pytest.mark.slow
 def test_truly_equal_rows_are_hardly_ever_called_better():
     family = ("beats-unet", "beats-attention-unet")
     wrong = []

@@ -19,8 +19,10 @@ def cases_of(composed, tmp_path, *overrides: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("cohort.channels=[water,fat]",)],
-    ids=["a case each", "two channels"],
+    [
+        pytest.param((), marks=pytest.mark.slow, id="a case each"),
+        pytest.param(("cohort.channels=[water,fat]",), id="two channels"),
+    ],
 )
 def test_one_volunteer_trains_and_the_other_tests(composed, tmp_path, overrides):
     cases = cases_of(composed, tmp_path, "experiment=bs_esnet", *AXIAL, *overrides)

@@ -132,6 +132,7 @@ def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, compose
     assert_same_run(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_albumentations_resume_bit_for_bit_too(composed, tmp_path, generated):
     """The slice-wise augmentation draws from the slices' seeds as well; two epochs in one go and in two."""
     line = (*SMOKE, "experiment=unet", "data/augmentation=papers", "scale.epochs=2")
@@ -151,6 +152,7 @@ def test_a_finished_run_is_not_trained_again_unless_asked(finished, generated):
     assert (finished / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_retrain_starts_anew_and_ends_at_the_same_numbers(finished, composed, tmp_path):
     config = composed(*SMOKE, *ASYNCHRONOUS)
     tasks.train(config)

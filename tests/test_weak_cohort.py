@@ -123,6 +123,7 @@ LINE = (
 )
 
 
+@pytest.mark.slow
 def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated, tmp_path, caplog):
     with caplog.at_level("INFO"):
         tasks.train(compose_line(tmp_path / "whole", generated, *LINE))
