@@ -7,6 +7,8 @@ from omegaconf import OmegaConf
 
 from reports.comparisons import wilcoxon_p
 from reports.evidence import collect, gather
+from reports.page.labels import curve_sentence
+from reports.page.page import sections
 from reports.runs import load_runs
 from reports.spines.curve import build_curve, curve_cases, patient_values, unequal_training
 from tests.spine_folders import write_curve, write_spine, write_spines
@@ -111,6 +113,16 @@ def test_a_curve_without_a_table_is_a_report(folder):
     assert claims.loc["key-points-help-3", "effect"] == pytest.approx(GAINS[3], abs=0.002)
     assert claims.loc["key-points-help-12", "verdict"] == "not testable"
     assert "sweep=scarnet_masks" in claims.loc["key-points-help-12", "note"]
+
+
+def test_the_page_of_a_curve_speaks_of_the_curve_alone(folder):
+    evidence = collect(load_runs([folder]), table="scarnet_table1", reference=None, margin=0.005)
+    found = {section.key: section.blocks for section in sections(evidence)}
+    assert list(found) == ["headline", "labels", "claims", "protocol"]
+    text = str(found["headline"])
+    assert curve_sentence(evidence).startswith("With masks of 3 patients")
+    assert curve_sentence(evidence) in text and "8 patients" in text
+    assert "Missing" not in text and str(folder) in str(found["protocol"])
 
 
 def test_supervision_makes_rows_and_other_scanners_too(tmp_path):

@@ -5,9 +5,11 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
+from reports.page.labels import curve_sentence
 from reports.page.regions import muscle_sentences
 from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, word
@@ -18,22 +20,25 @@ SYNTHETIC = (
     "other and say nothing about accuracy on people."
 )
 
+NO_TABLE = "No run was trained on all masks, so there is no table of rows; these are runs beside one."
+
 
 def headline(evidence: Evidence) -> list[Block]:
     """The result in a sentence, and what it rests on."""
-    if not evidence.runs.runs:
+    if not evidence.runs.everything:
         problems = [Lines(lines=list(evidence.runs.problems))] if evidence.runs.problems else []
         return [Gap("There is no finished run to report.", sweep(evidence)), *problems]
-    runs = trained(evidence)
+    runs = trained(evidence) or [run for run in evidence.runs.everything if not run.arm]
     blocks: list[Block] = []
     if is_synthetic(runs):
         blocks.append(Text(SYNTHETIC, tone="warning"))
     small = not_paper_size(runs)
     if small:
         blocks.append(Text(small, tone="warning"))
-    blocks.append(Text(primary_sentence(evidence), tone="lead"))
-    blocks += [Text(sentence, tone="lead") for sentence in muscle_sentences(evidence)]
-    blocks += [Text(sentence) for sentence in (order_sentence(evidence), significance_sentence(evidence)) if sentence]
+    leads = [primary_sentence(evidence)] if evidence.rows else [NO_TABLE, curve_sentence(evidence)]
+    blocks += [Text(sentence, tone="lead") for sentence in (*leads, *muscle_sentences(evidence)) if sentence]
+    compared = (order_sentence(evidence), significance_sentence(evidence)) if evidence.rows else ()
+    blocks += [Text(sentence) for sentence in compared if sentence]
     return [*blocks, Terms(terms=[(term, text) for term, text in _facts(evidence, runs) if text])]
 
 
@@ -110,10 +115,12 @@ def significance_sentence(evidence: Evidence) -> str:
 
 def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
     cards, configs = [run.card for run in runs], [run.config for run in runs]
-    own = pick(evidence.cases, split=main_split(evidence), arm="")
+    tables = [run.cases for run in runs]
+    own = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     num_slices = len(own[["case", "slice"]].drop_duplicates()) if {"case", "slice"} <= set(own.columns) else 0
     num_patients = own["patient"].nunique() if "patient" in own else 0
     folds = sorted({run.fold for run in runs if run.fold is not None})
+    rows = evidence.rows or tuple(dict.fromkeys(run.row for run in runs))
     commits = [
         f"{str(card['commit'])[:10]}{' with changes' if card.get('dirty') else ''}"
         for card in cards
@@ -122,14 +129,14 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
     return [
         (
             "Compared",
-            f"{len(evidence.rows)} rows: " + listed((label_of(evidence, row) for row in evidence.rows), 20),
+            f"{len(rows)} row{'s' * (len(rows) != 1)}: " + listed((label_of(evidence, row) for row in rows), 20),
         ),
         ("Cohort", evidence.runs.cohort),
         ("Licence", listed(card["licence"] for card in cards if card.get("licence"))),
         ("Citation", listed(card["citation"] for card in cards if card.get("citation"))),
         ("Structures", listed((name.replace("_", " ") for name in evidence.runs.structures), 20)),
         ("Tested on", f"{num_patients} patients, {num_slices} slices" if num_slices else ""),
-        ("Split", f"{main_split(evidence)}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
+        ("Split", f"{runs[0].split}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
         ("Seeds", listed(sorted({run.seed for run in runs}))),
         ("Runs", f"{len(runs)}"),
         ("Size", _size(configs)),

@@ -6,11 +6,27 @@ from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
-from reports.page.values import DASH, count, has_values, interval, is_number, p_value, percent, pick, points
+from reports.page.values import DASH, count, has_values, interval, is_number, number, p_value, percent, pick, points
 from reports.pictures.readouts import labels_curve
 
 CURVE = "python run.py sweep=scarnet_masks cohort.root=DIR"
 FUSE = "python run.py task=fuse runs=DIR output=DIR"
+# Metric of the curve, its name and unit, by what it is multiplied, caption.
+QUANTITIES = (
+    (
+        *("dice", "Dice, %", 100.0),
+        "Differences are paired by patient within each draw, averaged over draws; p: Wilcoxon, after Holm over the "
+        "points of a row.",
+    ),
+    (
+        *("level_error", "wrong level, %", 100.0),
+        "Structures that carry the number of another level, percent of those found: what Dice alone does not tell.",
+    ),
+    (
+        *("keypoint_error_mm", "key points, mm", 1.0),
+        "Distance of the recognition path's key points from the true ones. Without key points nothing teaches it.",
+    ),
+)
 
 
 def labels(evidence: Evidence) -> list[Block]:
@@ -18,8 +34,6 @@ def labels(evidence: Evidence) -> list[Block]:
     table = pick(evidence.curve, metric="dice")
     if table.empty or not has_values(table, "mean"):
         return [Gap("No run was trained on the masks of a limited number of patients.", CURVE)]
-    lines = table.to_dict("records")
-    blocks: list[Block] = [Text(sentence, tone="lead") for sentence in _sentences(evidence, lines)]
     figures = [
         labels_curve(table.loc[table["row"] == row], title=label_of(evidence, row))
         for row in dict.fromkeys(table["row"])
@@ -29,33 +43,31 @@ def labels(evidence: Evidence) -> list[Block]:
         "within a draw) and its 95 % interval. Masks of validation patients count. full: masks alone; mixed: and key "
         "points of the other patients."
     )
-    caption = (
-        "Differences are paired by patient within each draw, averaged over draws; p: Wilcoxon, after Holm over the "
-        "points of a row."
-    )
-    rows = [_point(evidence, line) for line in lines]
-    blocks += [Figures(figures=figures, caption=text), Table(caption=caption, header=_header("Dice, %"), rows=rows)]
-    levels = pick(evidence.curve, metric="level_error")
-    if not has_values(levels, "mean"):
-        return [*blocks, Gap("No run of the curve says which structures carry a wrong number (confusion.csv).", CURVE)]
-    caption = (
-        "Structures that carry the number of another level, percent of those found: what Dice alone does not tell."
-    )
-    rows = [_point(evidence, line) for line in levels.to_dict("records")]
-    return [*blocks, Table(caption=caption, header=_header("wrong level, %"), rows=rows)]
+    blocks: list[Block] = [Text(curve_sentence(evidence), tone="lead"), Figures(figures=figures, caption=text)]
+    return blocks + [_points(evidence, *quantity) for quantity in QUANTITIES]
+
+
+def _points(evidence: Evidence, metric: str, name: str, scale: float, caption: str) -> Block:
+    """A line per point of the curve; a gap where no run has the records."""
+    table = pick(evidence.curve, metric=metric)
+    if not has_values(table, "mean"):
+        return Gap(f"No run of the curve has what this is made from: {name}.", CURVE)
+    rows = [_point(evidence, line, scale) for line in table.to_dict("records")]
+    return Table(caption=caption, header=_header(name), rows=rows)
 
 
 def _header(value: str) -> list[str]:
     """Column names of a table of points."""
-    names = ["row", "patients with masks", "supervision", value, "draws", "draw SD", "difference to full, points"]
+    names = ["row", "patients with masks", "supervision", value, "draws", "draw SD", "difference to full"]
     return [*names, "p after Holm", "patients"]
 
 
-def _sentences(evidence: Evidence, lines: list[dict[Any, Any]]) -> list[str]:
-    """What was found at the smallest number of masks at which both arms were trained."""
-    compared = [line for line in lines if line["num_pairs"]]
+def curve_sentence(evidence: Evidence) -> str:
+    """What was found at the smallest number of masks at which both arms were trained; empty without a curve."""
+    table = pick(evidence.curve, metric="dice")
+    compared = [line for line in table.to_dict("records") if line["num_pairs"]]
     if not compared:
-        return ["Only one kind of supervision was run: nothing is compared."]
+        return "Only one kind of supervision was run: nothing is compared." if len(table) else ""
     line = min(compared, key=lambda line: line["masked_patients"])
     ends = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
     tested = (
@@ -63,24 +75,27 @@ def _sentences(evidence: Evidence, lines: list[dict[Any, Any]]) -> list[str]:
     )
     plural = "s" * (line["num_shared_draws"] != 1)
     sign = "range" if line["difference_interval"] == "range" else "95 % interval"
-    return [
+    return (
         f"With masks of {count(line['masked_patients'])} patients the key points of the others change the Dice of "
         f"{label_of(evidence, line['row'])} by {points(line['difference'])} points ({sign} {ends[1:-1]}{tested}, "
         f"{count(line['num_pairs'])} patients, {count(line['num_shared_draws'])} draw{plural})."
-    ]
+    )
 
 
-def _point(evidence: Evidence, line: dict[Any, Any]) -> list[Cell]:
+def _point(evidence: Evidence, line: dict[Any, Any], scale: float) -> list[Cell]:
     paired, testable = bool(line["num_pairs"]), line["num_pairs"] >= FEWEST_FOR_TEST
-    difference = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
+    difference = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=scale)
     return [
         Cell(text=label_of(evidence, line["row"]), tone="name"),
         Cell(text=count(line["masked_patients"])),
         Cell(text=str(line["supervision"]), below="" if line["complete"] else "folds are missing"),
-        Cell(text=percent(line["mean"], 2), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
+        Cell(text=number(line["mean"], 2, scale=scale), below=interval(line["ci95_low"], line["ci95_high"], scale=scale)),
         Cell(text=count(line["num_draws"])),
-        Cell(text=percent(line["draw_sd"], 2)),
-        Cell(text=points(line["difference"]) if paired else DASH, below=difference if paired else ""),
+        Cell(text=number(line["draw_sd"], 2, scale=scale)),
+        Cell(
+            text=number(line["difference"], 2, signed=True, scale=scale) if paired else DASH,
+            below=difference if paired else "",
+        ),
         Cell(text=(p_value(line["p_holm"]) if testable else "not testable") if paired else DASH),
         Cell(text=count(line["num_pairs"] if paired else line["num_patients"])),
     ]

@@ -43,7 +43,8 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
     )
     template = environment.get_template("report.html.j2")
     path = folder / "report.html"
-    title = f"{evidence.runs.cohort or 'no cohort'}: {len(evidence.rows)} systems compared"
+    what = f"{len(evidence.rows)} systems compared" if evidence.rows else "labels against accuracy" if len(evidence.curve) else "runs beside a table"
+    title = f"{evidence.runs.cohort or 'no cohort'}: {what}"
     path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
     return path
 
@@ -73,6 +74,8 @@ def sections(evidence: Evidence) -> list[Section]:
     ]
     foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
     foreign += () if prints_boxes(evidence) else ("mechanism",)
+    # Without a table of rows, what would be said of them is no gap that a command fills.
+    foreign += () if evidence.rows else tuple(section.key for section in found)
     found = [section for section in found if section.blocks]
     return [section for section in found if section.key not in foreign or _says_something(section)]
 

@@ -25,7 +25,7 @@ def protocol(evidence: Evidence) -> list[Block]:
     blocks += [Lines(lines=problems)] if problems else []
     blocks.append(Text("To repeat the grid and this report:"))
     blocks.append(Lines(lines=repeat_commands(evidence), code=True))
-    commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.runs if run.card.get("command")))
+    commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command")))
     if commands:
         summary = f"The {len(commands)} commands as they were run"
         blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
@@ -48,7 +48,7 @@ def _fold_table(evidence: Evidence) -> Block:
 
 def repeat_commands(evidence: Evidence) -> list[str]:
     """The sweep that made these runs, and the report over the same folders."""
-    parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.runs if not run.arm))
+    parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.everything if not run.arm))
     sweeps = {path: [table.stem.removeprefix("grid_") for table in sorted(path.glob("grid_*.csv"))] for path in parents}
     lines = []
     for path, names in sweeps.items():

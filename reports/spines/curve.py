@@ -10,10 +10,10 @@ from metrics.aggregate import patient_means
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
 from reports.one_run import FULL, Run
-from reports.spines.levels import with_readouts
+from reports.spines.levels import READOUTS, with_readouts
 from reports.summaries import covers_folds
 
-METRICS = ("dice", "hd95_mm", "level_error")
+METRICS = ("dice", "hd95_mm", *READOUTS)
 VALUES = ("row", "metric", "masked_patients", "supervision", "draw", "seed", "patient", "value")
 POINT = ["row", "metric", "masked_patients"]
 TRAINING = ["draw", "seed"]
