@@ -121,8 +121,10 @@ def test_the_page_of_a_curve_speaks_of_the_curve_alone(folder):
     assert list(found) == ["headline", "labels", "claims", "protocol"]
     text = str(found["headline"])
     assert curve_sentence(evidence).startswith("With masks of 3 patients")
-    assert curve_sentence(evidence) in text and "8 patients" in text
-    assert "Missing" not in text and str(folder) in str(found["protocol"])
+    assert curve_sentence(evidence) in text
+    assert "8 patients" in text
+    assert "Missing" not in text
+    assert str(folder) in str(found["protocol"])
 
 
 def test_supervision_makes_rows_and_other_scanners_too(tmp_path):

@@ -12,7 +12,7 @@ from reports.page.blocks import Block, Gap, Lines, Terms, Text
 from reports.page.labels import curve_sentence
 from reports.page.regions import muscle_sentences
 from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
-from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, word
+from reports.page.values import count, interval, is_number, listed, numbers, percent, record, word
 from reports.runs import Run
 
 SYNTHETIC = (

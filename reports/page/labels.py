@@ -89,7 +89,9 @@ def _point(evidence: Evidence, line: dict[Any, Any], scale: float) -> list[Cell]
         Cell(text=label_of(evidence, line["row"]), tone="name"),
         Cell(text=count(line["masked_patients"])),
         Cell(text=str(line["supervision"]), below="" if line["complete"] else "folds are missing"),
-        Cell(text=number(line["mean"], 2, scale=scale), below=interval(line["ci95_low"], line["ci95_high"], scale=scale)),
+        Cell(
+            text=number(line["mean"], 2, scale=scale), below=interval(line["ci95_low"], line["ci95_high"], scale=scale)
+        ),
         Cell(text=count(line["num_draws"])),
         Cell(text=number(line["draw_sd"], 2, scale=scale)),
         Cell(

@@ -43,7 +43,13 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
     )
     template = environment.get_template("report.html.j2")
     path = folder / "report.html"
-    what = f"{len(evidence.rows)} systems compared" if evidence.rows else "labels against accuracy" if len(evidence.curve) else "runs beside a table"
+    what = (
+        f"{len(evidence.rows)} systems compared"
+        if evidence.rows
+        else "labels against accuracy"
+        if len(evidence.curve)
+        else "runs beside a table"
+    )
     title = f"{evidence.runs.cohort or 'no cohort'}: {what}"
     path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
     return path

@@ -25,7 +25,9 @@ def protocol(evidence: Evidence) -> list[Block]:
     blocks += [Lines(lines=problems)] if problems else []
     blocks.append(Text("To repeat the grid and this report:"))
     blocks.append(Lines(lines=repeat_commands(evidence), code=True))
-    commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command")))
+    commands = list(
+        dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
+    )
     if commands:
         summary = f"The {len(commands)} commands as they were run"
         blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
