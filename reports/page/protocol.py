@@ -29,7 +29,7 @@ def protocol(evidence: Evidence) -> list[Block]:
         dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
     )
     if commands:
-        summary = f"The {len(commands)} commands as they were run"
+        summary = f"The {len(commands)} commands as they were run" if commands[1:] else "The command as it was run"
         blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
     else:
         blocks.append(Gap("No run_card.json says with which command its run was started."))

@@ -187,7 +187,7 @@ def _shown(item: Slice | None, kind: str, view: View, alt: str, caption: str = "
 
 def _about(entry: Mapping[str, Any], factor: str = "") -> str:
     """Name, level, factor or Dice of a case."""
-    level = f" {entry['level']}" if isinstance(entry.get("level"), str) else ""
+    level = f" {entry['level']}" if isinstance(entry.get("level"), str) and entry["level"] else ""
     value = f", {factor} {number(entry[factor], 2)}" if factor else ""
     dice = f", Dice {number(entry['dice'], 3)}" if not factor and is_number(entry.get("dice")) else ""
     return f"{entry['case']}{level}{value}{dice}"
