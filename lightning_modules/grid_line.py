@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
@@ -33,7 +33,14 @@ def check_sweep_line(arguments: Sequence[str], conf: Path) -> None:
             assert hydra is not None
             hydra.compose_config("config", given.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     except (HydraException, OmegaConfBaseException) as error:
-        raise SystemExit(f"paraspine: {mistake(error)}") from None
+        raise SystemExit(f"paraspine: {mistake(error)}{_experiment_hint(error, given.overrides)}") from None
+
+
+def _experiment_hint(error: Exception, words: Sequence[str]) -> str:
+    """What to add where a key may belong to the sweep's own experiments: Hydra composes the line before it has them."""
+    if not isinstance(error, ConfigCompositionException) or any(word.startswith("experiment=") for word in words):
+        return ""
+    return "; for a key of the sweep's experiments alone, name them on the line: experiment=NAME"
 
 
 def mistake(error: Exception) -> str:

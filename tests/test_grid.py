@@ -180,6 +180,7 @@ def test_looking_at_a_grid_looks_for_the_cells_that_training_makes():
     [
         (["sweep=typo"], f"there is no sweep=typo: choose from {', '.join(sorted([*SWEEPS, 'none']))}"),
         (["trianer=smoke", "fold=0,1"], "Could not override 'trianer'"),
+        (["sweep=scarnet_masks", "objective.terms.keypoints.weight=7"], "name them on the line: experiment=NAME"),
         (["experiment=unett", "fold=0,1"], "there is no experiment=unett: choose from"),
         (["experiment=unet,unett"], "there is no experiment=unett: choose from"),
         (["trainer.devices=2"], r"trainer.devices is 2: give trainer.devices=1"),
