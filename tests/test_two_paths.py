@@ -53,6 +53,19 @@ def test_each_loss_trains_the_paths_that_the_design_lets_it(composed, row):
     assert not untouched, "masks reach the whole recognition encoder through what it delivers"
 
 
+@pytest.mark.parametrize("row", ROWS)
+def test_the_recognition_path_may_learn_from_key_points_alone(composed, row):
+    torch.manual_seed(0)
+    config = composed(f"experiment={row}", "trainer=smoke", "model.masks_train_recognition=false")
+    network = instantiate(config.model)(in_channels=1, num_classes=4).eval()
+    twin = instantiate(config.model)(in_channels=1, num_classes=4, masks_train_recognition=True).eval()
+    twin.load_state_dict(network.state_dict())
+    batch = random_batch(num_keypoints=10)
+    logits = network(batch.image).logits
+    assert torch.equal(logits, twin(batch.image).logits)
+    assert not parts_with_gradient(network, logits.square().sum()) & {"recognition_encoder", "recognition_decoder"}
+
+
 def test_weak_cases_change_the_masks_only_through_the_recognition_encoder(composed):
     """A step on key points alone leaves every weight of the segmentation path where it was."""
     torch.manual_seed(0)

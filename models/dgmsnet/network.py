@@ -16,7 +16,8 @@ class TwoPathNetwork(nn.Module):
     With high-level features F_S and F_R of the two encoders, the segmentation decoder sees
     `fusion(F_S, adapter(F_S, F_R))`; the recognition decoder sees F_R alone. So the loss of the heat maps trains the
     recognition path only, and the loss of the masks trains everything but the recognition decoder: key points help the
-    masks through the recognition encoder, never the other way round by a short cut.
+    masks through the recognition encoder, never the other way round by a short cut. The gradient of the masks in that
+    encoder is fifty times and more that of the key points; `masks_train_recognition` false keeps it out.
 
     10.35 M parameters at width 64 with the dynamic kernel and the sum (DGMSNet, Pang et al. 2022), 10.47 M with
     multi-channel cross attention (SCAR-Net, Lei et al.), for ten key points and eleven classes.
@@ -28,6 +29,8 @@ class TwoPathNetwork(nn.Module):
         adapter: Builds what brings the recognition feature to the segmentation path, from `channels`.
         fusion: Builds what joins it with the segmentation feature, from `channels`.
         width: Channels of the encoders' first residual block; 64 as published, every other layer in proportion.
+        masks_train_recognition: Whether the loss of the masks reaches the recognition encoder. Neither paper
+            says.
 
     Raises:
         ValueError: If there are no key points to recognise.
@@ -42,8 +45,10 @@ class TwoPathNetwork(nn.Module):
         adapter: Callable[..., nn.Module],
         fusion: Callable[..., Fusion],
         width: int = 64,
+        masks_train_recognition: bool = True,
     ) -> None:
         super().__init__()
+        self.masks_train_recognition = masks_train_recognition
         if not keypoints:
             raise ValueError(
                 "model.keypoints is empty: this network recognises key points and the anatomy has none; choose one "
@@ -70,7 +75,8 @@ class TwoPathNetwork(nn.Module):
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments and recognises; annotated `boxes` are not used."""
         segmented, recognised = self.segmentation_encoder(image), self.recognition_encoder(image)
-        fused = self.fusion(segmented.high, self.adapter(segmented.high, recognised.high))
+        delivered = recognised.high if self.masks_train_recognition else recognised.high.detach()
+        fused = self.fusion(segmented.high, self.adapter(segmented.high, delivered))
         size = image.shape[2:]
         heatmaps = self.recognition_decoder(recognised.low, recognised.high, size)
         attention = None
