@@ -22,6 +22,7 @@ from reports.page.statistics import statistics
 from reports.page.table import paper_table
 from reports.page.varied import varied
 from reports.pictures.album import open_album
+from reports.pictures.augmentations import augmentations
 from reports.pictures.gallery import features, gallery
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,6 +68,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
         Section(key="mechanism", title="Mechanism", blocks=mechanism(evidence, tables, features(evidence, album))),
         Section(key="training", title="Training", blocks=training(evidence)),
+        Section(key="augmentation", title="Augmentation", blocks=augmentations(evidence)),
         Section(key="pictures", title="Pictures", blocks=gallery(evidence, album)),
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
