@@ -20,6 +20,7 @@ from reports.page.robustness import robustness
 from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
+from reports.page.thresholds import thresholds
 from reports.page.varied import varied
 from reports.pictures.album import open_album
 from reports.pictures.augmentations import augmentations
@@ -64,6 +65,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
         Section(key="muscles", title="Muscle and fat", blocks=_muscles(evidence)),
         Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
+        Section(key="thresholds", title="Areas below a threshold", blocks=thresholds(evidence)),
         Section(key="detection", title="Detection and boxes", blocks=detection(evidence)),
         Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
         Section(key="mechanism", title="Mechanism", blocks=mechanism(evidence, tables, features(evidence, album))),
