@@ -193,9 +193,12 @@ def _draw_points(axis: Axes, batches: Sequence[SpineBatch], anatomy: Anatomy, zo
 def _caption(data: SliceDataModule) -> str:
     """What the augmentation draws from, and how the picture is to be read."""
     how = "whole batches at once" if data.augmentation.whole_batch else "slice by slice"
-    side = " Radiological view: the patient's right is on the left, also after a flip." * (data.anatomy.view == "axial")
-    points = " Dots: key points." * bool(data.anatomy.keypoints)
-    return (
-        f"Drawn at random, {how}: {'; '.join(data.augmentation.in_words)}. Outlines: the mask, moved with the image."
-        f"{points}{side} SD: of a slice's intensities. Grey levels of a column: those of its stored slice."
-    )
+    drawn = "; ".join(data.augmentation.in_words)
+    said = {
+        f"Drawn at random, {how}: {drawn}. Outlines: the mask, moved with the image.": True,
+        "Dots: key points.": bool(data.anatomy.keypoints),
+        "Radiological view: the patient's right is on the left, also after a flip.": data.anatomy.view == "axial",
+        "SD: of a slice's intensities.": " SD" in drawn,
+        "Grey levels of a column: those of its stored slice.": True,
+    }
+    return " ".join(text for text, holds in said.items() if holds)

@@ -204,7 +204,8 @@ def test_the_page_has_three_readings_and_the_error(evidence):
     cells = dict(zip(tables[0].header, tables[0].rows[0], strict=True))
     assert cells["sensitivity, %"].text == f"{100 * own.loc['unet', 'sensitivity']:.1f}"
     assert (cells["missed"].text, cells["missed"].below) == ("1", "1 below")
-    assert cells["structure"].below == "below 100 mm²"
+    assert cells["row"].below == "sac below 100 mm²"
+    assert cells["n"].below == "24 patients"
     (section,) = (found for found in printed(evidence) if found.title == "Areas below a threshold")
     assert len(section.lines) == 6
     assert {len(found) for found in section.lines} == {len(section.header)}
@@ -214,10 +215,10 @@ def test_the_page_says_why_there_is_no_number(evidence):
     cells = {"sensitivity": nan, "specificity": nan, "kappa": nan, "missed_below": 0, "missed_not_below": 0}
     nobody = evidence.thresholds.assign(num_units=0, **cells)
     *tables, _ = thresholds(replace(evidence, thresholds=nobody))
-    assert [cell.text for cell in tables[2].rows[0][-4:-1]] == ["no case"] * 3
+    assert [cell.text for cell in tables[2].rows[0][-3:]] == ["no case"] * 3
     alike = evidence.thresholds.assign(num_units=5, **cells)
     *tables, _ = thresholds(replace(evidence, thresholds=alike))
-    assert [cell.text for cell in tables[0].rows[0][-4:-1]] == ["none below", "all below", "all alike"]
+    assert [cell.text for cell in tables[0].rows[0][-3:]] == ["none below", "all below", "all alike"]
 
 
 def test_without_a_threshold_there_is_nothing(tmp_path):

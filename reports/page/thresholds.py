@@ -34,25 +34,25 @@ def thresholds(evidence: Evidence) -> list[Block]:
 
 
 def _agreement(evidence: Evidence, unit: str, lines: list[dict[str, Any]]) -> Table:
-    header = ["row", "structure", "n", "truth below", "predicted below", "both below", "truth alone"]
-    header += ["prediction alone", "neither", "missed", "sensitivity, %", "specificity, %", "kappa", "patients"]
+    header = ["row", "n", "truth below", "predicted below", "both below", "truth alone"]
+    header += ["prediction alone", "neither", "missed", "sensitivity, %", "specificity, %", "kappa"]
     rows = []
     for line in lines:
-        counts = ("num_units", "true_below", "predicted_below", "both_below", "only_truth", "only_prediction")
+        counts = ("true_below", "predicted_below", "both_below", "only_truth", "only_prediction", "both_not_below")
+        patients = f"{count(line['num_patients'])} patients"
         missed = Cell(
             text=count(line["missed_below"] + line["missed_not_below"]),
             below=f"{count(line['missed_below'])} below" if line["missed_below"] else "",
         )
         rows.append(
             [
-                Cell(text=label_of(evidence, line["row"]), tone="name"),
-                Cell(text=spoken(line["structure"]), below=_limit(line), tone="prose"),
-                *(Cell(text=count(line[name])) for name in (*counts, "both_not_below")),
+                Cell(text=label_of(evidence, line["row"]), below=_limit(line), tone="name"),
+                Cell(text=count(line["num_units"]), below=patients if line["num_units"] > line["num_patients"] else ""),
+                *(Cell(text=count(line[name])) for name in counts),
                 missed,
                 _share(line, "sensitivity", "none below"),
                 _share(line, "specificity", "all below"),
                 _kappa(line),
-                Cell(text=count(line["num_patients"])),
             ]
         )
     notes = NOTES if unit == SLICE else ()
@@ -77,7 +77,9 @@ def _kappa(line: dict[str, Any]) -> Cell:
 
 
 def _limit(line: dict[str, Any]) -> str:
-    return f"below {number(line['threshold_mm2'], 0)} mm²" if is_number(line["threshold_mm2"]) else ""
+    """The structure and its threshold, where a run says it."""
+    below = f" below {number(line['threshold_mm2'], 0)} mm²" if is_number(line["threshold_mm2"]) else ""
+    return f"{spoken(line['structure'])}{below}"
 
 
 def _errors(evidence: Evidence) -> Table:

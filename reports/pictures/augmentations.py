@@ -15,7 +15,7 @@ from reports.runs import Run
 
 SHEET = Path("figures") / "augmentations.png"
 QUALITY = 88
-DENSITY = 1.4  # pixels of the file to a CSS pixel: letters of 6.5 points stay legible, and sharp on a dense screen
+DENSITY = 1.2  # pixels of the file to a CSS pixel: letters of 6.5 points stay legible, and sharp on a dense screen
 
 
 def augmentations(evidence: Evidence) -> list[Block]:
