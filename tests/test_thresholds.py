@@ -15,6 +15,7 @@ from reports.layout import sections as printed
 from reports.page.thresholds import thresholds
 from reports.readout_files import Readouts, read_morphometry
 from reports.runs import load_runs
+from reports.task import write_tables
 from reports.thresholds import (
     BELOW,
     MISSED,
@@ -219,6 +220,12 @@ def test_the_page_says_why_there_is_no_number(evidence):
     alike = evidence.thresholds.assign(num_units=5, **cells)
     *tables, _ = thresholds(replace(evidence, thresholds=alike))
     assert [cell.text for cell in tables[0].rows[0][-3:]] == ["none below", "all below", "all alike"]
+
+
+def test_the_tables_are_written(evidence, tmp_path):
+    write_tables(evidence, tmp_path)
+    for name in ("thresholds", "threshold_errors"):
+        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == len(getattr(evidence, name)) > 0
 
 
 def test_without_a_threshold_there_is_nothing(tmp_path):
