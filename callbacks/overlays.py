@@ -117,14 +117,14 @@ def draw_sheet(
         axis.set_title(panel, fontsize=8)
     names = {MEANINGS[key]: colour for key, colour in (agreement or {}).items()}
     names = names or {name.replace("_", " "): anatomy.colours[name] for name in anatomy.structures}
-    legend_height = _add_legend(figure, names)
+    legend_height = add_legend(figure, names)
     height = figure.get_figheight()
     bottom = (legend_height + 0.1) / height
     figure.subplots_adjust(left=0.06, right=0.995, top=1 - 0.3 / height, bottom=bottom, wspace=0.02, hspace=0.03)
     return figure
 
 
-def _add_legend(figure: Figure, colours: Mapping[str, str]) -> float:
+def add_legend(figure: Figure, colours: Mapping[str, str]) -> float:
     """Adds a legend at the bottom, in as many columns as fit the width, and returns its height in inches."""
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
     for columns in range(min(5, len(handles)), 0, -1):

@@ -23,6 +23,7 @@ class NoAugmentation:
 
     anatomy: Anatomy
     whole_batch: ClassVar[bool] = True
+    in_words: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, batch: SpineBatch) -> SpineBatch:
         """Returns the batch itself."""

@@ -93,6 +93,32 @@ class AugmentationRanges:
             optical=self.optical_distortion,
         )
 
+    @property
+    def in_words(self) -> list[str]:
+        """What is drawn from where, and in which share of the slices; what is off is left out."""
+        named = {
+            f"rotation up to {self.rotate_degrees:g}° to either side": self.rotate_degrees > 0,
+            f"scale {self.scale[0]:g} to {self.scale[1]:g}": tuple(self.scale) != (1, 1),
+            f"shift up to {100 * self.shift_fraction:g} % of each side": self.shift_fraction > 0,
+            f"optical distortion up to {100 * self.optical_distortion:g} % at the corners": self.optical_distortion > 0,
+        }
+        bent = f"elastic displacement up to {self.elastic_magnitude_mm:g} mm, smooth over {self.elastic_sigma_mm:g} mm"
+        shades = {
+            f"brightness up to {self.brightness:g} SD": self.brightness > 0,
+            f"contrast up to {100 * self.contrast:g} %": self.contrast > 0,
+            f"gamma {self.gamma[0]:g} to {self.gamma[1]:g}": tuple(self.gamma) != (1, 1),
+        }
+        flips = self.flip_probability if self.anatomy.view == "axial" else 0.0
+        kinds = (
+            (named, self.affine_probability),
+            ({bent: self.elastic_magnitude_mm > 0}, self.elastic_probability),
+            ({"flip left to right, sides swapped": True}, flips),
+            (shades, self.intensity_probability),
+            ({f"noise up to {self.noise_std:g} SD": self.noise_std > 0}, self.noise_probability),
+        )
+        together = [(", ".join(text for text, on in each.items() if on), share) for each, share in kinds]
+        return [f"{text} ({_share(share)})" for text, share in together if text and share > 0]
+
     def draw_flip(self, rng: np.random.Generator) -> bool:
         """Whether to flip the slice left to right."""
         return bool(rng.random() < self.flip_probability) and self.anatomy.view == "axial"
@@ -145,6 +171,10 @@ class AugmentationRanges:
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ValueError(f"augmentation: {name} is {getattr(self, name)}, expected {expected}")
+
+
+def _share(probability: float) -> str:
+    return "in every slice" if probability == 1 else f"in {100 * probability:g} % of slices"
 
 
 def _tensor(values: "np.ndarray | Sequence[float] | float") -> torch.Tensor:

@@ -1,20 +1,19 @@
 """Ways to deal a cohort to folds. Each is called with the table of a store and returns a Split."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from datamodules.dealing import evenly, shuffled, strata_of, with_masks, with_validation, without_masks
 from datamodules.split import IMAGE, PATIENT, Split, Unit, read_table, units_of
 
 logger = logging.getLogger(__name__)
 
-# Below this number of training units nothing can be spared for validation; the last checkpoint counts as best then.
-FEWEST_WITH_VALIDATION = 3
+_TESTED = 1  # stream of the draw of a hold-out's test patients
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,69 @@ class PatientFolds:
         Raises:
             ValueError: If fewer patients have masks than there are folds.
         """
-        order = _shuffled(_strata(table), self.seed)
+        order = shuffled(strata_of(table), self.seed)
         if len(order) < self.num_folds:
             raise ValueError(
                 f"split.num_folds is {self.num_folds}, but only {len(order)} patient(s) have masks: "
                 f"{', '.join(sorted(str(unit[0]) for unit in order)) or 'none'}; "
                 + (f"set split.num_folds to at most {len(order)}" if len(order) > 1 else "label more, or use split=all")
             )
-        split = _deal(order, _weak(table, PATIENT, order), PATIENT, self)
+        split = _dealt(order, table, PATIENT, self)
         logger.info(
             "%d folds over %d patients with masks; %d without masks are in every training part",
             *(self.num_folds, len(order), len(split.test_fold) - len(order)),
         )
         return split
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """One test part of patients, the same in every run; the others train or validate and are never tested.
+
+    Test and validation patients are spread evenly over the strata of `PatientFolds`. There is fold 0 alone.
+
+    Attributes:
+        test_fraction: Share of the patients with masks that are tested, above 0 and below 1: at least one, and not all.
+        validation_fraction: As in `PatientFolds`.
+        seed: As in `PatientFolds`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    test_fraction: float
+    validation_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_fraction < 1:
+            raise ValueError(f"split.test_fraction is {self.test_fraction}, expected a share above 0 and below 1")
+        _check_validation(self.validation_fraction)
+
+    def __call__(self, table: pd.DataFrame) -> Split:
+        """Chooses the test patients of a store's table (columns as in `PatientFolds`).
+
+        Raises:
+            ValueError: If fewer than two patients have masks.
+        """
+        order = shuffled(strata_of(table), self.seed)
+        if len(order) < 2:
+            raise ValueError(
+                f"a hold-out needs patients to train on and others to test; {len(order)} patient(s) have masks: "
+                f"{', '.join(str(unit[0]) for unit in order) or 'none'}; label more, or use split=all"
+            )
+        count = min(max(1, round(self.test_fraction * len(order))), len(order) - 1)
+        tested = evenly(order, count, np.random.default_rng([self.seed, _TESTED]))
+        logger.info("hold-out: %d of %d patients with masks are tested, in fold 0", count, len(order))
+        return with_validation(
+            order,
+            dict.fromkeys(order) | dict.fromkeys(tested, 0),
+            num_folds=1,
+            weak=without_masks(table, PATIENT, order),
+            columns=PATIENT,
+            fraction=self.validation_fraction,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -87,13 +136,13 @@ class ImageFolds:
         Raises:
             ValueError: If fewer slices have masks than there are folds.
         """
-        order = _shuffled(dict.fromkeys(units_of(_masked(table), IMAGE), ()), self.seed)
+        order = shuffled(dict.fromkeys(units_of(with_masks(table), IMAGE), ()), self.seed)
         if len(order) < self.num_folds:
             raise ValueError(
                 f"split.num_folds is {self.num_folds}, but only {len(order)} slice(s) have masks; set split.num_folds "
                 "to at most that"
             )
-        split = _deal(order, _weak(table, IMAGE, order), IMAGE, self)
+        split = _dealt(order, table, IMAGE, self)
         for fold in range(self.num_folds):
             num_tested = len({unit[0] for unit, test_fold in split.test_fold.items() if test_fold == fold})
             logger.warning(
@@ -128,7 +177,7 @@ class ExplicitFolds:
             split = Split.from_table(listed.loc[:, ["fold", "part", "patient"]])
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
-        known, masked = set(units_of(table, PATIENT)), set(units_of(_masked(table), PATIENT))
+        known, masked = set(units_of(table, PATIENT)), set(units_of(with_masks(table), PATIENT))
         scored = {unit for unit, fold in split.test_fold.items() if fold is not None}.union(*split.validation)
         self._refuse(split.test_fold.keys() - known, "not in this cohort; correct the name or remove the rows")
         self._refuse(masked - split.test_fold.keys(), "left out although they have masks; name them in every fold")
@@ -152,7 +201,7 @@ class AllTest:
         Raises:
             ValueError: If no slice has a mask.
         """
-        masked = units_of(_masked(table), PATIENT)
+        masked = units_of(with_masks(table), PATIENT)
         if not masked:
             raise ValueError("split=all tests every slice with a mask, but no case of the cohort has one; add labels")
         test_fold = dict.fromkeys(units_of(table, PATIENT)) | dict.fromkeys(masked, 0)
@@ -162,64 +211,24 @@ class AllTest:
 def _check_settings(num_folds: int, validation_fraction: float) -> None:
     if num_folds < 2:
         raise ValueError(f"split.num_folds is {num_folds}, expected at least 2; split=all tests everything in one fold")
+    _check_validation(validation_fraction)
+
+
+def _check_validation(validation_fraction: float) -> None:
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"split.validation_fraction is {validation_fraction}, expected a share from 0 to below 1")
 
 
-def _masked(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[table["has_mask"].to_numpy(dtype=bool)]
-
-
-def _weak(table: pd.DataFrame, columns: Sequence[str], masked: Iterable[Unit]) -> set[Unit]:
-    return set(units_of(table, columns)) - set(masked)
-
-
-def _strata(table: pd.DataFrame) -> dict[Unit, tuple[str, ...]]:
-    """Levels and sites of the slices with masks, for each patient that has any."""
-    masked = _masked(table)
-    names = [table_name for table_name in ("level", "site") if table_name in masked]
-    facts = defaultdict(set)
-    for unit, *values in zip(units_of(masked, PATIENT), *(masked[name].astype(str) for name in names), strict=True):
-        facts[unit] |= {f"{name} {value}" for name, value in zip(names, values, strict=True)}
-    return {unit: tuple(sorted(values)) for unit, values in facts.items()}
-
-
-def _shuffled(strata: Mapping[Unit, tuple[str, ...]], seed: int) -> list[Unit]:
-    """Units stratum by stratum, in random order within each; a function of the set of units and the seed alone."""
-    units = sorted(strata)
-    shuffled = [units[index] for index in np.random.default_rng(seed).permutation(len(units))]
-    return sorted(shuffled, key=lambda unit: strata[unit])
-
-
-def _deal(
-    order: Sequence[Unit], weak: Iterable[Unit], columns: tuple[str, ...], settings: PatientFolds | ImageFolds
+def _dealt(
+    order: Sequence[Unit], table: pd.DataFrame, columns: tuple[str, ...], settings: PatientFolds | ImageFolds
 ) -> Split:
-    """Deals units to test folds in turn and takes the validation units of each fold from its training part."""
-    test_fold: dict[Unit, int | None] = {unit: index % settings.num_folds for index, unit in enumerate(order)}
-    validation = []
-    for fold in range(settings.num_folds):
-        training = [unit for unit in order if test_fold[unit] != fold]
-        if settings.validation_fraction and len(training) < FEWEST_WITH_VALIDATION:
-            logger.warning(
-                "fold %d: %d %s(s) with masks to train on, too few to validate; the last checkpoint counts as best",
-                *(fold, len(training), columns[-1]),
-            )
-        rng = np.random.default_rng([settings.seed, fold])
-        validation.append(frozenset(_draw_validation(training, settings.validation_fraction, rng)))
-    return Split(columns=columns, test_fold=test_fold | dict.fromkeys(weak), validation=tuple(validation))
-
-
-def num_validating(num_training: int, fraction: float) -> int:
-    """How many of these training units validate: at least one and not all; none of too few, or for a share of 0."""
-    if num_training < FEWEST_WITH_VALIDATION or not fraction:
-        return 0
-    return min(max(1, round(fraction * num_training)), num_training - 1)
-
-
-def _draw_validation(training: Sequence[Unit], fraction: float, rng: np.random.Generator) -> list[Unit]:
-    """Evenly spaced units from a random start: as `training` is in order of strata, each gives its share."""
-    num_training, count = len(training), num_validating(len(training), fraction)
-    if not count:
-        return []
-    start = int(rng.integers(num_training))
-    return [training[(start + index * num_training // count) % num_training] for index in range(count)]
+    """Deals units with masks to test folds in turn."""
+    return with_validation(
+        order,
+        {unit: index % settings.num_folds for index, unit in enumerate(order)},
+        num_folds=settings.num_folds,
+        weak=without_masks(table, columns, order),
+        columns=columns,
+        fraction=settings.validation_fraction,
+        seed=settings.seed,
+    )

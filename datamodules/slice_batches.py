@@ -1,5 +1,6 @@
 """Assembles batches from a store: what of its annotations is visible, augmented how."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,10 +19,14 @@ class Augmentation(Protocol):
 
     Attributes:
         whole_batch: Whether it takes whole batches where they are computed on, or slices one by one as they are loaded.
+        in_words: What it changes, and from which ranges that is drawn; empty where nothing.
     """
 
     @property
     def whole_batch(self) -> bool: ...  # noqa: D102
+
+    @property
+    def in_words(self) -> Sequence[str]: ...  # noqa: D102
 
     def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
 

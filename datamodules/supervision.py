@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Shaped
 
 from datamodules.cohort import Cohort
-from datamodules.folds import num_validating
+from datamodules.dealing import num_validating
 from datamodules.loading import MixedBatches, Share, TrainingBatches
 from datamodules.slice_batches import VisibleLabels
 from datamodules.split import PATIENT, Split

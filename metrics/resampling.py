@@ -47,11 +47,47 @@ def interval_of_counts(
         counts: Patients in each cell.
         statistic: Of tables "*draws k columns", one value each.
     """
-    size, value = int(counts.sum()), float(statistic(counts))
-    if size < FEWEST_FOR_INTERVAL or np.isnan(value):
-        return Interval(value=value, low=nan, high=nan, kind="")
     cells = np.repeat(np.arange(counts.size), counts.ravel().astype(int))
     without = counts - np.eye(counts.size).reshape(-1, *counts.shape)[cells]
+    shares = counts.ravel() / max(counts.sum(), 1)
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        return rng.multinomial(len(cells), shares, NUM_DRAWS).reshape(-1, *counts.shape).astype(float)
+
+    return _interval(counts, without, draw, statistic)
+
+
+def interval_of_tables(
+    tables: Float[np.ndarray, "n k columns"], statistic: Callable[[np.ndarray], np.ndarray]
+) -> Interval:
+    """Interval of a statistic of the sum of tables of counts, a table a patient, whose counts belong together.
+
+    As `interval_of_counts`; whole patients are drawn and left out.
+
+    Args:
+        tables: What each patient has in each cell, such as slices by true and predicted state.
+        statistic: As there.
+    """
+    size = len(tables)
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        times = rng.multinomial(size, np.full(size, 1 / size), NUM_DRAWS).astype(float)
+        return (times @ tables.reshape(size, -1)).reshape(-1, *tables.shape[1:])
+
+    total = tables.sum(axis=0)
+    return _interval(total, total - tables, draw, statistic)
+
+
+def _interval(
+    total: Float[np.ndarray, "k columns"],
+    without: Float[np.ndarray, "n k columns"],
+    draw: Callable[[np.random.Generator], np.ndarray],
+    statistic: Callable[[np.ndarray], np.ndarray],
+) -> Interval:
+    """Interval of the statistic of all patients, from that without each of them, or from draws of them."""
+    size, value = len(without), float(statistic(total))
+    if size < FEWEST_FOR_INTERVAL or np.isnan(value):
+        return Interval(value=value, low=nan, high=nan, kind="")
     left_out = statistic(without)
     if np.isnan(left_out).any() or np.ptp(left_out) == 0:
         return Interval(value=value, low=nan, high=nan, kind="")
@@ -59,9 +95,7 @@ def interval_of_counts(
         error = np.sqrt((size - 1) / size * ((left_out - left_out.mean()) ** 2).sum())
         half = float(t.ppf((1 + CONFIDENCE) / 2, size - 1) * error)
         return Interval(value=value, low=value - half, high=min(value + half, 1.0), kind="t")
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(size, counts.ravel() / size, NUM_DRAWS).reshape(-1, *counts.shape).astype(float)
-    draws = statistic(drawn)
+    draws = statistic(draw(np.random.default_rng(SEED)))
     if np.isnan(draws).mean() > MOST_UNDEFINED:
         return Interval(value=value, low=nan, high=nan, kind="")
     low, high = _bca(value, draws[~np.isnan(draws)], left_out)

@@ -84,6 +84,7 @@ def _training() -> list:
         _lines("BSN learns (1) or rests (0)", "schedule/bsn"),
         _lines("ESNet learns (1) or rests (0)", "schedule/esnet"),
         MediaBrowser(title="Curves of a run", media_keys=["train/curves"]),
+        MediaBrowser(title="Slices before and after augmentation", media_keys=["train/augmentations"]),
     ]
 
 

@@ -58,6 +58,8 @@ class Evidence:
         convergence: convergence.csv (`build_convergence`).
         measured: One pair of measurements a patient (`reports.agreement.patient_pairs`).
         agreement: agreement.csv (`build_agreement`).
+        thresholds: thresholds.csv (`reports.thresholds.build_thresholds`).
+        threshold_errors: threshold_errors.csv (`build_threshold_errors`).
         curve: curve.csv (`reports.spines.curve.build_curve`).
         fusion: fusion.csv (`reports.spines.fusion.build_fusion`).
         region_cases: Scores of every slice's regions (`reports.muscles.regions.region_cases`).
@@ -98,6 +100,8 @@ class Evidence:
     convergence: pd.DataFrame
     measured: pd.DataFrame
     agreement: pd.DataFrame
+    thresholds: pd.DataFrame
+    threshold_errors: pd.DataFrame
     curve: pd.DataFrame
     fusion: pd.DataFrame
     region_cases: pd.DataFrame

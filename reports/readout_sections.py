@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def readout_sections(evidence: Evidence) -> list[Section]:
     """All of them; one without a line is left out by the caller."""
-    builders = (curve_section, _fusion, _keypoints, _levels, _agreement, _convergence)
+    builders = (curve_section, _fusion, _keypoints, _levels, _agreement, _thresholds, _convergence)
     return [build(evidence) for build in builders]
 
 
@@ -105,6 +105,28 @@ def _agreement(evidence: Evidence) -> Section:
     return Section(title="Measurements, prediction minus truth, one value a patient", header=header, lines=tuple(lines))
 
 
+def _thresholds(evidence: Evidence) -> Section:
+    counts = ("num_units", "true_below", "predicted_below", "both_below", "missed_below", "missed_not_below")
+    lines = []
+    for line in _records(evidence.thresholds):
+        shares = [_percent(line, name, name, f"{name}_interval") for name in ("sensitivity", "specificity")]
+        kappa = number(line["kappa"], 2)
+        if line["kappa_interval"]:
+            kappa = with_interval(line["kappa"], line["kappa_low"], line["kappa_high"], "")
+        cells = (words(line["structure"]), number(line["threshold_mm2"], 0), str(line["unit"]))
+        cells += (*(number(line[name], 0) for name in counts), *shares, kappa)
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "structure", "threshold mm2", "of", "n", "truth below", "predicted below", "both below")
+    header += (
+        "missed, truth below",
+        "missed, truth not below",
+        "sensitivity % [95 %]",
+        "specificity % [95 %]",
+        "kappa",
+    )
+    return Section(title="Areas below a threshold", header=header, lines=tuple(lines))
+
+
 def _convergence(evidence: Evidence) -> Section:
     lines = []
     for line in _records(evidence.convergence):
@@ -125,6 +147,8 @@ def _records(table: Any, **equals: str) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
-def _percent(line: dict[str, Any], mean: str, ends: str) -> str:
+def _percent(line: dict[str, Any], mean: str, ends: str, kind: str = "interval") -> str:
     low, high = 100 * line[f"{ends}_low"], 100 * line[f"{ends}_high"]
-    return with_interval(100 * line[mean], low, high, str(line["interval"]))
+    if not line[kind]:
+        return number(100 * line[mean], 2)
+    return with_interval(100 * line[mean], low, high, str(line[kind]))

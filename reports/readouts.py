@@ -13,6 +13,7 @@ from reports.spines.fusion import build_fusion
 from reports.spines.keypoints import build_confusion, build_keypoints, build_levels
 from reports.spines.levels import LABEL, OFFSET, READOUTS, with_readouts
 from reports.summaries import primary_split
+from reports.thresholds import build_threshold_errors, build_thresholds, threshold_slices
 
 CASES = (*CASE_COLUMNS, *READOUTS, LABEL, OFFSET, "row", "split", "arm", "seed", "fold")
 
@@ -41,6 +42,7 @@ def read_out(
     trainings = build_trainings(own)
     pairs = build_pairs([*own, *runs.fused])
     measured = patient_pairs(pairs)
+    compared = threshold_slices([*own, *runs.fused])
     return {
         "keypoints": build_keypoints(beside, every_case, runs.structures),
         "levels": build_levels(
@@ -51,6 +53,8 @@ def read_out(
         "convergence": build_convergence(trainings, rows, reference),
         "measured": measured,
         "agreement": build_agreement(pairs, measured),
+        "thresholds": build_thresholds(compared),
+        "threshold_errors": build_threshold_errors(compared),
         "curve": build_curve(runs.curve, patient_values(runs.curve)),
         "fusion": build_fusion(fused, scores.loc[scores["split"] == split], rows),
         "beside": pd.concat([fused, curve_cases(runs.curve)]),

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from datamodules.folds import AllTest, ImageFolds, PatientFolds
+from datamodules.folds import AllTest, HoldOut, ImageFolds, PatientFolds
 from datamodules.split import PARTS, Split
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "conf" / "split").glob("*.yaml"))
@@ -183,6 +183,48 @@ def test_a_patient_with_a_single_image_does_not_straddle():
     assert set().union(*(split.straddling(fold) for fold in range(5))) == {"c"}
 
 
+# ---------------------------------------------------------------------------------------------------------- hold-out
+
+
+def test_the_paper_s_hold_out_has_its_67_and_16_patients(caplog):
+    split = instantiate(OmegaConf.load(CONFIGS[0].with_name("msff.yaml")))
+    table = simple_table(83, num_weak=1)
+    with caplog.at_level(logging.INFO):
+        found = split(table)
+    train, validation, test = (members(found, table, 0, part) for part in PARTS)
+    assert (len(train | validation), len(validation), len(test)) == (67 + 1, 7, 16)
+    assert not test & (train | validation)
+    assert "16 of 83 patients with masks are tested" in caplog.text
+    with pytest.raises(ValueError, match=r"fold=1 is out of range: the split has 1 fold"):
+        found.indices(1, "test", table)
+
+
+def test_a_hold_out_tests_its_share_of_every_stratum():
+    rows = [(f"p{index:02}", 1, 0, "", "north" if index < 20 else "south") for index in range(40)]
+    split = HoldOut(test_fraction=0.2, seed=3)(store_table(rows))
+    tested = [unit[0] for unit, fold in split.test_fold.items() if fold == 0]
+    assert Counter("north" if name < "p20" else "south" for name in tested) == {"north": 4, "south": 4}
+    assert len({HoldOut(test_fraction=0.2, seed=seed)(store_table(rows)).fingerprint for seed in range(3)}) == 3
+
+
+@pytest.mark.parametrize(("fraction", "num_patients", "num_tested"), [(0.01, 4, 1), (0.99, 4, 3), (0.5, 2, 1)])
+def test_a_hold_out_tests_somebody_and_trains_on_somebody(fraction, num_patients, num_tested):
+    table = simple_table(num_patients)
+    split = HoldOut(test_fraction=fraction)(table)
+    assert len(members(split, table, 0, "test")) == num_tested
+    assert len(members(split, table, 0, "train")) >= 1
+
+
+def test_a_hold_out_that_cannot_be_is_refused():
+    for fraction in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"split.test_fraction is {fraction}, expected a share above 0"):
+            HoldOut(test_fraction=fraction)
+    with pytest.raises(ValueError, match=r"split\.validation_fraction is 1\.0"):
+        HoldOut(test_fraction=0.2, validation_fraction=1.0)
+    with pytest.raises(ValueError, match=r"1 patient\(s\) have masks: p00; label more, or use split=all"):
+        HoldOut(test_fraction=0.2)(simple_table(1, num_weak=3))
+
+
 # ---------------------------------------------------------------------------------------------------- other requests
 
 
@@ -249,8 +291,13 @@ def test_every_config_builds_a_split(path, tmp_path):
         config.path = str(tmp_path / "split.csv")
     split = instantiate(config)(table)
     tested = np.concatenate([split.indices(fold, "test", table) for fold in range(split.num_folds)])
-    assert sorted(tested) == list(np.flatnonzero(table["has_mask"]))
+    if not isinstance(instantiate(config), HoldOut):
+        assert sorted(tested) == list(np.flatnonzero(table["has_mask"]))
+    assert len(tested) == len(set(tested)) > 0
+    for fold in range(split.num_folds):
+        parts = np.concatenate([split.indices(fold, part, table) for part in PARTS])
+        assert sorted(row for row in parts if table["has_mask"].iloc[row]) == list(np.flatnonzero(table["has_mask"]))
 
 
 def test_there_are_configs():
-    assert {path.stem for path in CONFIGS} >= {"all", "as_published", "from_file", "patient_folds"}
+    assert {path.stem for path in CONFIGS} >= {"all", "as_published", "from_file", "msff", "patient_folds"}

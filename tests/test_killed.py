@@ -82,6 +82,7 @@ def test_wandb_keeps_its_run_offline_in_the_run_folder(tmp_path, generated):
     pictures = sorted(path.name for path in kept.rglob("*.png"))
     assert any("overlays" in name for name in pictures)
     assert any("curves" in name for name in pictures)
+    assert any("augmentations" in name for name in pictures)
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def test_undefined_values_are_dashes(evidence, tmp_path):
 
 def test_the_tables_are_written_where_there_is_something_and_old_ones_go(evidence, tmp_path):
     write_tables(evidence, tmp_path)
-    foreign = [name for name in OPTIONAL if name in OF_MUSCLES or name.startswith("varied")]
+    foreign = [name for name in OPTIONAL if name in OF_MUSCLES or name.startswith(("varied", "threshold"))]
     assert not any((tmp_path / f"{name}.csv").exists() for name in foreign)
     for name in (name for name in OPTIONAL if name not in foreign):
         read = pd.read_csv(tmp_path / f"{name}.csv")

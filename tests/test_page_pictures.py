@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from reports.evidence import gather
+from reports.page.blocks import Figures, Gap, Text
 from reports.page.values import interval, number, p_value, pick, points
+from reports.pictures.augmentations import augmentations
 from reports.pictures.gallery import FIGURE_5, choose, ranked
 from reports.pictures.panels import PANEL_PX, Slice, common_view, load_slice, panel
 from reports.pictures.style import COLOURS, MARKERS, row_styles
 from reports.pictures.training import mean_curve, stretches
+from reports.runs import load_runs
+from tests.run_folders import write_run
 
 RED, GREEN = "#ff0000", "#00ff00"
 FADED, FATTEST_S1, FATTEST_L5 = FIGURE_5
@@ -186,3 +191,37 @@ def test_curves_are_means_over_the_runs_that_reached_an_epoch():
     tables = [pd.DataFrame({"epoch": range(count), "val/dice": 0.2 * count}) for count in (2, 3)]
     assert mean_curve(tables, "val/dice").round(6).tolist() == [0.5, 0.5, 0.6]
     assert mean_curve(tables, "val/box_iou").empty
+
+
+def write_sheet(folder, shade):
+    (folder / "figures").mkdir()
+    Image.new("RGB", (140, 70), (shade, 0, 0)).save(folder / "figures" / "augmentations.png")
+
+
+def test_each_augmentation_has_one_sheet_with_the_names_of_its_rows(tmp_path):
+    drawn, other = ({"rotate_degrees": angle, "flip_probability": 0.5} for angle in (10, 12))
+    settings = {"unet": drawn, "bs_esnet": drawn, "nonlocal_unet": other, "attention_unet": {"_target_": "None"}}
+    for row in settings:
+        folder = write_run(tmp_path / row, row, num_patients=3)
+        if row in ("unet", "bs_esnet"):
+            write_sheet(folder, 250)
+    evidence = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    runs = [replace(run, config={"data": {"augmentation": settings[run.row]}}) for run in evidence.runs.runs]
+    found = augmentations(replace(evidence, runs=replace(evidence.runs, runs=tuple(runs))))
+    (sheet,) = (block for block in found if isinstance(block, Figures))
+    label = evidence.labels
+    assert sheet.caption == f"Slices that {label['unet']}, {label['bs_esnet']} trained on, of one run."
+    assert len(sheet.figures) == 1
+    assert pixels(sheet.figures[0])[..., 0].mean() == pytest.approx(250, abs=2)
+    texts = {type(block): block.text for block in found if isinstance(block, Gap | Text)}
+    assert texts[Text] == f"Trained on slices as they are, without augmentation: {label['attention_unet']}."
+    assert f"No run folder of {label['nonlocal_unet']} has" in texts[Gap]
+
+
+def test_without_a_readable_sheet_nothing_is_said_of_augmentation(tmp_path):
+    folder = write_run(tmp_path / "unet", "unet", num_patients=3)
+    evidence = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    assert augmentations(evidence) == []
+    (folder / "figures").mkdir()
+    (folder / "figures" / "augmentations.png").write_bytes(b"cut off")
+    assert augmentations(evidence) == []

@@ -77,7 +77,7 @@ def test_what_a_run_leaves(finished):
     expected = sum(value.numel() for key, value in learned.items() if not key.endswith(statistics))
     assert summary["model"]["parameters"] == expected
     assert set(json.loads((finished / "run_card.json").read_text())) >= CARD
-    for picture in ("overlays.png", "curves.png"):
+    for picture in ("overlays.png", "curves.png", "augmentations.png"):
         assert (finished / "figures" / picture).stat().st_size > 10_000
     assert not list(finished.rglob("*.partial"))
 
@@ -280,6 +280,7 @@ def test_the_name_of_a_run_follows_from_what_comes_out_of_it(composed):
     assert len(base) == 12
     assert base == name("output=elsewhere", "machine.num_workers=1", "logger=csv", "retrain=true", "paths.data=d")
     assert base == name("experiment=bs_esnet", "ablation=none")
+    assert base == name("~callbacks.augmentation_sheet"), "cells from before there was a sheet keep their names"
     names = [base, name("seed=1"), name("fold=1"), name("ablation=no_sag"), name("task=test", "checkpoint=a")]
     names.append(name("task=test", "checkpoint=b"))
     assert len(set(names)) == len(names)

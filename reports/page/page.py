@@ -20,8 +20,10 @@ from reports.page.robustness import robustness
 from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
 from reports.page.table import paper_table
+from reports.page.thresholds import thresholds
 from reports.page.varied import varied
 from reports.pictures.album import open_album
+from reports.pictures.augmentations import augmentations
 from reports.pictures.gallery import features, gallery
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -70,10 +72,12 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
         Section(key="muscles", title="Muscle and fat", blocks=_muscles(evidence)),
         Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
+        Section(key="thresholds", title="Areas below a threshold", blocks=thresholds(evidence)),
         Section(key="detection", title="Detection and boxes", blocks=detection(evidence)),
         Section(key="claims", title="Claims of the paper", blocks=claims(evidence)),
         Section(key="mechanism", title="Mechanism", blocks=mechanism(evidence, tables, features(evidence, album))),
         Section(key="training", title="Training", blocks=training(evidence)),
+        Section(key="augmentation", title="Augmentation", blocks=augmentations(evidence)),
         Section(key="pictures", title="Pictures", blocks=gallery(evidence, album)),
         Section(key="cost", title="Cost", blocks=costs(evidence)),
         Section(key="protocol", title="Protocol, folds, commands", blocks=protocol(evidence)),
