@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table
-from reports.page.setting import in_order, label_of, sweep
+from reports.page.setting import in_order, is_sagittal, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, percent, pick, spoken
 from reports.patients import MEAN
 from reports.pictures.readouts import confusion_matrix, keypoint_errors
@@ -17,14 +17,21 @@ SOURCES = {HEATMAP: "heat map", MASK: "centre of the mask"}
 
 
 def keypoints(evidence: Evidence) -> list[Block]:
-    """Errors of key points, then structures that carry the number of another level, then the confusion matrix."""
+    """Errors of key points, then structures that carry the number of another level, then the confusion matrix.
+
+    What only sagittal slices have is a gap in a report of them, and no matter in another.
+    """
+    parts = {
+        "Key points": _errors(evidence),
+        "Structures that carry the number of another level": _levels(evidence),
+        "What is taken for what": _confusion(evidence),
+    }
+    spine = is_sagittal(evidence)
     return [
-        Heading("Key points"),
-        *_errors(evidence),
-        Heading("Structures that carry the number of another level"),
-        *_levels(evidence),
-        Heading("What is taken for what"),
-        *_confusion(evidence),
+        block
+        for title, blocks in parts.items()
+        if spine or any(block.kind != "gap" for block in blocks)
+        for block in (Heading(title), *blocks)
     ]
 
 

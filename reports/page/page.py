@@ -68,7 +68,11 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
         Section(key="setting", title="A setting that the paper varies", blocks=varied(evidence)),
         Section(key="labels", title="Labels against accuracy", blocks=labels(evidence)),
-        Section(key="keypoints", title="Key points and levels", blocks=keypoints(evidence)),
+        Section(
+            key="keypoints",
+            title="Key points and levels" if spine else "Confusion of structures",
+            blocks=keypoints(evidence),
+        ),
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
         Section(key="muscles", title="Muscle and fat", blocks=_muscles(evidence)),
         Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
