@@ -89,7 +89,7 @@ def sections(evidence: Evidence) -> list[Section]:
     foreign = ("muscles",) if spine else ("labels", "keypoints", "robustness", "muscles", "measurements")
     foreign += () if prints_boxes(evidence) else ("mechanism",)
     # Without a table of rows, what would be said of them is no gap that a command fills.
-    foreign += () if evidence.rows else tuple(section.key for section in found)
+    foreign += () if evidence.rows or not evidence.runs.everything else tuple(section.key for section in found)
     found = [section for section in found if section.blocks]
     return [section for section in found if section.key not in foreign or _says_something(section)]
 
