@@ -41,6 +41,7 @@ def build_statistics(
     systems: Sequence[str],
     reference: str,
     margin: float,
+    averaged: Sequence[str],
 ) -> pd.DataFrame:
     """All statistics of a report, with COLUMNS.
 
@@ -56,12 +57,13 @@ def build_statistics(
         systems: Those of them that compete for the best of a column.
         reference: Row that the others are compared with.
         margin: Difference of interest in Dice.
+        averaged: Structures that "mean" is the mean of.
     """
     own = cases.loc[cases["arm"] == ""]
     cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, systems, reference), *_arm_cells(scores)]
     for split in own["split"].drop_duplicates():
         for name, part in strata(own.loc[own["split"] == split]):
-            cells += _own_cells(patient_scores(part, STRATUM_METRICS), name, rows, systems, reference)
+            cells += _own_cells(patient_scores(part, STRATUM_METRICS, averaged), name, rows, systems, reference)
     return _estimate(cells, margin)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.claims.judge import RULES
+from reports.endpoint import compared_names
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
 from reports.page.setting import in_order, label_of, main_split
@@ -37,16 +38,18 @@ def detection(evidence: Evidence) -> list[Block]:
     if table.empty or not has_values(table, "iou", "precision", "recall"):
         blocks: list[Block] = [Gap("No run has box scores, so detection cannot be judged.")]
     else:
-        rows = [_detected(evidence, row) for row in dict.fromkeys(in_order(evidence, table)["row"])]
+        boxes = {box: name for box, name in BOXES.items() if box in set(table["box"])}
+        rows = [_detected(evidence, row, boxes) for row in dict.fromkeys(in_order(evidence, table)["row"])]
         caption = "Boxes against those of the annotation, percent, patient means; a box is right from an IoU of 0.5."
-        header = ["row", *(f"{name}: {part}" for name in BOXES.values() for part in PARTS), "patients"]
-        note = "The box of the mask is the trivial one: a detector has to beat it to be of use."
-        blocks = [Table(caption=caption, header=header, rows=rows, notes=[note, *_published_boxes(evidence)])]
+        header = ["row", *(f"{name}: {part}" for name in boxes.values() for part in PARTS), "patients"]
+        trivial = "The box of the mask is the trivial one: a detector has to beat it to be of use."
+        notes = [*([trivial] if len(boxes) > 1 else []), *_published_boxes(evidence)]
+        blocks = [Table(caption=caption, header=header, rows=rows, notes=notes)]
     return [*blocks, Heading("Missed, invented, undefined"), _statuses(evidence)]
 
 
-def _detected(evidence: Evidence, row: str) -> list[Cell]:
-    entries = [record(evidence.detection, row=row, box=box) for box in BOXES]
+def _detected(evidence: Evidence, row: str, boxes: Mapping[str, str]) -> list[Cell]:
+    entries = [record(evidence.detection, row=row, box=box) for box in boxes]
     values = [Cell(text=percent(entry.get(part.lower()))) for entry in entries for part in PARTS]
     patients = next((entry.get("num_patients") for entry in entries if entry), None)
     return [Cell(text=label_of(evidence, row), tone="name"), *values, Cell(text=count(patients))]
@@ -64,7 +67,7 @@ def _published_boxes(evidence: Evidence) -> list[str]:
 
 def _statuses(evidence: Evidence) -> Block:
     table = pick(evidence.table, split=main_split(evidence))
-    structures = [name for name in evidence.runs.structures if name in set(table["structure"])]
+    structures = [name for name in compared_names(evidence) if name in set(table["structure"])]
     rows = []
     for row in (row for row in evidence.rows if len(table) and row in set(table["row"])):
         entries = [record(table, row=row, structure=name) for name in structures]

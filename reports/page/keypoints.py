@@ -6,26 +6,37 @@ import pandas as pd
 
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table
-from reports.page.setting import in_order, label_of, sweep
+from reports.page.setting import in_order, is_sagittal, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, percent, pick, spoken
 from reports.patients import MEAN
 from reports.pictures.readouts import confusion_matrix, keypoint_errors
 from reports.pictures.style import row_styles
 from reports.readout_files import HEATMAP, MASK
 
+CONFUSION = "What is taken for what"
 SOURCES = {HEATMAP: "heat map", MASK: "centre of the mask"}
 
 
 def keypoints(evidence: Evidence) -> list[Block]:
-    """Errors of key points, then structures that carry the number of another level, then the confusion matrix."""
-    return [
-        Heading("Key points"),
-        *_errors(evidence),
-        Heading("Structures that carry the number of another level"),
-        *_levels(evidence),
-        Heading("What is taken for what"),
-        *_confusion(evidence),
-    ]
+    """Errors of key points, then structures that carry the number of another level, then the confusion matrix.
+
+    What is missing is said of sagittal slices alone: others need have neither points nor levels.
+    """
+    parts = {
+        "Key points": _errors(evidence),
+        "Structures that carry the number of another level": _levels(evidence),
+        CONFUSION: _confusion(evidence),
+    }
+    shown = [(name, part) for name, part in parts.items() if is_sagittal(evidence) or part[0].kind != "gap"]
+    if [name for name, _ in shown] == [CONFUSION]:
+        return [*parts[CONFUSION]]  # the title of the section says it
+    return [block for name, part in shown for block in (Heading(name), *part)]
+
+
+def keypoints_title(evidence: Evidence) -> str:
+    """What the section is called: by its only part, where there are no points and levels."""
+    spine = is_sagittal(evidence) or len(evidence.keypoints) or len(evidence.levels)
+    return "Key points and levels" if spine else CONFUSION
 
 
 def _errors(evidence: Evidence) -> list[Block]:

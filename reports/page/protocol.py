@@ -1,11 +1,12 @@
 """Rules of the measurement, folds, gaps and commands: the last section of the page."""
 
+from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Folded, Gap, Lines, Table, Text
 from reports.page.values import count, is_number, word
 
 RULES = (
-    "The unit is the patient: a value is averaged over a patient's slices, then over structures, then over patients. "
+    "The unit is the patient: a value is averaged over a patient's slices, then over {averaged}, then over patients. "
     "Predictions are compared with the untouched annotation on the image's own pixels. A structure that was missed or "
     "invented has Dice 0; one that is absent from both is undefined and counted. Below 6 patients there is a range and "
     "no test; from 6 to 19 a t interval; from 20 a BCa bootstrap. p after Holm over the rows."
@@ -15,7 +16,7 @@ RULES = (
 def protocol(evidence: Evidence) -> list[Block]:
     """Rules in short, folds, gaps and commands."""
     blocks: list[Block] = [
-        Text(RULES),
+        Text(RULES.format(averaged=averaged_words(evidence))),
         _fold_table(evidence),
     ]
     problems = list(evidence.runs.problems)
