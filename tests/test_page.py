@@ -203,7 +203,7 @@ def test_one_patient_one_fold_and_no_published_table(tmp_path):
     reader = Reader(write_page(found, tmp_path).read_text(encoding="utf-8"))
     assert reader.crossed == []
     assert "No published table" in reader.text
-    assert "No difference between rows was testable" in reader.text
+    assert "is the only row with a finished run, so no rows are compared" in reader.text
     assert "No run folder has a folder predictions/" in reader.text
 
 

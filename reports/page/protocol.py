@@ -28,7 +28,7 @@ def protocol(evidence: Evidence) -> list[Block]:
     blocks.append(Lines(lines=repeat_commands(evidence), code=True))
     commands = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.runs if run.card.get("command")))
     if commands:
-        summary = f"The {len(commands)} commands as they were run"
+        summary = f"The {len(commands)} command{'s' * (len(commands) != 1)} as run"
         blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
     else:
         blocks.append(Gap("No run_card.json says with which command its run was started."))
@@ -48,13 +48,15 @@ def _fold_table(evidence: Evidence) -> Block:
 
 
 def repeat_commands(evidence: Evidence) -> list[str]:
-    """The sweep that made these runs, and the report over the same folders."""
+    """The sweep that made these runs, as it was typed if all agree, and the report over the same folders."""
+    typed = list(dict.fromkeys(str(run.card.get("command")) for run in evidence.runs.runs))
     parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.runs if not run.arm))
     sweeps = {path: [table.stem.removeprefix("grid_") for table in sorted(path.glob("grid_*.csv"))] for path in parents}
     lines = []
     for path, names in sweeps.items():
         for name in names:
+            known = [command for command in typed if f"sweep={name}" in command.split()]
             moved = "" if path.name in names else f" hydra.sweep.dir={path}"
-            lines.append(f"python run.py sweep={name}{moved}")
+            lines.append(known[0] if len(known) == 1 else f"python run.py sweep={name}{moved}")
     runs = ",".join(str(path) for path in parents)
     return [*lines, f"python run.py task=report 'runs=[{runs}]'"]
