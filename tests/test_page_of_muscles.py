@@ -209,10 +209,10 @@ def test_pictures_are_chosen_by_the_mean_over_regions(evidence, reader):
     assert "highest Dice (mean over regions)" in reader.text
 
 
-def test_the_gallery_shows_a_good_and_an_insufficient_slice_of_each_region(reader):
+def test_the_gallery_shows_a_good_and_a_poor_slice_of_each_region(reader):
     for region in ("overall", "muscle", "fat"):
-        assert f"{region}, good" in reader.text
-        assert f"{region}, insufficient" in reader.text
+        assert f"{region}, 95th percentile" in reader.text
+        assert f"{region}, 5th percentile" in reader.text
 
 
 def test_a_slice_at_a_quantile_is_the_nearest_one():

@@ -26,7 +26,8 @@ from reports.page.values import (
 BOXES = {"network": "own box", "mask": "box of the mask"}
 PARTS = ("IoU", "precision", "recall")
 CLAIMS_CAPTION = (
-    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim."
+    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim; of a "
+    "stated level (at_least, at_most) the value itself."
 )
 # A sign beside the word and the colour: a verdict is read without colours too.
 VERDICTS = {"reproduced": "✓", "within noise": "≈", "contradicted": "✗", "not testable": "?"}
@@ -106,13 +107,15 @@ def _ledger(table: pd.DataFrame) -> Table:
 def _claim(entry: Mapping) -> list[Cell]:
     verdict = word(entry.get("verdict"))
     tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
-    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), 3, signed=True)
+    effect = entry.get("effect")
+    digits = 1 if is_number(effect) and abs(effect or 0.0) >= 10 else 3  # percent and mm2 beside shares
+    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), digits, signed=True)
     place = " · ".join(filter(None, (word(entry.get("id")), word(entry.get("section")))))
     margin = f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else ""
     return [
         Cell(text=word(entry.get("claim")), below=place, tone="prose claim"),
         Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
-        Cell(text=number(entry.get("effect"), 3, signed=True), below=ends),
+        Cell(text=number(effect, digits, signed=True), below=ends),
         Cell(text=count(entry.get("num_patients"))),
         Cell(text=word(entry.get("test")), below=margin, tone="prose"),
         Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),
