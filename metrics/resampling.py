@@ -1,7 +1,7 @@
 """Intervals of what is computed from counts of patients, as PROTOCOL allows them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Literal
 
@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 NUM_DRAWS = 10_000
 SEED = 0
 FEWEST_FOR_INTERVAL, FEWEST_FOR_BCA = 6, 20
-# Draws in which the statistic is undefined (kappa, when only one grade was drawn) are left out, if they are few.
+# Resamples in which the statistic is undefined (kappa, when only one grade was drawn) are left out, if they are few.
 MOST_UNDEFINED = 0.05
 
 
@@ -26,12 +26,16 @@ class Interval:
         low: Lower end.
         high: Upper end.
         kind: "BCa" from 20 patients, "t" (of the jackknife) from 6, "" where no interval is given.
+        num_patients: On whom it rests.
+        num_undefined: Resamples (draws of patients, or all patients but one) in which the statistic does not exist.
     """
 
     value: float
     low: float
     high: float
     kind: Literal["BCa", "t", ""]
+    num_patients: int
+    num_undefined: int = 0
 
 
 def interval_of_counts(
@@ -86,20 +90,22 @@ def _interval(
 ) -> Interval:
     """Interval of the statistic of all patients, from that without each of them, or from draws of them."""
     size, value = len(without), float(statistic(total))
+    none = Interval(value=value, low=nan, high=nan, kind="", num_patients=size)
     if size < FEWEST_FOR_INTERVAL or np.isnan(value):
-        return Interval(value=value, low=nan, high=nan, kind="")
+        return none
     left_out = statistic(without)
     if np.isnan(left_out).any() or np.ptp(left_out) == 0:
-        return Interval(value=value, low=nan, high=nan, kind="")
+        return replace(none, num_undefined=int(np.isnan(left_out).sum()))
     if size < FEWEST_FOR_BCA:
         error = np.sqrt((size - 1) / size * ((left_out - left_out.mean()) ** 2).sum())
         half = float(t.ppf((1 + CONFIDENCE) / 2, size - 1) * error)
-        return Interval(value=value, low=value - half, high=min(value + half, 1.0), kind="t")
+        return replace(none, low=value - half, high=min(value + half, 1.0), kind="t")
     draws = statistic(draw(np.random.default_rng(SEED)))
-    if np.isnan(draws).mean() > MOST_UNDEFINED:
-        return Interval(value=value, low=nan, high=nan, kind="")
+    num_undefined = int(np.isnan(draws).sum())
+    if num_undefined > MOST_UNDEFINED * NUM_DRAWS:
+        return replace(none, num_undefined=num_undefined)
     low, high = _bca(value, draws[~np.isnan(draws)], left_out)
-    return Interval(value=value, low=low, high=high, kind="BCa")
+    return replace(none, low=low, high=high, kind="BCa", num_undefined=num_undefined)
 
 
 def _bca(value: float, draws: Float[np.ndarray, " d"], left_out: Float[np.ndarray, " n"]) -> tuple[float, float]:

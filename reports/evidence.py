@@ -7,7 +7,9 @@ import pandas as pd
 
 from reports.comparisons import rank_probabilities
 from reports.costs import build_costs
+from reports.endpoint import averaged_names, with_averaged
 from reports.gaps import expected_rows
+from reports.muscles.regions import region_cases
 from reports.muscles.tables import read_muscles
 from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
@@ -39,6 +41,7 @@ class Evidence:
         published: The paper's table in percent (`reports.papers`); empty without one.
         rows: Rows with a finished run, in the paper's order, then the others by name.
         labels: What a table prints for each row, published ones without a run included.
+        averaged: What the primary endpoint is the mean of (`reports.endpoint.averaged_names`).
         reference: The proposed system, or whatever the others are compared with.
         margin: Difference of interest in Dice, 0..1.
         cases: Every case table joined, with row, split, arm, seed, fold.
@@ -82,6 +85,7 @@ class Evidence:
     published: pd.DataFrame
     rows: tuple[str, ...]
     labels: dict[str, str]
+    averaged: tuple[str, ...]
     reference: str
     margin: float
     cases: pd.DataFrame
@@ -156,28 +160,34 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
     rows = ordered_rows(runs, published)
     reference, note = _reference(rows, published, reference)
     cases = joined_cases(runs.runs)
-    scores = patient_scores(cases, scored_metrics(cases))
+    regions = region_cases((*runs.runs, *runs.fused))
+    averaged = averaged_names(runs.structures, regions, published)
+    compared = with_averaged(cases, regions.loc[regions["row"].isin(rows)], averaged)
+    scores = patient_scores(compared, scored_metrics(cases), averaged)
     scored = {run.row for run in runs.runs if run.scored}
     systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
-    statistics = build_statistics(cases, scores, rows=rows, systems=systems, reference=reference, margin=margin)
+    statistics = build_statistics(
+        compared, scores, rows=rows, systems=systems, reference=reference, margin=margin, averaged=averaged
+    )
     evidence = Evidence(
         runs=runs,
         published=published,
         rows=rows,
         labels=_labels((*rows, *(run.row for run in runs.everything)), published, runs),
+        averaged=averaged,
         reference=reference,
         margin=margin,
         cases=cases,
         scores=scores,
         statistics=statistics,
-        table=build_table(runs, cases, statistics, published, rows),
+        table=build_table(runs, compared, statistics, published, rows, averaged),
         costs=build_costs(runs, rows),
         detection=build_detection(cases, rows),
         ranks=_ranks(scores, systems, primary_split(cases)),
         folds=build_folds(runs),
-        inflation=build_inflation(scores, rows, runs.structures),
-        **read_out(runs, cases, scores, rows, reference),
-        **read_muscles(runs, primary_split(cases), reference, published),
+        inflation=build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
+        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=rows, reference=reference),
+        **read_muscles(runs, regions, primary_split(cases), reference, published),
         **vary(cases, scores, rows, published),
         claims=pd.DataFrame(),
         notes=(),
@@ -190,11 +200,14 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
     """What there is to say without a single model trained on all masks, such as a curve alone."""
     cases, scores = joined_cases(()), pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
     every_row = sorted({run.row for run in runs.everything})
+    regions = region_cases(runs.fused)
+    averaged = averaged_names(runs.structures, regions, published)
     evidence = Evidence(
         runs=runs,
         published=published,
         rows=(),
         labels=_labels(every_row, published, runs),
+        averaged=averaged,
         reference="",
         margin=margin,
         cases=cases,
@@ -206,8 +219,8 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         ranks=pd.DataFrame(columns=["row", "rank", "probability"]),
         folds=build_folds(replace(runs, runs=runs.everything)),
         inflation=build_inflation(scores, (), runs.structures),
-        **read_out(runs, cases, scores, (), ""),
-        **read_muscles(runs, primary_split(cases), "", published),
+        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=(), reference=""),
+        **read_muscles(runs, regions, primary_split(cases), "", published),
         **vary(cases, scores, (), published),
         claims=pd.DataFrame(),
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
@@ -222,7 +235,7 @@ def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
 
 
 def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
-    """Primary endpoint (Dice, mean over structures): a patient a line, a row a column, NaN where it has none."""
+    """Primary endpoint (Dice, mean over what is averaged): a patient a line, a row a column, NaN where it has none."""
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     return patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], rows)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.costs import encoder_weights
+from reports.endpoint import averaged_words, averages_regions, compared_names
 from reports.muscles.sections import muscle_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
@@ -33,7 +34,7 @@ def sections(evidence: Evidence) -> list[Section]:
 def _paper(evidence: Evidence, split: str) -> Section:
     """The paper's table: a line published and a line ours, mean and SD over slices."""
     table = evidence.table.loc[evidence.table["split"] == split].set_index(["row", "structure"])
-    structures = [*evidence.runs.structures, MEAN]
+    structures = [*evidence.averaged, MEAN]
     lines = []
     for row in dict.fromkeys(table.index.get_level_values("row")):
         records: Any = [table.loc[(row, structure)] for structure in structures]
@@ -49,7 +50,7 @@ def _paper(evidence: Evidence, split: str) -> Section:
         endpoint = with_interval(last["patient_mean"], last["ci95_low"], last["ci95_high"], kind)
         lines.append((Text(label), Text(f"ours{mark}"), *own, Text(endpoint, bool(last["bold"]))))
     lines += _detection_lines(evidence, split, structures)
-    header = ("Method", "", *map(words, evidence.runs.structures), "mean", "patients' mean [95 %]")
+    header = ("Method", "", *map(words, evidence.averaged), "mean", "patients' mean [95 %]")
     title = f"Dice in percent, mean ± SD over slices, published and ours (split {split})"
     return Section(title=title, header=header, lines=tuple(lines), main=True)
 
@@ -62,7 +63,7 @@ def _detection_lines(evidence: Evidence, split: str, structures: Sequence[str]) 
         & (evidence.cases["split"] == split)
         & (evidence.cases["arm"] == "")
     ]
-    found = slice_level(own, "box_iou") if len(own) else {}
+    found = slice_level(own, "box_iou") if len(own) and not averages_regions(evidence) else {}
     lines = []
     if means and set(evidence.runs.structures) <= set(means):
         means[MEAN] = sum(means[name] for name in evidence.runs.structures) / len(evidence.runs.structures)
@@ -104,12 +105,13 @@ def _primary(evidence: Evidence, split: str) -> Section:
     header = ("Method", "n", "Dice % [95 %]", f"difference to {evidence.labels[evidence.reference]}")
     header += ("p Wilcoxon", "p permutation", "p Holm", "p equivalence", "dz", "seed SD", "HD95 mm", "missed")
     header += ("false alarms", "undefined", *(("encoder weights",) if weights else ()))
-    return Section(title=f"Primary endpoint, by patient (split {split})", header=header, lines=tuple(lines), main=True)
+    title = f"Primary endpoint, mean over {averaged_words(evidence)}, by patient (split {split})"
+    return Section(title=title, header=header, lines=tuple(lines), main=True)
 
 
 def _structures(evidence: Evidence, split: str) -> Section:
     """Patient-level Dice of every structure; exploratory."""
-    names = evidence.runs.structures
+    names = compared_names(evidence)
     records = {name: {r["row"]: r for r in _statistics(evidence, split, name)} for name in names}
     lines = []
     for row in evidence.rows:

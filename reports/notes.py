@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
+from reports.endpoint import averaged_words
 from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
 from reports.spines.curve import unequal_training
@@ -141,7 +142,7 @@ def _power(evidence: Evidence) -> list[str]:
     counts = sorted({int(np.count_nonzero(table[row].notna())) for row in table.columns} or {0})
     kinds = "; ".join(dict.fromkeys(KINDS[kind(count)] for count in counts))
     size = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))
-    texts = [f"Primary endpoint: Dice, patient's mean over structures, n = {size} ({kinds})."]
+    texts = [f"Primary endpoint: Dice, patient's mean over {averaged_words(evidence)}, n = {size} ({kinds})."]
     others = [row for row in table.columns if row != evidence.reference]
     if evidence.reference not in table or not others:
         return [*texts, "Only one row has runs: nothing is compared."]

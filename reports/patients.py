@@ -22,15 +22,16 @@ def scored_metrics(cases: pd.DataFrame) -> tuple[str, ...]:
     return (*METRICS, HITS, *later)
 
 
-def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+def patient_scores(cases: pd.DataFrame, metrics: Sequence[str], averaged: Sequence[str] | None = None) -> pd.DataFrame:
     """Slice, then patient: a row per row, split, arm, seed, patient, structure and metric with its `value`.
 
-    `structure` "mean" is the patient's mean over structures. Undefined values have no row. A patient whose slices are
-    in several folds of a seed (folds dealt by image) is one patient.
+    `structure` "mean" is the patient's mean over what is averaged. Undefined values have no row. A patient whose slices
+    are in several folds of a seed (folds dealt by image) is one patient.
 
     Args:
         cases: Case tables joined, with the columns GROUP beside their own.
         metrics: Columns of the case table, or `hd95_mm_hits`.
+        averaged: What "mean" is the mean of; None for everything.
     """
     if cases.empty:
         return pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
@@ -41,7 +42,8 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     keyed = cases.assign(patient=key)
     frames = []
     for metric, means in patient_means_of_each(keyed, metrics).items():
-        means = means.assign(**{MEAN: means.mean(axis=1)}).reset_index()
+        own = means if averaged is None else means[[name for name in averaged if name in means]]
+        means = means.assign(**{MEAN: own.mean(axis=1)}).reset_index()
         frames.append(means.melt("patient", var_name="structure").assign(metric=metric))
     table = pd.concat(frames, ignore_index=True)
     table = table.loc[table["value"].notna()]

@@ -7,6 +7,7 @@ import pandas as pd
 from metrics.cases import CASE_COLUMNS
 from reports.agreement import build_agreement, build_pairs, patient_pairs
 from reports.convergence import build_convergence, build_trainings
+from reports.endpoint import with_averaged
 from reports.runs import Run, Runs
 from reports.spines.curve import build_curve, curve_cases, patient_values
 from reports.spines.fusion import build_fusion
@@ -28,12 +29,30 @@ def joined_cases(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def read_out(
-    runs: Runs, cases: pd.DataFrame, scores: pd.DataFrame, rows: Sequence[str], reference: str
+    runs: Runs,
+    cases: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    regions: pd.DataFrame,
+    averaged: Sequence[str],
+    rows: Sequence[str],
+    reference: str,
 ) -> dict[str, pd.DataFrame]:
-    """The tables of an Evidence that come from other records than the scores of the table's runs."""
+    """The tables of an Evidence that come from other records than the scores of the table's runs.
+
+    Args:
+        runs: All of them.
+        cases: Case tables of the table's runs joined.
+        scores: One value a patient of each.
+        regions: `reports.muscles.regions.region_cases` of all runs.
+        averaged: What the primary endpoint is the mean of.
+        rows: Rows of the table.
+        reference: The one that the others are compared with.
+    """
     split = primary_split(cases)
     own = [run for run in runs.runs if run.split == split]
     fused = joined_cases(runs.fused)
+    fused_regions = regions.loc[regions["row"].isin([run.row for run in runs.fused])]
     beside = [*own, *runs.fused, *runs.keypoint_only]
     every_case = pd.concat([cases.loc[cases["split"] == split], fused, joined_cases(runs.keypoint_only)])
     every_case = every_case.loc[every_case["arm"] == ""]
@@ -56,6 +75,8 @@ def read_out(
         "thresholds": build_thresholds(compared),
         "threshold_errors": build_threshold_errors(compared),
         "curve": build_curve(runs.curve, patient_values(runs.curve)),
-        "fusion": build_fusion(fused, scores.loc[scores["split"] == split], rows),
+        "fusion": build_fusion(
+            with_averaged(fused, fused_regions, averaged), scores.loc[scores["split"] == split], rows, averaged
+        ),
         "beside": pd.concat([fused, curve_cases(runs.curve)]),
     }

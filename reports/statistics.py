@@ -41,6 +41,7 @@ def build_statistics(
     systems: Sequence[str],
     reference: str,
     margin: float,
+    averaged: Sequence[str],
 ) -> pd.DataFrame:
     """All statistics of a report, with COLUMNS.
 
@@ -56,12 +57,13 @@ def build_statistics(
         systems: Those of them that compete for the best of a column.
         reference: Row that the others are compared with.
         margin: Difference of interest in Dice.
+        averaged: Structures that "mean" is the mean of.
     """
     own = cases.loc[cases["arm"] == ""]
     cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, systems, reference), *_arm_cells(scores)]
     for split in own["split"].drop_duplicates():
         for name, part in strata(own.loc[own["split"] == split]):
-            cells += _own_cells(patient_scores(part, STRATUM_METRICS), name, rows, systems, reference)
+            cells += _own_cells(patient_scores(part, STRATUM_METRICS, averaged), name, rows, systems, reference)
     return _estimate(cells, margin)
 
 
@@ -84,16 +86,15 @@ def _own_cells(
     tables = tables.loc[:, [row for row in rows if row in tables]]
     columns: dict[Any, pd.DataFrame] = dict(list(scores.groupby([*keys, "row"], sort=False)))
     key: Any
-    for key, part in tables.groupby(level=keys, sort=False):
+    for key, values in _values_of(tables, keys):
         split, structure, metric = key
-        table: Any = part.droplevel(keys).dropna(axis=1, how="all")
-        competing = table[[row for row in table.columns if row in systems]]
+        competing = pd.DataFrame({row: values[row] for row in values if row in systems})
         bold = bold_rows(competing, higher_is_better=metric not in LOWER_IS_BETTER)
-        for row in table.columns:
+        for row in values:
             labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if row == reference else reference}
-            compared = table[reference] if reference in table and row != reference else None
-            yield _cell(labels, columns[split, structure, metric, row], table[row], compared, bold=row in bold)
+            compared = values.get(reference) if row != reference else None
+            yield _cell(labels, columns[split, structure, metric, row], values[row], compared, bold=row in bold)
 
 
 def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
@@ -104,38 +105,47 @@ def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
     tables = over_seeds(with_arms).pivot(index=[*keys, "patient"], columns="arm", values="value")
     columns: dict[Any, pd.DataFrame] = dict(list(with_arms.groupby([*keys, "arm"], sort=False)))
     key: Any
-    for key, part in tables.groupby(level=keys, sort=False):
+    for key, values in _values_of(tables, keys):
         split, row, structure, metric = key
-        table: Any = part.droplevel(keys).dropna(axis=1, how="all")
-        compared = table.get("")
-        for arm in (name for name in table.columns if name):
+        compared = values.get("")
+        for arm in (name for name in values if name):
             labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if compared is None else row}
-            yield _cell(labels, columns[(*key, arm)], table[arm], compared, bold=False)
+            yield _cell(labels, columns[(*key, arm)], values[arm], compared, bold=False)
+
+
+def _values_of(tables: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+    """Of each key the values of its patients by column, NaN where one has none; columns without any are left out.
+
+    As arrays, since there are thousands of them.
+    """
+    array = tables.to_numpy(dtype=float)
+    for key, rows in tables.groupby(level=list(keys), sort=False).indices.items():
+        part = array[rows]
+        some = np.flatnonzero((~np.isnan(part)).any(axis=0))
+        yield key, {str(tables.columns[place]): part[:, place] for place in some}
 
 
 def _cell(
-    labels: dict[str, object], scores: pd.DataFrame, values: pd.Series, compared: pd.Series | None, *, bold: bool
+    labels: dict[str, object], scores: pd.DataFrame, values: np.ndarray, compared: np.ndarray | None, *, bold: bool
 ) -> Cell:
+    """`values` and `compared` are those of the same patients, NaN where one has none."""
     spread, num_seeds = seed_spread(scores)
-    values = values.dropna()
-    differences = None if compared is None else (values - compared).dropna()
+    differences = None if compared is None else values - compared
+    num_compared = 0 if compared is None else int((~np.isnan(compared)).sum())
+    values = values[~np.isnan(values)]
+    differences = None if differences is None else differences[~np.isnan(differences)]
     notes = []
     if len(values) < FEWEST_FOR_TEST:
         notes.append("fewer than 6 patients: range, not testable")
     elif len(values) < FEWEST_FOR_BCA:
         notes.append("fewer than 20 patients: t interval")
-    if len(values) and np.ptp(values.to_numpy()) < EQUAL:
+    if len(values) and np.ptp(values) < EQUAL:
         notes.append("all values are equal")
-    if differences is not None and compared is not None and len(differences) < max(len(values), compared.count()):
+    if differences is not None and len(differences) < max(len(values), num_compared):
         notes.append(f"compared on the {len(differences)} patients that both have")
     labels = labels | {"seed_sd": spread, "num_seeds": num_seeds, "note": "; ".join(notes)}
-    return Cell(
-        labels=labels,
-        values=values.to_numpy(dtype=float),
-        differences=None if differences is None else differences.to_numpy(dtype=float),
-        bold=bold,
-    )
+    return Cell(labels=labels, values=values, differences=differences, bold=bold)
 
 
 def _estimate(cells: Sequence[Cell], margin: float) -> pd.DataFrame:

@@ -28,12 +28,17 @@ def primary_split(cases: pd.DataFrame) -> str:
 
 
 def build_table(
-    runs: Runs, cases: pd.DataFrame, statistics: pd.DataFrame, published: pd.DataFrame, rows: Sequence[str]
+    runs: Runs,
+    cases: pd.DataFrame,
+    statistics: pd.DataFrame,
+    published: pd.DataFrame,
+    rows: Sequence[str],
+    averaged: Sequence[str],
 ) -> pd.DataFrame:
     """`table.csv`: one row per split, row of the table and structure ("mean": the primary endpoint).
 
     Percent for everything that is Dice. `slice_mean` and `slice_sd` are over slices, as papers print, of `mean` over
-    the slices' means over structures, and averaged over seeds; `patient_mean` and its interval are those of
+    the slices' means over what is averaged, and averaged over seeds; `patient_mean` and its interval are those of
     `statistics.csv`. `missed` and `false_alarms` count slices of all seeds, `undefined` those on which Dice does not
     exist (absent in both, or not annotated); `num_slices` counts a slice once. `published_mean` of "mean" is the mean
     of the printed means. A published row without a run is a line of gaps; `complete` says whether every fold is there.
@@ -42,6 +47,7 @@ def build_table(
     printed = list(methods)
     without_run = [row for row in printed if row not in {printed_row(row, published) for row in rows}]
     own = cases.loc[cases["arm"] == ""]
+    names = tuple(dict.fromkeys((*averaged, *runs.structures)))
     records = []
     for split in (BY_PATIENT, AS_PUBLISHED):
         here = own.loc[own["split"] == split]
@@ -50,10 +56,10 @@ def build_table(
         present = [row for row in rows if row in set(here["row"])]
         for row in [*present, *without_run]:
             part = here.loc[here["row"] == row]
-            counts = _counts(part, runs.structures)
-            for structure in (*runs.structures, MEAN):
+            counts = _counts(part, names, averaged)
+            for structure in (*names, MEAN):
                 record = {"split": split, "row": row, "structure": structure, **counts[structure]}
-                record |= _published(published, row, structure, runs.structures)
+                record |= _published(published, row, structure, averaged)
                 records.append(record | {"complete": is_complete(runs, row, split)})
     table = pd.DataFrame(records)
     table = table.merge(_patient_level(statistics), on=["split", "row", "structure"], how="left")
@@ -158,15 +164,18 @@ def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, floa
     return {name: (float(mean), float(sd)) for name, (mean, sd) in averaged.items()}
 
 
-def _counts(cases: pd.DataFrame, structures: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _counts(cases: pd.DataFrame, structures: Sequence[str], averaged: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Slice-level numbers of a row: mean, SD, how many slices, misses, false alarms, undefined."""
     if cases.empty:
         empty = {"slice_mean": nan, "slice_sd": nan, "num_slices": 0, **dict.fromkeys(COUNTS, pd.NA)}
         return {structure: dict(empty) for structure in (*structures, MEAN)}
+    whole = cases.loc[cases["structure"].isin(list(averaged))]
     levels = slice_level(cases, "dice")
+    if len(whole) < len(cases):
+        levels[MEAN] = slice_level(whole, "dice")[MEAN] if len(whole) else (nan, nan)
     counts = {}
     for structure in (*structures, MEAN):
-        part = cases if structure == MEAN else cases.loc[cases["structure"] == structure]
+        part = whole if structure == MEAN else cases.loc[cases["structure"] == structure]
         mean, sd = levels.get(structure, (nan, nan))
         counts[structure] = {
             "slice_mean": 100 * mean,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from reports.muscles.grades import GRADE_COLUMNS
+from reports.muscles.grades import AGREEMENT_COLUMNS, GRADE_COLUMNS
 from reports.muscles.regions import COLUMNS
 
 LEVELS = ("L2/3", "L3/4", "L4/5", "L5/S1")
@@ -27,6 +27,7 @@ def make_evidence(
     published = pd.DataFrame({"row": []})
     trained = pd.DataFrame(columns=["row", "fold", "seed", "epochs_to_95"]) if trainings is None else trainings
     empty = {"region_cases": pd.DataFrame(columns=list(COLUMNS)), "grades": pd.DataFrame(columns=list(GRADE_COLUMNS))}
+    empty["grade_agreement"] = pd.DataFrame(columns=list(AGREEMENT_COLUMNS))
     others = {**empty, "runs": SimpleNamespace(runs=())}
     others |= {"beside": pd.DataFrame() if beside is None else beside, "trainings": trained, "margin": 0.005}
     return SimpleNamespace(cases=cases, costs=flop, reference=reference, rows=rows, published=published, **others)

@@ -4,12 +4,16 @@ import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import gc
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import run  # noqa: F401  registers the resolver of cell names
 
@@ -18,6 +22,30 @@ SHARED = ROOT.parent / "shared"
 TINY_PHANTOM = ("phantom.num_patients=8", "phantom.size=64", "phantom.spacing_mm=3.0", "cohort.num_workers=1")
 
 torch.set_num_threads(1)  # the tests run in two processes on two cores
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_of_conf_are_parsed_once() -> Iterator[None]:
+    """Hydra reads some forty files for each of hundreds of configurations, a quarter of its time; each gets a copy."""
+    load, known = OmegaConf.load, {}
+
+    def load_once(file: Any) -> Any:
+        path = Path(getattr(file, "name", file)).absolute()
+        if not path.is_relative_to(ROOT / "conf"):
+            return load(file)
+        if path not in known:
+            known[path] = pickle.dumps(load(file))
+        return pickle.loads(known[path])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(load_once))
+        yield
 
 
 def compose_line(output: Path, generated: Path, *overrides: str) -> DictConfig:

@@ -90,6 +90,7 @@ def test_numbers_and_the_margin_of_the_report_are_read(tmp_path):
         ({"test": "gains_within", "value": "0.02 to 0.01", "margin": "0"}, "the lower end first"),
         ({"test": "synergistic"}, "other_row of the test synergistic is 3 rows"),
         ({"test": "faster", "margin": "0"}, "unknown metric 'dice'"),
+        ({"metric": "grade_kappa", "structure": "back_muscles"}, "at_least and at_most alone take it"),
     ],
 )
 def test_a_line_that_makes_no_test_is_refused_by_its_number(tmp_path, change, words):

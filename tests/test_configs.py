@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from datamodules.phantom import PhantomSettings
 from datamodules.phantom.canvas import LABELS
+from tests.conftest import compose_line
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.parent != CONF)
@@ -40,12 +42,29 @@ def host_of(path: Path) -> tuple[str, ...]:
     return tuple(f"experiment={host}" for name, host in HOSTS.items() if name in names)[:1]
 
 
+@pytest.fixture(scope="module")
+def chosen(generated, tmp_path_factory):
+    """The configuration with the choice of a file, composed once for all tests that only read it.
+
+    Of an experiment that with the preset that reads the paper's facts; the networks are tested with the small ones.
+    """
+    folder = tmp_path_factory.mktemp("run")
+
+    @cache
+    def compose(path):
+        overrides = [choice(path), *ROOTLESS]
+        if path.parent.as_posix() == "split" and path.stem == "from_file":
+            overrides.append("split.path=folds.csv")
+        if path.parent.name == "experiment":
+            overrides.append("trainer=paper")
+        return compose_line(folder, generated, *host_of(path), *overrides)
+
+    return compose
+
+
 @pytest.mark.parametrize("path", GROUPS, ids=choice)
-def test_every_file_composes_and_resolves(composed, path):
-    overrides = [choice(path), *ROOTLESS]
-    if path.parent.as_posix() == "split" and path.stem == "from_file":
-        overrides.append("split.path=folds.csv")
-    config = composed(*host_of(path), *overrides)
+def test_every_file_composes_and_resolves(chosen, path):
+    config = chosen(path)
     resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
     for name in OF_A_RUN:
         resolved[name] = None
@@ -53,8 +72,8 @@ def test_every_file_composes_and_resolves(composed, path):
 
 
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "anatomy"], ids=choice)
-def test_every_anatomy_is_valid(composed, path):
-    anatomy = instantiate(composed(choice(path), *ROOTLESS).anatomy)
+def test_every_anatomy_is_valid(chosen, path):
+    anatomy = instantiate(chosen(path).anatomy)
     assert anatomy.name == path.stem
     assert anatomy.num_classes == len(anatomy.structures) + 1
     labels = anatomy.labels_from(LABELS)
@@ -66,16 +85,16 @@ PRESETS = [path for path in GROUPS if path.parent.name == "phantom"]
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=choice)
-def test_every_phantom_preset_is_possible_and_fits_the_anatomy(composed, path):
-    config = composed(choice(path))
+def test_every_phantom_preset_is_possible_and_fits_the_anatomy(chosen, path):
+    config = chosen(path)
     settings = PhantomSettings.from_mapping(config.phantom)
     assert settings.anatomy_view == config.anatomy.view
     assert {item.name for item in dataclasses.fields(settings)} == {*config.phantom, "seed"}
 
 
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "callbacks"], ids=choice)
-def test_every_callback_has_a_target(composed, path):
-    for name, node in composed(choice(path)).callbacks.items():
+def test_every_callback_has_a_target(chosen, path):
+    for name, node in chosen(path).callbacks.items():
         assert "_target_" in node, name
 
 
@@ -94,11 +113,10 @@ def test_the_command_line_wins_over_experiment_and_preset(composed):
     assert config.optimizer.lr == 1
 
 
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
-def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(composed, experiment):
-    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
-    assert not re.search(r"^(trainer|scale|machine):", text, re.MULTILINE)
-    config = composed(f"experiment={experiment}", "trainer=paper")
+@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "experiment"], ids=choice)
+def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(chosen, path):
+    assert not re.search(r"^(trainer|scale|machine):", (CONF / path).read_text(), re.MULTILINE)
+    config = chosen(path)
     assert {"max_epochs", "limit_train_batches", "limit_val_batches"} <= set(config.trainer)
     assert config.trainer.max_epochs == config.paper.epochs
     assert config.model.get("width") == config.paper.width, "null where a network has a width of its own"

@@ -146,7 +146,7 @@ def test_every_sweep_names_experiments_that_exist(sweep):
 
 
 def test_the_table_has_seven_rows_and_the_boxes_are_tested_in_its_own_cells():
-    table, boxes = planned("sweep=bs_esnet_table1", "fold=0"), planned("sweep=bs_esnet_boxes", "fold=0")
+    table, boxes = (planned(f"sweep=bs_esnet_{name}", "fold=0", "seed=0") for name in ("table1", "boxes"))
     assert len(table) == 7
     assert {cell.folder for cell in boxes} == {cell.folder for cell in table if cell.experiment == "bs_esnet"}
     assert all(cell.arms for cell in boxes)

@@ -8,13 +8,17 @@ import pytest
 
 from reports import tables
 from reports.claims.judge import judge
-from reports.evidence import collect
+from reports.evidence import collect, gather
 from reports.layout import sections as printed
+from reports.muscles.grades import build_grade_agreement, grade_scales
+from reports.page.grades import grades
+from reports.page.headline import order_sentence, unfinished_rows
 from reports.page.page import sections, write_page
+from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
 from reports.runs import load_runs
 from reports.task import write_tables
-from tests.muscle_folders import write_muscles
+from tests.muscle_folders import STRUCTURES, write_muscles
 from tests.run_folders import write_run
 from tests.test_claims import CLAIMS, VERDICTS
 from tests.test_page import Reader
@@ -39,6 +43,17 @@ def line_of(table, **equals):
     for name, value in equals.items():
         table = table.loc[table[name] == value]
     return table.iloc[0]
+
+
+def graded(evidence, **columns):
+    """The same with other grades of the patients, and their agreement."""
+    changed = evidence.grades.assign(**columns)
+    agreement = build_grade_agreement(changed, grade_scales(evidence.runs.runs))
+    return replace(evidence, grades=changed, grade_agreement=agreement)
+
+
+def grades_of(evidence):
+    return [block for block in grades(evidence) if block.kind == "table"]
 
 
 def judged(evidence, *names):
@@ -83,18 +98,36 @@ def test_an_order_of_regions_is_a_chain(evidence):
 def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
     found = judged(evidence, "baur-accuracy", "baur-kappa", "baur-no-true-iii", "baur-underestimates")
     line = evidence.grade_agreement.iloc[0]
-    assert found.loc["baur-accuracy", "effect"] == pytest.approx(line["accuracy"])
-    assert found.loc["baur-accuracy", "num_patients"] == line["num_patients"] + line["num_ungraded"] == 14
-    assert found.loc["baur-kappa", "effect"] == pytest.approx(line["kappa"], abs=0.15)  # jackknife: without its bias
+    for name, measure, num_patients in (("baur-accuracy", "accuracy", 14), ("baur-kappa", "kappa", 13)):
+        printed = [line[f"{measure}{end}"] for end in ("", "_low", "_high", "_patients")]
+        assert found.loc[name, ["effect", "ci95_low", "ci95_high", "num_patients"]].tolist() == printed
+        assert printed[2:] == [1.0, num_patients]  # an interval of what cannot exceed 1
+    assert (line["num_patients"], line["num_ungraded"]) == (13, 1)
     assert found.loc["baur-no-true-iii", ["effect", "verdict"]].tolist() == [0.0, "reproduced"]
-    severe = replace(evidence, grades=evidence.grades.assign(truth="III", prediction="II"))
+    severe = graded(evidence, truth="III", prediction="II")
     ledger = judged(severe, "baur-accuracy", "baur-no-true-iii", "baur-underestimates", "baur-kappa")
     assert ledger["verdict"].tolist() == ["contradicted", "contradicted", "reproduced", "contradicted"]
-    same = replace(evidence, grades=evidence.grades.assign(truth="II", prediction="II"))
-    assert "is not defined" in judged(same, "baur-kappa").loc["baur-kappa", "note"]
-    nobody = judged(replace(evidence, grades=evidence.grades.iloc[:0]), "baur-accuracy").iloc[0]
-    assert nobody["verdict"] == "not testable"
-    assert "sweep=baur_table2" in nobody["note"]
+    assert "every draw of patients has this value" in ledger.loc["baur-kappa", "note"]
+    same = graded(evidence, truth="II", prediction="II")
+    ledger = judged(same, "baur-kappa", "baur-accuracy")
+    assert "is not defined" in ledger.loc["baur-kappa", "note"]
+    assert ledger["verdict"].tolist() == ["not testable", "reproduced"]
+    nobody = replace(evidence, grade_agreement=evidence.grade_agreement.iloc[:0])
+    assert judged(nobody, "baur-accuracy")["verdict"].tolist() == ["not testable"]
+    assert "sweep=baur_table2" in judged(nobody, "baur-accuracy").loc["baur-accuracy", "note"]
+
+
+def test_draws_without_kappa_are_counted_and_too_many_make_the_claim_untestable(evidence):
+    for num_low, testable, note in ((3, True, "draws in which it is not defined"), (1, False, "is not defined")):
+        pairs = [("II", "II")] * 40 + [("I", "I")] * num_low + [("I", "II")]
+        drawn = pd.concat([evidence.grades.iloc[:1]] * len(pairs), ignore_index=True)
+        drawn = drawn.assign(patient=[f"p{k:03}" for k in range(len(pairs))], truth=[true for true, _ in pairs])
+        found = graded(replace(evidence, grades=drawn), prediction=[other for _, other in pairs])
+        line = judged(found, "baur-kappa").iloc[0]
+        assert found.grade_agreement.loc[0, "kappa_undefined"] > 0
+        assert (line["verdict"] != "not testable") == testable
+        assert note in line["note"]
+        assert any("kappa is not defined in" in text for table in grades_of(found) for text in table.notes)
 
 
 def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
@@ -107,7 +140,7 @@ def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
     assert "(51.0 ± 25.0 [50.0 to 52.0])" in reader.text
     assert f"{line['clustered_low']:.1f} to {line['clustered_high']:.1f}" in reader.text
     agreement = evidence.grade_agreement.iloc[0]
-    assert f"right in {100 * agreement['accuracy']:.1f} %" in reader.text
+    assert f"right in {100 * agreement['accuracy']:.1f} % [54.0 to 100.0] of 14 patients" in reader.text
     assert "predicted III" in reader.text
     assert "too few pixels on 3 of " in reader.text
     assert "nan" not in reader.text.lower()
@@ -115,10 +148,71 @@ def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
     assert "Split as published" not in reader.text  # by patient, as the paper's own
 
 
-def test_the_gallery_shows_a_good_and_an_insufficient_slice_of_each_region(reader):
+def test_the_primary_endpoint_is_of_the_regions_that_the_paper_prints(evidence, reader):
+    assert evidence.averaged == ("overall", "muscle", "fat")
+    cases = evidence.region_cases.loc[evidence.region_cases["structure"].isin(evidence.averaged)]
+    of_patients = cases.groupby(["patient", "structure"])["dice"].mean().groupby("patient").mean()
+    line = line_of(evidence.statistics, stratum="", structure="mean", metric="dice")
+    assert (line["mean"], line["num_patients"]) == (pytest.approx(of_patients.mean()), 14)
+    entry = line_of(evidence.table, structure="mean")
+    assert (entry["patient_mean"], entry["published_mean"]) == (pytest.approx(100 * line["mean"]), 75.0)
+    assert entry["missed"] == (cases["status"] == "missed").sum() == 2
+    of_slices = 100 * cases.groupby(["case", "slice"])["dice"].mean()
+    assert (entry["slice_mean"], entry["slice_sd"]) == pytest.approx((of_slices.mean(), of_slices.std()))
+    assert f"reaches a Dice of {100 * line['mean']:.1f} %" in reader.text
+    assert "patient mean over the regions overall, muscle and fat, n = 14 patients" in reader.text
+    assert (
+        "The paper's order of its 3 regions, by mean Dice (not tested), holds: overall > muscle > fat." in reader.text
+    )
+    assert "muscle: muscle left + muscle right" in reader.text
+    assert "patient mean over structures" not in reader.text
+    assert "then over the regions overall, muscle and fat, then over patients" in reader.text
+    assert any("mean over the regions" in note for note in evidence.notes)
+
+
+def test_single_structures_stay_in_the_table_and_out_of_the_mean(evidence, reader):
+    names = set(evidence.table["structure"])
+    assert names == {"overall", "muscle", "fat", *STRUCTURES, "mean"}
+    left = line_of(evidence.table, structure="fat_left")
+    assert f"{left['patient_mean']:.1f} [{left['ci95_low']:.1f} to {left['ci95_high']:.1f}]" in reader.text
+    assert f"HD95 {left['hd95_mm']:.1f} mm" in reader.text
+
+
+@pytest.mark.parametrize("table", [None, "bs_esnet_table1"])
+def test_a_table_that_prints_no_region_leaves_the_mean_over_structures(evidence, table):
+    found = gather(evidence.runs, table=table, reference=None, margin=0.005)
+    assert found.averaged == STRUCTURES
+    assert "patient's mean over structures" in " ".join(found.notes)
+    assert len(found.region_cases)
+
+
+def test_an_order_of_regions_that_differs_is_said(evidence):
+    table = evidence.table.assign(patient_mean=100 - evidence.table["patient_mean"])
+    said = order_sentence(replace(evidence, table=table))
+    assert said.endswith("does not hold. Paper: overall > muscle > fat. Here: fat > muscle > overall.")
+
+
+def test_folds_that_are_missing_are_said_before_any_number(tmp_path, reader):
+    write_muscles(tmp_path / "f0", num_folds=2, num_patients=4)
+    found = gather(load_runs([tmp_path]), table="baur_table2", reference=None, margin=0.005)
+    assert "numbers of U-Net are of a part of the cohort" in unfinished_rows(found)
+    assert "of a part of the cohort" not in reader.text
+
+
+def test_pictures_are_chosen_by_the_mean_over_regions(evidence, reader):
+    album = open_album(evidence)
+    cases = evidence.region_cases.loc[evidence.region_cases["structure"].isin(evidence.averaged)]
+    expected = cases.groupby(["case", "slice"])["dice"].mean()
+    assert len(album.slices)
+    for line in album.slices.to_dict("records"):
+        assert line["dice"] == pytest.approx(expected[line["case"], line["slice"]])
+    assert "highest Dice (mean over regions)" in reader.text
+
+
+def test_the_gallery_shows_a_good_and_a_poor_slice_of_each_region(reader):
     for region in ("overall", "muscle", "fat"):
-        assert f"{region}, good" in reader.text
-        assert f"{region}, insufficient" in reader.text
+        assert f"{region}, 95th percentile" in reader.text
+        assert f"{region}, 5th percentile" in reader.text
 
 
 def test_a_slice_at_a_quantile_is_the_nearest_one():

@@ -16,7 +16,7 @@ from reports.runs import load_runs
 from reports.task import OPTIONAL, write_tables
 from tests.run_folders import write_run
 from tests.spine_folders import write_curve, write_spine, write_spines
-from tests.test_page import Reader, emptied
+from tests.test_page import Reader, emptied, page_of
 
 SMALL = {"num_patients": 6, "num_folds": 1}
 OF_MUSCLES = ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
@@ -35,17 +35,22 @@ def evidence(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def reader(evidence, tmp_path_factory):
-    return Reader(write_page(evidence, tmp_path_factory.mktemp("report")).read_text(encoding="utf-8"))
+def built(evidence):
+    return sections(evidence)
 
 
-def test_a_page_of_spines_has_its_own_sections_and_none_of_boxes_in_a_gate(evidence, reader):
+@pytest.fixture(scope="module")
+def reader(evidence, built, tmp_path_factory):
+    return Reader(page_of(evidence, built, tmp_path_factory.mktemp("report")).read_text(encoding="utf-8"))
+
+
+def test_a_page_of_spines_has_its_own_sections_and_none_of_boxes_in_a_gate(built, reader):
     keys = [key for key in reader.attributes("section", "id") if key]
     assert [key for key in keys if key in OWN] == OWN
     assert "mechanism" not in keys
     assert reader.crossed == []
     assert "sweep=bs_esnet" not in reader.text
-    gaps = {section.key for section in sections(evidence) for block in section.blocks if block.kind == "gap"}
+    gaps = {section.key for section in built for block in section.blocks if block.kind == "gap"}
     assert not gaps & set(OWN)
 
 

@@ -17,6 +17,8 @@ from tests.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid,
 ROWS = ("unet", "bs_esnet_no_sag", "bs_esnet")
 TABLE = "bs_esnet_table1"
 
+TWO = STRUCTURES[:2]  # where it does not matter which
+
 
 def evidence_of(folder, *, table=TABLE, reference=None, margin=0.005) -> Evidence:
     return gather(load_runs([folder]), table=table, reference=reference, margin=margin)
@@ -136,11 +138,11 @@ def test_a_factor_that_nobody_has_or_that_is_the_same_everywhere_is_no_stratum(v
 
 @pytest.mark.parametrize("shuffle", ["patients", "rows"])
 def test_the_order_of_patients_and_rows_changes_nothing(tmp_path, shuffle):
-    cases = {row: draw_cases(cohort_slices(12), row, 0, 0.88) for row in ("unet", "bs_esnet")}
+    cases = {row: draw_cases(cohort_slices(12), row, 0, 0.88, TWO) for row in ("unet", "bs_esnet")}
     for number, (row, table) in enumerate(cases.items()):
-        write_run(tmp_path / "a" / str(number), row, cases=table, num_folds=1, num_patients=12)
+        write_run(tmp_path / "a" / str(number), row, cases=table, num_folds=1, num_patients=12, structures=TWO)
         table = table.sample(frac=1, random_state=1) if shuffle == "patients" else table
-        write_run(tmp_path / "b" / str(9 - number), row, cases=table, num_folds=1, num_patients=12)
+        write_run(tmp_path / "b" / str(9 - number), row, cases=table, num_folds=1, num_patients=12, structures=TWO)
     one, other = (evidence_of(tmp_path / name) for name in "ab")
     keys = ["row", "stratum", "structure", "metric"]
     frames = [each.statistics.sort_values(keys).reset_index(drop=True) for each in (one, other)]
@@ -149,7 +151,7 @@ def test_the_order_of_patients_and_rows_changes_nothing(tmp_path, shuffle):
 
 
 def test_a_better_metric_that_is_lower_is_bold_when_lower(tmp_path):
-    write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=20)
+    write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=20, structures=TWO)
     evidence = evidence_of(tmp_path)
     for metric in ("dice", "hd95_mm"):
         assert [bool(line(evidence, row, metric=metric)["bold"]) for row in ("unet", "bs_esnet")] == [False, True]
@@ -159,7 +161,7 @@ def test_a_better_metric_that_is_lower_is_bold_when_lower(tmp_path):
 
 @pytest.mark.parametrize("num_patients", [1, 2, 5])
 def test_few_patients_are_a_range_and_not_testable(tmp_path, num_patients):
-    write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=num_patients, num_folds=1)
+    write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=num_patients, num_folds=1, structures=TWO)
     evidence = evidence_of(tmp_path)
     tests = evidence.statistics[["p_wilcoxon", "p_permutation", "p_holm", "effect_size"]]
     assert tests.isna().all(axis=None)
@@ -169,9 +171,9 @@ def test_few_patients_are_a_range_and_not_testable(tmp_path, num_patients):
 
 
 def test_ties_everywhere_are_no_difference_and_nothing_is_bold(tmp_path):
-    cases = draw_cases(cohort_slices(24), "unet", 0, 0.9)
+    cases = draw_cases(cohort_slices(24), "unet", 0, 0.9, TWO)
     for number, row in enumerate(ROWS):
-        write_run(tmp_path / str(number), row, cases=cases, num_folds=1, num_patients=24)
+        write_run(tmp_path / str(number), row, cases=cases, num_folds=1, num_patients=24, structures=TWO)
     evidence = evidence_of(tmp_path)
     assert not evidence.statistics["bold"].any()
     compared = evidence.statistics.loc[(evidence.statistics["reference"] != "") & evidence.statistics["testable"]]
@@ -190,7 +192,7 @@ def test_constant_scores_have_a_point_for_an_interval(tmp_path):
 
 
 def test_rows_with_different_patients_are_compared_on_those_they_share(tmp_path):
-    folders = write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=40, num_folds=4)
+    folders = write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=40, num_folds=4, structures=TWO)
     (folders[0] / "summary.json").unlink()
     evidence = evidence_of(tmp_path)
     found = line(evidence, "unet")
@@ -204,8 +206,8 @@ def test_rows_with_different_patients_are_compared_on_those_they_share(tmp_path)
 
 
 def test_image_level_folds_are_a_table_of_their_own_and_the_inflation(tmp_path):
-    write_grid(tmp_path / "a", {"unet": 0.85, "bs_esnet": 0.88}, num_patients=24)
-    write_grid(tmp_path / "b", {"unet": 0.87, "bs_esnet": 0.90}, num_patients=24, split=AS_PUBLISHED)
+    write_grid(tmp_path / "a", {"unet": 0.85, "bs_esnet": 0.88}, num_patients=24, structures=TWO)
+    write_grid(tmp_path / "b", {"unet": 0.87, "bs_esnet": 0.90}, num_patients=24, split=AS_PUBLISHED, structures=TWO)
     evidence = evidence_of(tmp_path)
     assert set(evidence.table["split"]) == {BY_PATIENT, AS_PUBLISHED}
     # A patient is in several image-level folds, and still one patient.
@@ -267,7 +269,7 @@ def test_published_rows_without_a_run_are_gaps(evidence):
 
 def test_the_reference_can_be_chosen_and_must_exist(tmp_path):
     grid = tmp_path
-    write_grid(grid, ("unet", "bs_esnet"), num_patients=4)
+    write_grid(grid, ("unet", "bs_esnet"), num_patients=4, structures=TWO)
     assert line(evidence_of(grid, reference="unet"), "bs_esnet")["reference"] == "unet"
     with pytest.raises(ValueError, match=r"reference is 'yolo', which no finished run is; expected one of unet, "):
         evidence_of(grid, reference="yolo")
@@ -276,7 +278,7 @@ def test_the_reference_can_be_chosen_and_must_exist(tmp_path):
 
 
 def test_without_the_proposed_row_another_is_the_reference_and_it_is_said(tmp_path):
-    write_grid(tmp_path, ("unet", "attention_unet"), num_patients=8)
+    write_grid(tmp_path, ("unet", "attention_unet"), num_patients=8, structures=TWO)
     evidence = evidence_of(tmp_path)
     assert evidence.reference == "unet"
     assert any("compared with unet, as bs_esnet has no finished run" in note for note in evidence.notes)
@@ -284,7 +286,7 @@ def test_without_the_proposed_row_another_is_the_reference_and_it_is_said(tmp_pa
 
 
 def test_one_row_alone_is_compared_with_nothing(tmp_path):
-    write_grid(tmp_path, ("unet",), num_patients=8)
+    write_grid(tmp_path, ("unet",), num_patients=8, structures=TWO)
     evidence = evidence_of(tmp_path)
     assert set(evidence.statistics["reference"]) == {""}
     assert any("nothing is compared" in note for note in evidence.notes)

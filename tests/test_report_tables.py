@@ -41,6 +41,14 @@ def grid(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def few(tmp_path):
+    """A folder of few patients, for what a report writes and not what it says."""
+    folder = tmp_path / "few"
+    write_grid(folder, ("unet", "bs_esnet"), num_patients=4)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def evidence(grid):
     return gather(load_runs([grid]), table="bs_esnet_table1", reference=None, margin=0.005)
@@ -192,38 +200,37 @@ def test_two_splits_are_two_tables_and_the_inflation(tmp_path):
     assert "dealt by image" in text
 
 
-def test_the_task_writes_every_file_and_nothing_else(grid, tmp_path, parts):
-    write(config_of(runs=str(grid), hydra={"sweep": {"dir": str(tmp_path)}}))
-    folder = grid / "report"
+def test_the_task_writes_every_file_and_nothing_else(few, tmp_path, parts):
+    write(config_of(runs=str(few), hydra={"sweep": {"dir": str(tmp_path)}}))
+    folder = few / "report"
     assert {path.name for path in folder.iterdir()} == FILES
     assert r"a \| b" in (folder / "table.md").read_text()
     assert (folder / "report.html").read_text() == "page"
     # A report does not become a run: the next one reads the same folders.
-    write(config_of(runs=[str(grid)]))
+    write(config_of(runs=[str(few)]))
 
 
-def test_several_folders_are_reported_beside_the_sweep(grid, tmp_path, parts):
-    folders = sorted(str(path) for path in grid.iterdir() if path.name.startswith(("unet", "bs_esnet")))
+def test_several_folders_are_reported_beside_the_sweep(few, tmp_path, parts):
+    folders = sorted(str(path) for path in few.iterdir())
     write(config_of(runs=folders, hydra={"sweep": {"dir": str(tmp_path)}}))
     assert (tmp_path / "report" / "table.md").exists()
 
 
 @pytest.mark.parametrize(("name", "left"), [("judge", FILES - {"claims.csv"}), ("write_page", FILES - {"report.html"})])
-def test_a_part_that_fails_leaves_the_others(grid, tmp_path, parts, name, left):
+def test_a_part_that_fails_leaves_the_others(few, tmp_path, parts, name, left):
     def fail(*_):
         raise RuntimeError("broken on purpose")
 
     setattr(parts, name, fail)
-    folders = [str(path) for path in grid.iterdir() if path.name.startswith(("unet", "bs_esnet"))]
+    folders = [str(path) for path in few.iterdir()]
     with pytest.raises(ValueError, match=r"broken on purpose.* failed; the tables are in"):
         write(config_of(runs=folders, hydra={"sweep": {"dir": str(tmp_path)}}))
     assert {path.name for path in (tmp_path / "report").iterdir()} == left
 
 
-def test_a_sweep_is_reported_at_its_end(tmp_path, parts):
-    write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=4)
-    ReportAtEnd().on_multirun_end(config_of(task="train", hydra={"sweep": {"dir": str(tmp_path)}}))
-    assert {path.name for path in (tmp_path / "report").iterdir()} == FILES
+def test_a_sweep_is_reported_at_its_end(few, parts):
+    ReportAtEnd().on_multirun_end(config_of(task="train", hydra={"sweep": {"dir": str(few)}}))
+    assert {path.name for path in (few / "report").iterdir()} == FILES
 
 
 def test_the_folder_of_a_sweep_may_name_its_choices(tmp_path):

@@ -204,7 +204,7 @@ def test_the_report_has_the_setting_encoder_weights_and_what_is_reconstructed(tm
     evidence = gather(runs, table=["msff_table2_alpha"], reference=None, margin=0.005)
     assert (evidence.reference, evidence.rows) == ("msff", (f"msff {PATH}=0.0", "msff", "lumnet"))
     printed = {section.title: section for section in sections(evidence)}
-    primary = printed["Primary endpoint, by patient (split by patient)"]
+    primary = printed["Primary endpoint, mean over structures, by patient (split by patient)"]
     assert primary.header[-1] == "encoder weights"
     assert [(line[0].text, line[-1].text) for line in primary.lines] == [
         ("MSFF network, alpha 0", "none"),

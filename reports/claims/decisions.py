@@ -51,14 +51,14 @@ def non_inferior(claim: Claim, values: PatientValues) -> Finding:
 def at_least(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean reaches a stated value, less the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value - margin_of(claim)
-    finding = estimate(values.of(left).to_numpy(dtype=float))
+    finding = values.level(left)
     return judged(finding, finding.low >= bar, finding.high < bar)
 
 
 def at_most(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean stays below a stated value and the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value + margin_of(claim)
-    finding = estimate(values.of(left).to_numpy(dtype=float))
+    finding = values.level(left)
     return judged(finding, finding.high <= bar, finding.low > bar)
 
 

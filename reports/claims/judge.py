@@ -30,7 +30,8 @@ RULES = (
     "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "
     "the margin, or above minus the margin; contradicted if the interval lies outside.",
     "at_least, even: reproduced if the interval's lower end is not below the stated value, or the mean of all slices, "
-    "by more than the margin; contradicted if its upper end is. at_most: the same the other way round.",
+    "by more than the margin; contradicted if its upper end is. at_most: the same the other way round. "
+    "Accuracy and kappa of grades have the interval that the table of grades prints.",
     "correlated: Spearman's correlation within structures over slices, its interval over patients (jackknife); "
     "reproduced above the margin, contradicted below.",
     "gains: as at_least, of the difference. gains_within: reproduced if on every structure the interval of the "

@@ -28,8 +28,10 @@ DERIVED = (
     *("area_true_mm2", "area_pred_mm2", "csa_error_mm2", "csa_bias_percent", "segmented_percent"),
     *READOUTS,
 )
-# What `reports.claims.grades` makes of the grades of patients.
-GRADINGS = ("grade_accuracy", "grade_kappa", "grade_true", "grade_pred", "highest_grade_true", "highest_grade_pred")
+# What `reports.claims.grades` makes of the grades of patients: one number a patient, or one of all of them.
+GRADINGS = ("grade_true", "grade_pred", "highest_grade_true", "highest_grade_pred")
+AGREEMENTS = ("grade_accuracy", "grade_kappa")
+LEVELS = ("at_least", "at_most")  # tests of a level, which need not be a mean over patients
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb", "training_s")
 SPEEDS = ("epochs_to_95",)
 
@@ -168,11 +170,15 @@ def _check_line(cells: Mapping[str, str], structures: Collection[str], where: st
             f"{where}: ordered, and it alone, takes two rows or more or two structures or more, by ';'; got "
             f"{cells['row']!r} and {cells['structure']!r}"
         )
-    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED, *GRADINGS))
+    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED, *GRADINGS, *AGREEMENTS))
     for name in ("metric", "other_metric"):
         if cells[name] and cells[name] not in known:
             raise ValueError(f"{where}: unknown {name} {cells[name]!r}; expected one of {', '.join(known)}")
-    graded = cells["metric"] in GRADINGS
+    if cells["metric"] in AGREEMENTS and test not in LEVELS:
+        raise ValueError(
+            f"{where}: {cells['metric']} is not one number a patient; {' and '.join(LEVELS)} alone take it"
+        )
+    graded = cells["metric"] in (*GRADINGS, *AGREEMENTS)
     for part in cells["structure"].replace(";", "+").split("+"):
         if not graded and part not in ("", "mean") and not any(in_group(name, part) for name in structures):
             raise ValueError(f"{where}: {part!r} is no structure or group of {', '.join(sorted(structures))}")

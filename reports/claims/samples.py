@@ -6,10 +6,11 @@ are linearised by the jackknife: the pseudo-value of a patient is n * all - (n -
 slices of a patient kept together.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
-from reports.claims.jackknife import pseudo_values
 from reports.claims.sides import Side
 from reports.claims.values import FEWER_IS_BETTER, PatientValues
 
@@ -63,6 +64,14 @@ def correlation(values: PatientValues, side: Side, other_metric: str) -> np.ndar
         return np.empty(0)
     found = pseudo_values(lambda kept: _correlation(sums[kept].sum(axis=0)), len(sums))
     return found if np.isfinite(found).all() else np.empty(0)
+
+
+def pseudo_values(statistic: Callable[[np.ndarray], float], num_patients: int) -> np.ndarray:
+    """Jackknife pseudo-values of `statistic`, which takes the Boolean mask of the patients that it may use."""
+    everyone = np.ones(num_patients, dtype=bool)
+    whole = statistic(everyone)
+    left_out = np.array([statistic(np.arange(num_patients) != index) for index in range(num_patients)])
+    return num_patients * whole - (num_patients - 1) * left_out
 
 
 def _correlation(sums: np.ndarray) -> float:

@@ -7,8 +7,9 @@ import pandas as pd
 
 from metrics.aggregate import patient_means
 from metrics.cases import DETECTION_IOU
-from reports.claims.grades import grade_values
-from reports.claims.ledger import GRADINGS, in_group
+from reports.claims.findings import Finding, estimate
+from reports.claims.grades import grade_level, grade_values
+from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.muscles.grades import grade_scales
 from reports.patients import LOWER_IS_BETTER
@@ -40,6 +41,7 @@ class PatientValues:
         self._strata = {name: set(part["slice_key"]) for name, part in strata(drawn.loc[drawn["arm"] == ""])}
         self._regions = _keyed(evidence.region_cases)
         self._grades, self._scales = evidence.grades, grade_scales(evidence.runs.runs)
+        self._agreement = evidence.grade_agreement
         self._known: dict[Side, pd.Series] = {}
         self.num_patients = drawn["patient"].nunique()
 
@@ -91,6 +93,16 @@ class PatientValues:
             return " with folds by patient"
         variants = sorted({known for known, _ in self._tables if known.startswith(f"{row} ")})
         return f" (but of {', '.join(variants)}; report one set of settings at a time)" if variants else ""
+
+    def level(self, side: Side) -> Finding:
+        """Mean over patients and its interval, without a verdict; of an agreement of grades the printed one.
+
+        Raises:
+            GapError: If there is none.
+        """
+        if side.metric in AGREEMENTS:
+            return grade_level(self._agreement, side)
+        return estimate(self.of(side).to_numpy(dtype=float))
 
     def of(self, side: Side) -> pd.Series:
         """One value per patient (index: patient, sorted), patients without a value left out.

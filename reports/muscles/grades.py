@@ -1,6 +1,7 @@
 """Goutallier grades of patients, of true and predicted masks, and how well they agree (Baur et al., methods)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ KEYS = ["row", "structure", "scale"]
 GRADE_COLUMNS = (*KEYS, "patient", "truth_share", "prediction_share", TRUE, PREDICTED)
 CONFUSION_COLUMNS = (*KEYS, TRUE, PREDICTED, "num_patients")
 MEASURES = ("accuracy", "kappa", "ac1")
+ENDS = ("", "_low", "_high", "_interval", "_patients", "_undefined")
 AGREEMENT_COLUMNS = (
     *(*KEYS, "num_patients", "num_ungraded"),
-    *(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high", "_interval")),
+    *(f"{measure}{end}" for measure in MEASURES for end in ENDS),
 )
 STATE_COLUMNS = ("row", "structure", "side", "source", "fat_state", "num_slices")
 
@@ -65,13 +67,16 @@ def build_grade_confusion(grades: pd.DataFrame, scales: Mapping[str, GradeScale]
 
 
 def build_grade_agreement(grades: pd.DataFrame, scales: Mapping[str, GradeScale]) -> pd.DataFrame:
-    """`grade_agreement.csv`: accuracy, linearly weighted kappa and AC1 over patients with 95 % intervals."""
+    """`grade_agreement.csv`: accuracy, linearly weighted kappa and AC1 over patients with 95 % intervals.
+
+    `*_patients` is on how many a measure rests: one without a predicted grade is in the accuracy alone. `*_undefined`
+    counts the resamples behind its interval in which it does not exist.
+    """
     records = []
     key: Any
     for key, part in grades.groupby(KEYS, sort=False):
         found = grade_agreement(list(part[TRUE]), list(part[PREDICTED]), scales[key[2]].grades)
-        values = [getattr(found, measure) for measure in MEASURES]
-        ends = [(value.value, value.low, value.high, value.kind) for value in values]
+        ends = [astuple(getattr(found, measure)) for measure in MEASURES]
         records.append((*key, found.num_pairs, found.num_ungraded, *(cell for end in ends for cell in end)))
     return pd.DataFrame(records, columns=list(AGREEMENT_COLUMNS))
 

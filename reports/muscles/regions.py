@@ -35,7 +35,7 @@ def region_cases(runs: Sequence[Run]) -> pd.DataFrame:
     prediction is not empty and 0 where it is. A region of which a part was not annotated has the status `unlabelled`
     and no numbers.
     """
-    frames = [_regions_of(run) for run in runs if not run.arm]
+    frames = [_regions_of(run) for run in runs]
     frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 

@@ -38,7 +38,10 @@ def _regions(evidence: Evidence) -> Section:
             if any(text != GAP for text in printed):
                 lines.append((Text(label), Text(NAMES[metric]), Text("published"), *map(Text, printed)))
                 label = ""
-            ours = [_mean_sd(line, "slice_mean", "slice_sd") for line in own]
+            share = metric == "segmented_percent"  # of slices, whose SD says nothing more
+            ours = [
+                number(line["slice_mean"], 2) if share else _mean_sd(line, "slice_mean", "slice_sd") for line in own
+            ]
             lines.append((Text(label), Text(NAMES[metric]), Text("ours"), *map(Text, ours)))
             label = ""
     header = ("Method", "measure", "", *map(words, regions))

@@ -10,15 +10,25 @@ from reports.muscles.grades import (
     build_states,
     grade_scales,
 )
-from reports.muscles.regions import region_cases
 from reports.muscles.strata import build_region_strata
 from reports.runs import Runs
 
 
-def read_muscles(runs: Runs, split: str, reference: str, published: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of an Evidence that are made here, of the runs with the split of the first table."""
+def read_muscles(
+    runs: Runs, regions: pd.DataFrame, split: str, reference: str, published: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The tables of an Evidence that are made here, of the runs with the split of the first table.
+
+    Args:
+        runs: All of them.
+        regions: Their `reports.muscles.regions.region_cases`.
+        split: Of the first table.
+        reference: Row that the strata are of.
+        published: The paper's table.
+    """
     own = [run for run in (*runs.runs, *runs.fused) if run.split == split and not run.arm]
-    cases, scales = region_cases(own), grade_scales(own)
+    scales = grade_scales(own)
+    cases = regions.loc[(regions["split"] == split) & (regions["arm"] == "")].reset_index(drop=True)
     grades = build_grades(own, scales)
     return {
         "region_cases": cases,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.claims.judge import RULES
+from reports.endpoint import compared_names
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
 from reports.page.setting import in_order, label_of, main_split
@@ -25,7 +26,8 @@ from reports.page.values import (
 BOXES = {"network": "own box", "mask": "box of the mask"}
 PARTS = ("IoU", "precision", "recall")
 CLAIMS_CAPTION = (
-    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim."
+    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim; of a "
+    "stated level (at_least, at_most) the value itself."
 )
 # A sign beside the word and the colour: a verdict is read without colours too.
 VERDICTS = {"reproduced": "✓", "within noise": "≈", "contradicted": "✗", "not testable": "?"}
@@ -37,16 +39,18 @@ def detection(evidence: Evidence) -> list[Block]:
     if table.empty or not has_values(table, "iou", "precision", "recall"):
         blocks: list[Block] = [Gap("No run has box scores, so detection cannot be judged.")]
     else:
-        rows = [_detected(evidence, row) for row in dict.fromkeys(in_order(evidence, table)["row"])]
+        boxes = {box: name for box, name in BOXES.items() if box in set(table["box"])}
+        rows = [_detected(evidence, row, boxes) for row in dict.fromkeys(in_order(evidence, table)["row"])]
         caption = "Boxes against those of the annotation, percent, patient means; a box is right from an IoU of 0.5."
-        header = ["row", *(f"{name}: {part}" for name in BOXES.values() for part in PARTS), "patients"]
-        note = "The box of the mask is the trivial one: a detector has to beat it to be of use."
-        blocks = [Table(caption=caption, header=header, rows=rows, notes=[note, *_published_boxes(evidence)])]
+        header = ["row", *(f"{name}: {part}" for name in boxes.values() for part in PARTS), "patients"]
+        trivial = "The box of the mask is the trivial one: a detector has to beat it to be of use."
+        notes = [*([trivial] if len(boxes) > 1 else []), *_published_boxes(evidence)]
+        blocks = [Table(caption=caption, header=header, rows=rows, notes=notes)]
     return [*blocks, Heading("Missed, invented, undefined"), _statuses(evidence)]
 
 
-def _detected(evidence: Evidence, row: str) -> list[Cell]:
-    entries = [record(evidence.detection, row=row, box=box) for box in BOXES]
+def _detected(evidence: Evidence, row: str, boxes: Mapping[str, str]) -> list[Cell]:
+    entries = [record(evidence.detection, row=row, box=box) for box in boxes]
     values = [Cell(text=percent(entry.get(part.lower()))) for entry in entries for part in PARTS]
     patients = next((entry.get("num_patients") for entry in entries if entry), None)
     return [Cell(text=label_of(evidence, row), tone="name"), *values, Cell(text=count(patients))]
@@ -64,7 +68,7 @@ def _published_boxes(evidence: Evidence) -> list[str]:
 
 def _statuses(evidence: Evidence) -> Block:
     table = pick(evidence.table, split=main_split(evidence))
-    structures = [name for name in evidence.runs.structures if name in set(table["structure"])]
+    structures = [name for name in compared_names(evidence) if name in set(table["structure"])]
     rows = []
     for row in (row for row in evidence.rows if len(table) and row in set(table["row"])):
         entries = [record(table, row=row, structure=name) for name in structures]
@@ -103,13 +107,15 @@ def _ledger(table: pd.DataFrame) -> Table:
 def _claim(entry: Mapping) -> list[Cell]:
     verdict = word(entry.get("verdict"))
     tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
-    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), 3, signed=True)
+    effect = entry.get("effect")
+    digits = 1 if is_number(effect) and abs(effect or 0.0) >= 10 else 3  # percent and mm2 beside shares
+    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), digits, signed=True)
     place = " · ".join(filter(None, (word(entry.get("id")), word(entry.get("section")))))
     margin = f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else ""
     return [
         Cell(text=word(entry.get("claim")), below=place, tone="prose claim"),
         Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
-        Cell(text=number(entry.get("effect"), 3, signed=True), below=ends),
+        Cell(text=number(effect, digits, signed=True), below=ends),
         Cell(text=count(entry.get("num_patients"))),
         Cell(text=word(entry.get("test")), below=margin, tone="prose"),
         Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),

@@ -53,9 +53,22 @@ def _agreement(evidence: Evidence) -> Table:
         "Kappa weighs steps between grades linearly; AC1 (Gwet) does not fall when one grade is rare. No interval "
         "below six patients, or where a measure is at its limit. A patient whose predicted mask allows no grade is "
         "wrong in the accuracy, and in neither of the other two.",
+        *_undefined(evidence),
         *(f"{spoken(name)}: {text}." for name, text in _cutoffs(evidence).items()),
     ]
     return Table(caption=caption, header=header, rows=rows, notes=notes)
+
+
+def _undefined(evidence: Evidence) -> list[str]:
+    """How many resamples an interval does without, where any."""
+    texts = [
+        f"{label_of(evidence, line['row'])}, {spoken(line['structure'])}: kappa is not defined in "
+        f"{count(line['kappa_undefined'])} resamples of the patients, which had one grade only"
+        + (" and are left out." if line["kappa_interval"] else ", too many for an interval.")
+        for line in evidence.grade_agreement.to_dict("records")
+        if line["kappa_undefined"]
+    ]
+    return list(dict.fromkeys(texts))
 
 
 def _cutoffs(evidence: Evidence) -> dict[str, str]:

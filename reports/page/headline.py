@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.endpoint import averaged_kind, averaged_words, averages_regions
 from reports.evidence import Evidence
+from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
 from reports.page.labels import curve_sentence
 from reports.page.regions import muscle_sentences
 from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
-from reports.page.values import count, interval, is_number, listed, numbers, percent, record, word
+from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, spoken, word
 from reports.runs import Run
 
 SYNTHETIC = (
@@ -35,6 +37,9 @@ def headline(evidence: Evidence) -> list[Block]:
     small = not_paper_size(runs)
     if small:
         blocks.append(Text(small, tone="warning"))
+    unfinished = unfinished_rows(evidence)
+    if unfinished:
+        blocks.append(Text(unfinished, tone="warning"))
     leads = [primary_sentence(evidence)] if evidence.rows else [NO_TABLE, curve_sentence(evidence)]
     blocks += [Text(sentence, tone="lead") for sentence in (*leads, *muscle_sentences(evidence)) if sentence]
     compared = (order_sentence(evidence), significance_sentence(evidence)) if evidence.rows else ()
@@ -66,6 +71,16 @@ def not_paper_size(runs: list[Run]) -> str:
     )
 
 
+def unfinished_rows(evidence: Evidence) -> str:
+    """A warning if folds of a row, or a part of one, are missing; empty if none are."""
+    table = pick(evidence.table, split=main_split(evidence), structure="mean")
+    started = table.loc[(table["num_slices"] > 0) & ~table["complete"].astype(bool)] if len(table) else table
+    if started.empty:
+        return ""
+    names = listed(label_of(evidence, row) for row in started["row"])
+    return f"Not every fold was tested to its end: numbers of {names} are of a part of the cohort."
+
+
 def primary_sentence(evidence: Evidence) -> str:
     """The primary endpoint of the reference, with its interval."""
     found = record(
@@ -79,31 +94,56 @@ def primary_sentence(evidence: Evidence) -> str:
     )
     label = label_of(evidence, evidence.reference)
     if not found or not is_number(found.get("mean")):
-        return f"Primary endpoint (Dice, patient mean over structures): no value for {label}."
+        return f"Primary endpoint (Dice, patient mean over {averaged_words(evidence)}): no value for {label}."
     ends = interval(found.get("ci95_low"), found.get("ci95_high"), scale=100)
     kind = word(found.get("interval"))
     named = f" ({'range over patients' if kind == 'range' else f'95 % {kind} interval'} {ends[1:-1]} %)" if ends else ""
     patients = count(found.get("num_patients"))
     value = f"{label} reaches a Dice of {percent(found['mean'])} %{named}"
-    return f"Primary endpoint: {value}, patient mean over structures, n = {patients} patients."
+    return f"Primary endpoint: {value}, patient mean over {averaged_words(evidence)}, n = {patients} patients."
 
 
 def order_sentence(evidence: Evidence) -> str:
     """Whether the rows come in the paper's order; empty if fewer than two can be compared."""
     paper, ours = published_means(evidence), our_means(evidence)
+    if len(paper) == 1:
+        return _order_of_names(evidence)
     both = [row for row in evidence.rows if row in paper and row in ours]
     if len(both) < 2:
         return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
     theirs, here = (sorted(both, key=lambda row: -means[row]) for means in (paper, ours))
     orders = [" > ".join(label_of(evidence, row) for row in order) for order in (theirs, here)]
-    start = f"The paper's order of its {len(both)} rows, by mean over structures,"
-    if theirs == here:
-        return f"{start} holds: {orders[1]}."
-    return f"{start} does not hold. Paper: {orders[0]}. Here: {orders[1]}."
+    return _holds(f"The paper's order of its {len(both)} rows, by mean over {averaged_words(evidence)},", *orders)
+
+
+def _order_of_names(evidence: Evidence) -> str:
+    """Whether what a paper with a single row prints a Dice of comes in its order; "" if there are not two."""
+    table = pick(evidence.table, split=main_split(evidence), row=evidence.reference)
+    lines = {str(line["structure"]): line for line in table.to_dict("records")}
+    known = [
+        name
+        for name in evidence.averaged
+        if name in lines and all(is_number(lines[name][column]) for column in ("published_mean", "patient_mean"))
+    ]
+    if len(known) < 2:
+        return ""
+    orders = [
+        " > ".join(spoken(name) for name in sorted(known, key=lambda name: -lines[name][column]))
+        for column in ("published_mean", "patient_mean")
+    ]
+    return _holds(
+        f"The paper's order of its {len(known)} {averaged_kind(evidence)}, by mean Dice (not tested),", *orders
+    )
+
+
+def _holds(start: str, paper: str, ours: str) -> str:
+    return f"{start} holds: {ours}." if paper == ours else f"{start} does not hold. Paper: {paper}. Here: {ours}."
 
 
 def significance_sentence(evidence: Evidence) -> str:
     """How many rows differ from the reference in the primary endpoint."""
+    if len(evidence.rows) == 1:
+        return ""
     primary = primary_comparisons(evidence)
     tested = primary.loc[np.isfinite(numbers(primary, "p_holm"))] if len(primary) else primary
     if tested.empty:
@@ -119,22 +159,21 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
     own = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     num_slices = len(own[["case", "slice"]].drop_duplicates()) if {"case", "slice"} <= set(own.columns) else 0
     num_patients = own["patient"].nunique() if "patient" in own else 0
-    folds = sorted({run.fold for run in runs if run.fold is not None})
     rows = evidence.rows or tuple(dict.fromkeys(run.row for run in runs))
+    compared = f"{len(rows)} row{'s' * (len(rows) != 1)}: " + listed((label_of(evidence, row) for row in rows), 20)
+    folds = sorted({run.fold for run in runs if run.fold is not None})
     commits = [
         f"{str(card['commit'])[:10]}{' with changes' if card.get('dirty') else ''}"
         for card in cards
         if card.get("commit")
     ]
     return [
-        (
-            "Compared",
-            f"{len(rows)} row{'s' * (len(rows) != 1)}: " + listed((label_of(evidence, row) for row in rows), 20),
-        ),
+        ("Compared", compared),
         ("Cohort", evidence.runs.cohort),
         ("Licence", listed(card["licence"] for card in cards if card.get("licence"))),
         ("Citation", listed(card["citation"] for card in cards if card.get("citation"))),
         ("Structures", listed((name.replace("_", " ") for name in evidence.runs.structures), 20)),
+        ("Regions", _regions(evidence)),
         ("Tested on", f"{num_patients} patients, {num_slices} slices" if num_slices else ""),
         ("Split", f"{runs[0].split}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
         ("Seeds", listed(sorted({run.seed for run in runs}))),
@@ -143,6 +182,13 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
         ("Code", listed(commits)),
         ("Report written", date.today().isoformat()),
     ]
+
+
+def _regions(evidence: Evidence) -> str:
+    """What each averaged region is made of."""
+    members = region_names(evidence.runs.runs) if averages_regions(evidence) else {}
+    known = [name for name in evidence.averaged if name in members]
+    return "; ".join(f"{spoken(name)}: {' + '.join(map(spoken, members[name]))}" for name in known)
 
 
 def _size(configs: Sequence[Mapping[str, Any]]) -> str:

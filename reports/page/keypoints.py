@@ -13,26 +13,30 @@ from reports.pictures.readouts import confusion_matrix, keypoint_errors
 from reports.pictures.style import row_styles
 from reports.readout_files import HEATMAP, MASK
 
+CONFUSION = "What is taken for what"
 SOURCES = {HEATMAP: "heat map", MASK: "centre of the mask"}
 
 
 def keypoints(evidence: Evidence) -> list[Block]:
     """Errors of key points, then structures that carry the number of another level, then the confusion matrix.
 
-    What only sagittal slices have is a gap in a report of them, and no matter in another.
+    What is missing is said of sagittal slices alone: others need have neither points nor levels.
     """
     parts = {
         "Key points": _errors(evidence),
         "Structures that carry the number of another level": _levels(evidence),
-        "What is taken for what": _confusion(evidence),
+        CONFUSION: _confusion(evidence),
     }
-    spine = is_sagittal(evidence)
-    return [
-        block
-        for title, blocks in parts.items()
-        if spine or any(block.kind != "gap" for block in blocks)
-        for block in (Heading(title), *blocks)
-    ]
+    shown = [(name, part) for name, part in parts.items() if is_sagittal(evidence) or part[0].kind != "gap"]
+    if [name for name, _ in shown] == [CONFUSION]:
+        return [*parts[CONFUSION]]  # the title of the section says it
+    return [block for name, part in shown for block in (Heading(name), *part)]
+
+
+def keypoints_title(evidence: Evidence) -> str:
+    """What the section is called: by its only part, where there are no points and levels."""
+    spine = is_sagittal(evidence) or len(evidence.keypoints) or len(evidence.levels)
+    return "Key points and levels" if spine else CONFUSION
 
 
 def _errors(evidence: Evidence) -> list[Block]:

@@ -58,18 +58,19 @@ def _agreement(evidence: Evidence, lines: Sequence[dict[Any, Any]], caption: str
     for line in lines:
         name, unit, scale = name_and_unit(line["measure"])
         where = _where(line)
-        missing = count(line["num_missing"])
+        missing, digits = count(line["num_missing"]), 0 if unit == "mm²" else 2
+        limits = interval(line["limit_low"], line["limit_high"], digits, signed=True, scale=scale)
         rows.append(
             [
                 Cell(text=label_of(evidence, line["row"]), tone="name"),
                 Cell(text=f"{name}{f', {unit}' if unit else ''}", below=where, tone="prose"),
-                Cell(text=number(line["truth_mean"], 2, scale=scale)),
+                Cell(text=number(line["truth_mean"], digits, scale=scale)),
                 Cell(
-                    text=number(line["bias"], 2, signed=True, scale=scale),
-                    below=interval(line["bias_low"], line["bias_high"], 2, signed=True, scale=scale),
+                    text=number(line["bias"], digits, signed=True, scale=scale),
+                    below=interval(line["bias_low"], line["bias_high"], digits, signed=True, scale=scale),
                 ),
-                Cell(text=interval(line["limit_low"], line["limit_high"], 2, signed=True, scale=scale)[1:-1] or DASH),
-                Cell(text=number(line["mean_absolute"], 2, scale=scale)),
+                Cell(text=limits[1:-1] or DASH),
+                Cell(text=number(line["mean_absolute"], digits, scale=scale)),
                 Cell(text=number(line["icc"], 3), below=interval(line["icc_low"], line["icc_high"], 3)),
                 Cell(text=count(line["num_patients"])),
                 Cell(text=f"{missing} of {count(line['num_missing'] + line['num_pairs'])}"),

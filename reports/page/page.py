@@ -10,7 +10,7 @@ from reports.page.blocks import Block, Heading, Section
 from reports.page.findings import claims, costs, detection
 from reports.page.grades import grades
 from reports.page.headline import headline
-from reports.page.keypoints import keypoints
+from reports.page.keypoints import keypoints, keypoints_title
 from reports.page.labels import fusion, labels
 from reports.page.measurements import measurements
 from reports.page.mechanism import mechanism, training
@@ -19,7 +19,7 @@ from reports.page.regions import region_errors, region_strata, region_tables
 from reports.page.robustness import robustness
 from reports.page.setting import is_sagittal, prints_boxes
 from reports.page.statistics import statistics
-from reports.page.table import paper_table
+from reports.page.table import paper_table, single_structures
 from reports.page.thresholds import thresholds
 from reports.page.varied import varied
 from reports.pictures.album import open_album
@@ -45,16 +45,16 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
     )
     template = environment.get_template("report.html.j2")
     path = folder / "report.html"
-    what = (
-        f"{len(evidence.rows)} systems compared"
-        if evidence.rows
-        else "labels against accuracy"
-        if len(evidence.curve)
-        else "runs beside a table"
-    )
-    title = f"{evidence.runs.cohort or 'no cohort'}: {what}"
+    title = f"{evidence.runs.cohort or 'no cohort'}: {_subject(evidence)}"
     path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
     return path
+
+
+def _subject(evidence: Evidence) -> str:
+    """What the page is about, in its title."""
+    if not evidence.rows and evidence.runs.everything:
+        return "labels against accuracy" if len(evidence.curve) else "runs beside a table"
+    return f"{len(evidence.rows)} systems compared" if len(evidence.rows) != 1 else evidence.labels[evidence.rows[0]]
 
 
 def sections(evidence: Evidence) -> list[Section]:
@@ -68,11 +68,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section(key="statistics", title="Statistics", blocks=statistics(evidence)),
         Section(key="setting", title="A setting that the paper varies", blocks=varied(evidence)),
         Section(key="labels", title="Labels against accuracy", blocks=labels(evidence)),
-        Section(
-            key="keypoints",
-            title="Key points and levels" if spine else "Confusion of structures",
-            blocks=keypoints(evidence),
-        ),
+        Section(key="keypoints", title=keypoints_title(evidence), blocks=keypoints(evidence)),
         Section(key="robustness", title="Orientation and position", blocks=robustness(evidence)),
         Section(key="muscles", title="Muscle and fat", blocks=_muscles(evidence)),
         Section(key="measurements", title="Measurements", blocks=measurements(evidence)),
@@ -100,10 +96,10 @@ def _muscles(evidence: Evidence) -> list[Block]:
 
 
 def _table(evidence: Evidence) -> list[Block]:
-    """Regions first, where the paper prints them; then structures, and fusions."""
+    """What the primary endpoint averages; then every measure of regions, single structures, and fusions."""
     regions = region_tables(evidence)
-    single: list[Block] = [Heading("Single structures")] if regions else []
-    return [*regions, *single, *paper_table(evidence), *_fusion(evidence)]
+    measures: list[Block] = [Heading("Every measure of the regions"), *regions] if regions else []
+    return [*paper_table(evidence), *measures, *single_structures(evidence), *_fusion(evidence)]
 
 
 def _fusion(evidence: Evidence) -> list[Block]:

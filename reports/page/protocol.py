@@ -1,11 +1,12 @@
 """Rules of the measurement, folds, gaps and commands: the last section of the page."""
 
+from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Folded, Gap, Lines, Table, Text
 from reports.page.values import count, is_number, word
 
 RULES = (
-    "The unit is the patient: a value is averaged over a patient's slices, then over structures, then over patients. "
+    "The unit is the patient: a value is averaged over a patient's slices, then over {averaged}, then over patients. "
     "Predictions are compared with the untouched annotation on the image's own pixels. A structure that was missed or "
     "invented has Dice 0; one that is absent from both is undefined and counted. Below 6 patients there is a range and "
     "no test; from 6 to 19 a t interval; from 20 a BCa bootstrap. p after Holm over the rows."
@@ -15,7 +16,7 @@ RULES = (
 def protocol(evidence: Evidence) -> list[Block]:
     """Rules in short, folds, gaps and commands."""
     blocks: list[Block] = [
-        Text(RULES),
+        Text(RULES.format(averaged=averaged_words(evidence))),
         _fold_table(evidence),
     ]
     problems = list(evidence.runs.problems)
@@ -29,7 +30,7 @@ def protocol(evidence: Evidence) -> list[Block]:
         dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
     )
     if commands:
-        summary = f"The {len(commands)} commands as they were run" if commands[1:] else "The command as it was run"
+        summary = f"The {len(commands)} command{'s' * (len(commands) != 1)} as run"
         blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
     else:
         blocks.append(Gap("No run_card.json says with which command its run was started."))
@@ -49,13 +50,15 @@ def _fold_table(evidence: Evidence) -> Block:
 
 
 def repeat_commands(evidence: Evidence) -> list[str]:
-    """The sweep that made these runs, and the report over the same folders."""
+    """The sweep that made these runs, as it was typed if all agree, and the report over the same folders."""
+    typed = list(dict.fromkeys(str(run.card.get("command")) for run in evidence.runs.everything))
     parents = list(dict.fromkeys(run.folder.parent for run in evidence.runs.everything if not run.arm))
     sweeps = {path: [table.stem.removeprefix("grid_") for table in sorted(path.glob("grid_*.csv"))] for path in parents}
     lines = []
     for path, names in sweeps.items():
         for name in names:
+            known = [command for command in typed if f"sweep={name}" in command.split()]
             moved = "" if path.name in names else f" hydra.sweep.dir={path}"
-            lines.append(f"python run.py sweep={name}{moved}")
+            lines.append(known[0] if len(known) == 1 else f"python run.py sweep={name}{moved}")
     runs = ",".join(str(path) for path in parents)
     return [*lines, f"python run.py task=report 'runs=[{runs}]'"]

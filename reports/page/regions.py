@@ -23,6 +23,7 @@ COUNTS = {
     **{"num_slices": "slices", "num_segmented": "with a prediction", "num_missed": "missed"},
     **{"num_empty_truth": "truth empty", "num_false_alarms": "invented", "num_unlabelled": "not annotated"},
 }
+SHARE_OF_SLICES = "segmented_percent"
 DIGITS = {
     **dict.fromkeys(("area_true_mm2", "area_pred_mm2", "csa_error_mm2", "csa_bias_mm2"), 0),
     **dict.fromkeys(("dice", "precision", "recall"), 1),
@@ -98,7 +99,7 @@ def muscle_sentences(evidence: Evidence) -> list[str]:
             chance = f"weighted kappa {number(line['kappa'], 2)}"
             texts.append(
                 f"Grades of {spoken(line['structure'])} ({spoken(line['scale'])}) are {value} of "
-                f"{count(line['num_patients'])} patients, {chance}."
+                f"{count(line['accuracy_patients'])} patients, {chance}."
             )
     return texts
 
@@ -195,9 +196,11 @@ def _strata(strata: Any, regions: Sequence[str]) -> Table:
 
 
 def _mean_sd(line: Mapping[str, Any], kind: str, digits: int) -> str:
-    """Mean, SD and interval, as far as they are known."""
+    """Mean, SD and interval, as far as they are known; of a share of slices, whose SD says nothing more, the mean."""
     mean, sd, low, high = (line.get(f"{kind}_{name}") for name in ("mean", "sd", "low", "high"))
     if not is_number(mean):
         return DASH
+    if line["metric"] == SHARE_OF_SLICES:
+        return number(mean, digits)
     after = f" ± {number(sd, digits)}" if is_number(sd) else ""
     return f"{number(mean, digits)}{after} {interval(low, high, digits)}".strip()

@@ -54,7 +54,7 @@ def primary_comparisons(evidence: Evidence) -> pd.DataFrame:
 
 
 def published_means(evidence: Evidence) -> dict[str, float]:
-    """Mean over structures of the paper's Dice, percent, of each of its rows."""
+    """Mean of the paper's Dice over what it prints one of, percent, of each of its rows."""
     table = evidence.published
     if table.empty or not {"row", "mean", "metric"} <= set(table.columns):
         return {}

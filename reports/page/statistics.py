@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from reports.endpoint import averaged_kind, averaged_words, compared_names, single_names
 from reports.evidence import Evidence
-from reports.page.blocks import Block, Cell, Figures, Folded, Gap, Heading, Table
+from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table, Text
 from reports.page.setting import label_of, main_split, primary_comparisons, sweep
 from reports.page.values import (
     DASH,
@@ -38,6 +39,8 @@ def statistics(evidence: Evidence) -> list[Block]:
 def _comparisons(evidence: Evidence) -> list[Block]:
     primary = primary_comparisons(evidence)
     reference = label_of(evidence, evidence.reference)
+    if len(evidence.rows) == 1:
+        return [Text(f"{reference} is the only row with a finished run, so no rows are compared.")]
     if primary.empty:
         text = f"No row can be compared with the reference {reference}: both need finished runs on the same patients."
         return [Gap(text, sweep(evidence))]
@@ -92,7 +95,7 @@ def _comparison(evidence: Evidence, entry: dict) -> list[Cell]:
 def _per_structure(evidence: Evidence) -> list[Block]:
     """Differences on each structure, folded: they are exploratory."""
     found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", metric="dice")
-    structures = [name for name in evidence.runs.structures if name in set(found["structure"])]
+    structures = [name for name in compared_names(evidence) if name in set(found["structure"])]
     rows = []
     for row in (row for row in evidence.rows if row != evidence.reference and row in set(found["row"])):
         entries = [record(found, row=row, structure=name) for name in structures]
@@ -127,25 +130,34 @@ def _patient_values(evidence: Evidence, structure: str) -> pd.DataFrame:
 
 
 def _patients(evidence: Evidence) -> list[Block]:
-    """Box plots, the mean first."""
-    styles, figures = row_styles(evidence.rows), []
-    for structure in (MEAN, *evidence.runs.structures):
-        values = _patient_values(evidence, structure)
-        if len(values):
-            means = values.pivot_table(index=["row", "patient"], values="value", aggfunc="mean").reset_index()
-            labels = {row: label_of(evidence, row) for row in evidence.rows if row in set(means["row"])}
-            name = "mean over structures" if structure == MEAN else structure
-            figures.append(boxes(means, name, labels, styles))
+    """Box plots, the mean first; structures that are in no mean are folded."""
+    figures = _boxes(evidence, (MEAN, *evidence.averaged))
+    singles = _boxes(evidence, single_names(evidence))
     heading = Heading("Patients")
     if not figures:
         return [heading, Gap("No patient has a defined Dice, so there is nothing to draw.")]
     text = (
         "Dice of each patient (a point; seeds averaged). Box: quartiles and median; whiskers: up to 1.5 times the box."
     )
-    return [heading, Figures(figures=figures, caption=text)]
+    folded = [Folded(summary="Single structures", blocks=[Figures(figures=singles)])] if singles else []
+    return [heading, Figures(figures=figures, caption=text), *folded]
+
+
+def _boxes(evidence: Evidence, names: Sequence[str]) -> list[Figure]:
+    styles, figures = row_styles(evidence.rows), []
+    for structure in names:
+        values = _patient_values(evidence, structure)
+        if len(values):
+            means = values.pivot_table(index=["row", "patient"], values="value", aggfunc="mean").reset_index()
+            labels = {row: label_of(evidence, row) for row in evidence.rows if row in set(means["row"])}
+            name = f"mean over {averaged_kind(evidence)}" if structure == MEAN else structure
+            figures.append(boxes(means, name, labels, styles))
+    return figures
 
 
 def _ranks(evidence: Evidence) -> list[Block]:
+    if len(evidence.rows) == 1:
+        return []
     blocks: list[Block] = [Heading("How stable the ranking is")]
     if evidence.ranks.empty or not has_values(evidence.ranks, "probability"):
         text = "Ranks need at least two rows scored on the same patients, and enough patients to draw from."
@@ -167,9 +179,10 @@ def _strata(evidence: Evidence) -> list[Block]:
     rows_of = [row for row in evidence.rows if row in set(found["row"])]
     rows = [[Cell(text=name, tone="name"), *_stratum(found, name, rows_of)] for name in strata]
     header = ["stratum", *(label_of(evidence, row) for row in rows_of)]
-    caption = (
-        "Dice in percent (patients); below: difference to the reference in points and, where tested, p after Holm."
-    )
+    caption = f"Dice in percent, mean over {averaged_words(evidence)} (patients)"
+    if len(rows_of) > 1:
+        caption += "; below: difference to the reference in points and, where tested, p after Holm"
+    caption += "."
     return [*blocks, Table(caption=caption, header=header, rows=rows)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from reports.costs import encoder_weights
+from reports.endpoint import averaged_kind, averaged_words, averages_regions, compared_names, single_names
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Gap, Heading, Table, Text
 from reports.page.setting import label_of, main_split, prints_boxes, sweep
@@ -37,7 +38,7 @@ def _tables(evidence: Evidence, split: str) -> list[Block]:
 
 
 def _structures(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    known = [name for name in evidence.runs.structures if name in set(table["structure"])]
+    known = [name for name in evidence.averaged if name in set(table["structure"])]
     return known or [name for name in dict.fromkeys(table["structure"]) if name != MEAN]
 
 
@@ -92,7 +93,7 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
     """The primary endpoint of each row, with what does not show in a mean."""
     own = pick(table, structure=MEAN)
     if own.empty:
-        return Gap(f"The table has no mean over structures for the split {split}.")
+        return Gap(f"The table has no mean over {averaged_kind(evidence)} for the split {split}.")
     header = [
         "row",
         "paper",
@@ -103,8 +104,9 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
         "missed",
         "false alarms",
         "undefined",
-        "HD95, mm",
     ]
+    distances = has_values(own, "hd95_mm")
+    header += ["HD95, mm"] if distances else []
     weights = encoder_weights(evidence.costs)
     header += ["encoder weights"] if weights else []
     rows = []
@@ -118,16 +120,42 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
         ]
         name = Cell(text=label_of(evidence, row), tone="name")
         paper = Cell(text=number(entry.get("published_mean"), 2))
-        cells = [name, paper, dice, Cell(text=ends), *counts, Cell(text=number(entry.get("hd95_mm"), 1))]
+        cells = [name, paper, dice, Cell(text=ends), *counts]
+        cells += [Cell(text=number(entry.get("hd95_mm"), 1))] if distances else []
         rows.append([*cells, *([Cell(text=weights.get(row) or DASH)] if weights else [])])
-    caption = f"Primary endpoint: Dice, patient mean over structures; split {split}."
-    return Table(caption=caption, header=header, rows=rows)
+    caption = f"Primary endpoint: Dice, patient mean over {averaged_words(evidence)}; split {split}."
+    notes = []
+    if averages_regions(evidence):
+        notes.append("Missed, false alarms, undefined: of all regions together, a slice once for each region.")
+    if has_values(own, "published_mean"):
+        notes.append("Paper: mean of its printed means, which are over slices.")
+    return Table(caption=caption, header=header, rows=rows, notes=notes)
+
+
+def single_structures(evidence: Evidence) -> list[Block]:
+    """Structures that the primary endpoint does not average; nothing where it averages all of them."""
+    table, names = pick(evidence.table, split=main_split(evidence)), single_names(evidence)
+    if table.empty or not names:
+        return []
+    rows = []
+    for row in (row for row in evidence.rows if row in set(table["row"])):
+        cells = []
+        for name in names:
+            entry = record(table, row=row, structure=name)
+            ends = interval(entry.get("ci95_low"), entry.get("ci95_high"))
+            distance = f"HD95 {number(entry.get('hd95_mm'), 1)} mm" if is_number(entry.get("hd95_mm")) else ""
+            cells.append(Cell(text=f"{number(entry.get('patient_mean'))} {ends}".strip(), below=distance))
+        rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
+    caption = "Dice of single structures in percent, mean over patients; below it HD95. Exploratory."
+    notes = ["A miss counts in the HD95 with the diagonal of its image. Below six patients the brackets are a range."]
+    table = Table(caption=caption, header=["", *map(spoken, names)], rows=rows, notes=notes)
+    return [Heading("Single structures"), table]
 
 
 def _inflation(evidence: Evidence) -> list[Block]:
     if evidence.inflation.empty:
         return [Gap("The inflation by the published split needs the same row in both splits.")]
-    structures = [name for name in (*evidence.runs.structures, MEAN) if name in set(evidence.inflation["structure"])]
+    structures = [name for name in (*compared_names(evidence), MEAN) if name in set(evidence.inflation["structure"])]
     rows = []
     for row in (row for row in evidence.rows if row in set(evidence.inflation["row"])):
         entries = [record(evidence.inflation, row=row, structure=name) for name in structures]

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from metrics.agreement_map import MEANINGS, agreement_colours
+from reports.endpoint import averages_regions
 from reports.evidence import AGREEMENT, Evidence
 from reports.page.values import pick
 from reports.pictures.panels import Slice, View, common_view, load_slice
@@ -21,7 +22,8 @@ class Album:
     """Every slice with a picture.
 
     Attributes:
-        slices: Columns row, seed, case, slice, path, dice (mean over structures, NaN where unknown), level and factors.
+        slices: Columns row, seed, case, slice, path, dice (mean over what the primary endpoint averages, NaN
+            where unknown), level and factors.
         view_of: Structures in the order of the classes, each with its colour.
         sides: Whether the patient's sides can be marked.
         num_scored: Slices of the reference that have scores, with or without a picture.
@@ -65,7 +67,7 @@ def open_album(evidence: Evidence) -> Album:
             if {"file", *KEYS} <= set(table.columns):
                 paths = [index.parent / str(name) for name in table["file"]]
                 frame = table[KEYS].assign(row=run.row, seed=run.seed, path=paths)
-                frames.append(frame.merge(_slice_scores(run.cases), on=KEYS, how="left"))
+                frames.append(frame.merge(_slice_scores(run.cases, _averaged(evidence, run)), on=KEYS, how="left"))
     columns = ["row", "seed", *KEYS, "path", "dice", "level"]
     slices = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     scored = [run.cases[KEYS].drop_duplicates() for run in runs if run.row == evidence.reference]
@@ -90,9 +92,17 @@ def _agreement(evidence: Evidence, runs: Sequence[Run]) -> dict[str, str]:
     return agreement_colours(drawn.get("colours"))
 
 
-def _slice_scores(cases: pd.DataFrame) -> pd.DataFrame:
-    """A row a slice: mean Dice over structures, level and the factors of the case."""
-    cases = cases.assign(case=cases["case"].astype(str))
+def _averaged(evidence: Evidence, run: Run) -> pd.DataFrame:
+    """Scores of what the primary endpoint averages, of one run."""
+    if not averages_regions(evidence):
+        return run.cases
+    own = pick(evidence.region_cases, row=run.row, split=run.split, arm=run.arm, seed=run.seed)
+    return own.loc[own["structure"].isin(evidence.averaged)]
+
+
+def _slice_scores(cases: pd.DataFrame, averaged: pd.DataFrame) -> pd.DataFrame:
+    """A row a slice: mean Dice over what is averaged, level and the factors of the case."""
+    cases, averaged = (table.assign(case=table["case"].astype(str)) for table in (cases, averaged))
     factors = [name for name in ("level", "fat_fraction", "fascia_contrast") if name in cases]
-    means = cases.pivot_table(index=KEYS, values="dice", aggfunc="mean").reset_index()
+    means = averaged.pivot_table(index=KEYS, values="dice", aggfunc="mean").reset_index()
     return cases.loc[~cases.duplicated(KEYS), [*KEYS, *factors]].merge(means, on=KEYS, how="left")

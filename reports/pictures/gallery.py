@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.endpoint import averaged_kind
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
 from reports.page.setting import label_of, prints_boxes
@@ -16,6 +17,7 @@ from reports.pictures.region_gallery import region_gallery
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
 PREDICTS = "Coloured: the prediction; white line: the truth."
+BOXES = "Boxes: the network's solid, true ones dashed. "
 AGREES = "Colours of the systems: where truth and prediction agree, as the legend says."
 
 
@@ -89,8 +91,8 @@ def _ranked_cases(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[B
     ]
     caption = (
         f"Chosen by rule: of the {len(own)} test slices with a picture ({album.num_scored} were scored), those with "
-        f"the lowest, median and highest Dice (mean over structures). White line: the truth. Boxes: the network's "
-        f"solid, true ones dashed. {_display(album)}"
+        f"the lowest, median and highest Dice (mean over {averaged_kind(evidence)}). White line: the truth. "
+        f"{BOXES if 'boxes' in kinds else ''}{_display(album)}"
     )
     return [Gallery(caption=caption, columns=list(kinds), rows=rows, legend=album.legend())]
 
@@ -186,8 +188,9 @@ def _shown(item: Slice | None, kind: str, view: View, alt: str, caption: str = "
 
 
 def _about(entry: Mapping[str, Any], factor: str = "") -> str:
-    """Name, level, factor or Dice of a case."""
-    level = f" {entry['level']}" if isinstance(entry.get("level"), str) and entry["level"] else ""
+    """Name, level (without one the slice), factor or Dice of a case."""
+    known = isinstance(entry.get("level"), str) and entry["level"]
+    level = f" {entry['level']}" if known else f", slice {entry['slice']}"
     value = f", {factor} {number(entry[factor], 2)}" if factor else ""
     dice = f", Dice {number(entry['dice'], 3)}" if not factor and is_number(entry.get("dice")) else ""
     return f"{entry['case']}{level}{value}{dice}"

@@ -1,4 +1,4 @@
-"""Good and insufficient results of each region, chosen by rule."""
+"""Good and poor results of each region, chosen by rule."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +16,13 @@ from reports.page.values import number, pick, spoken
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, load_slice, panel
 
-GOOD, POOR = 0.95, 0.05  # quantiles of Dice over the slices with a picture: neither a lucky nor a hopeless one
+# Quantiles of Dice over the slices with a picture: neither a lucky nor a hopeless one. Whether the lower one is
+# insufficient, as the paper calls its example, is for the reader to say.
+SHARES = {"95th percentile": 0.95, "5th percentile": 0.05}
 
 
 def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
-    """A good and an insufficient slice of each region, truth beside prediction with areas; nothing without pictures."""
+    """A good and a poor slice of each region, truth beside prediction with areas; nothing without pictures."""
     members, regions = region_names(evidence.runs.runs), shown_regions(evidence.regions)
     own = pick(album.slices, row=evidence.reference)
     chosen = []
@@ -28,7 +30,7 @@ def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
         scores = pick(evidence.region_cases, row=evidence.reference, structure=region)
         scores = scores.loc[scores["area_true_mm2"] > 0, [*KEYS, "seed", "dice", "area_true_mm2", "area_pred_mm2"]]
         seen = own[[*KEYS, "seed", "path", "level"]].merge(scores, on=[*KEYS, "seed"])
-        chosen += [(region, name, at_quantile(seen, share)) for name, share in (("good", GOOD), ("insufficient", POOR))]
+        chosen += [(region, name, at_quantile(seen, share)) for name, share in SHARES.items()]
     found = [(region, name, entry, load_slice(entry["path"])) for region, name, entry in chosen if entry]
     known = [(region, name, entry, item) for region, name, entry, item in found if item is not None]
     if not known:
@@ -46,11 +48,11 @@ def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
         rows.append(PictureRow(title=f"{spoken(region)}, {name}", note=note, pictures=pictures))
     caption = (
         f"{label_of(evidence, evidence.reference)}, chosen by rule: of the slices with a picture and the region in the "
-        f"truth, those at the {round(100 * GOOD)}th and {round(100 * POOR)}th percentile of its Dice. White line: the "
-        "truth. Bar: 20 mm." + (" R is the patient's right." if album.sides else "")
+        "truth, those at the 95th and the 5th percentile of its Dice. White line: the truth. Bar: 20 mm."
+        + (" R is the patient's right." if album.sides else "")
     )
     gallery = Gallery(caption=caption, columns=["image", "truth", "prediction"], rows=rows, legend=album.legend())
-    return [Heading("Good and insufficient results of each region"), gallery]
+    return [Heading("Good and poor results of each region"), gallery]
 
 
 def at_quantile(slices: pd.DataFrame, share: float) -> dict[str, Any]:

@@ -89,6 +89,9 @@ def by_stratum(table: pd.DataFrame, metric: str, name: str) -> Figure:
         for place in range(1, len(strata)):
             if strata[place].rsplit(" ", 1)[0] != strata[place - 1].rsplit(" ", 1)[0]:
                 axis.axhline(place - 0.5, color="0.7", linewidth=0.8)
+        # An interval that leans on normal values may leave what is possible, which is not drawn.
+        left, right = axis.get_xlim()
+        axis.set_xlim(max(left, 0.0), min(right, 100.5) if metric == "dice" else right)
         axis.set_xlabel(name)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)

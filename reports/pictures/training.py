@@ -46,8 +46,10 @@ def curves(
             mark = {"marker": style.marker, "markevery": every, "markersize": 5}
             label = wrapped(labels.get(row, row), 24)
             axis.plot(line.index, line.to_numpy(), color=style.colour, linewidth=1.5, label=label, **mark)
-        positive = all((line > 0).all() for line in lines.values())
-        axis.set(xlabel="epoch", ylabel=name, yscale=scale if positive else "linear")
+        low, high = min(line.min() for line in lines.values()), max(line.max() for line in lines.values())
+        # A logarithmic axis says nothing within one power of ten, and its labels there are hard to read.
+        axis.set(xlabel="epoch", ylabel=name, yscale=scale if 0 < 10 * low < high else "linear")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         canvas.legend(loc="outside lower center", ncols=2, fontsize=9, handlelength=1.6, columnspacing=1.0)
         return finished(canvas, alt=f"{name} over the epochs, mean over the runs of each row")

@@ -17,17 +17,20 @@ COLUMNS = (
 TESTED = ("difference", "difference_low", "difference_high", "difference_interval", "p_wilcoxon", "num_pairs")
 
 
-def build_fusion(fused: pd.DataFrame, scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
+def build_fusion(
+    fused: pd.DataFrame, scores: pd.DataFrame, rows: Sequence[str], averaged: Sequence[str] | None = None
+) -> pd.DataFrame:
     """`fusion.csv`: each fusion against each single model of its name, paired by patient; with COLUMNS.
 
     Args:
         fused: Case tables of the fusions joined.
         scores: Values of the table's patients, of one split.
         rows: Rows of the table.
+        averaged: What the mean of either is over; None for every structure.
     """
     if fused.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    values = _primary(patient_scores(fused, ("dice",)))
+    values = _primary(patient_scores(fused, ("dice",), averaged))
     singles = _primary(scores)
     records, samples, gaps = [], [], []
     for row in values.columns:
