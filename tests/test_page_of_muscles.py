@@ -8,12 +8,14 @@ import pytest
 
 from reports import tables
 from reports.claims.judge import judge
+from reports.endpoint import averaged_names, averaged_words, single_names
 from reports.evidence import collect, gather
 from reports.layout import sections as printed
 from reports.muscles.grades import build_grade_agreement, grade_scales
 from reports.page.grades import grades
 from reports.page.headline import order_sentence, unfinished_rows
 from reports.page.page import sections, write_page
+from reports.papers import empty_published, load_published
 from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
 from reports.runs import load_runs
@@ -178,12 +180,26 @@ def test_single_structures_stay_in_the_table_and_out_of_the_mean(evidence, reade
     assert f"HD95 {left['hd95_mm']:.1f} mm" in reader.text
 
 
-@pytest.mark.parametrize("table", [None, "bs_esnet_table1"])
-def test_a_table_that_prints_no_region_leaves_the_mean_over_structures(evidence, table):
-    found = gather(evidence.runs, table=table, reference=None, margin=0.005)
-    assert found.averaged == STRUCTURES
-    assert "patient's mean over structures" in " ".join(found.notes)
-    assert len(found.region_cases)
+@pytest.mark.parametrize("published", [empty_published(), load_published("bs_esnet_table1")], ids=["none", "other"])
+def test_a_table_that_prints_no_region_leaves_the_mean_over_structures(evidence, published):
+    assert averaged_names(STRUCTURES, evidence.region_cases, published) == STRUCTURES
+    assert averaged_names(STRUCTURES, evidence.region_cases.iloc[:0], evidence.published) == STRUCTURES
+    changed = replace(evidence, averaged=STRUCTURES)
+    assert (averaged_words(changed), single_names(changed)) == ("structures", ())
+
+
+def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
+    write_muscles(tmp_path / "a", num_patients=3)
+    fused = {"task": "fuse", "row": "baur_unet_fused"}
+    write_muscles(tmp_path / "f", num_patients=3, noise=0.05, settings=fused)
+    found = gather(load_runs([tmp_path]), table="baur_table2", reference=None, margin=0.005)
+    line, single = found.fusion.iloc[0], line_of(found.table, structure="mean")
+    assert (line["row"], line["num_pairs"]) == ("baur_unet_fused", 3)
+    assert 100 * line["single_dice"] == pytest.approx(single["patient_mean"])
+    scores = found.region_cases.loc[found.region_cases["structure"].isin(found.averaged)]
+    own = scores.loc[scores["row"] == "baur_unet_fused"].groupby(["patient", "structure"])["dice"].mean()
+    assert line["dice"] == pytest.approx(own.groupby("patient").mean().mean())
+    assert line["dice"] > line["single_dice"]
 
 
 def test_an_order_of_regions_that_differs_is_said(evidence):
