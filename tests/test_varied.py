@@ -14,6 +14,7 @@ from reports.layout import sections
 from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings
 from reports.patients import patient_scores
+from reports.pictures.varied import paired_differences
 from reports.runs import load_runs
 from reports.task import write_tables
 from reports.varied.evidence import vary
@@ -122,6 +123,11 @@ def test_an_effect_is_told_from_seed_noise(means, larger, words):
     (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
     assert words in text
     assert "Margin of interest: 0.5 points" in text
+
+
+def test_the_plot_shows_the_difference_of_the_patients_that_both_have():
+    table = pd.DataFrame({"value": [0.0, 1.0], "control": 0.0, "mean": [0.80, 0.79], "difference": [np.nan, -0.02]})
+    assert paired_differences(table) == pytest.approx([0, -0.02])
 
 
 def test_noise_of_two_trainings_by_hand():

@@ -24,7 +24,7 @@ def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: st
         values: What its values are called.
     """
     control = table.loc[table["value"] == table["control"]].iloc[0]
-    ours = 100 * (table["mean"] - control["mean"]).to_numpy(dtype=float)
+    ours = 100 * paired_differences(table)
     ends = 100 * table[["difference_low", "difference_high"]].to_numpy(dtype=float)
     paper = (table["published"] - control["published"]).to_numpy(dtype=float)
     places = np.arange(len(table), dtype=float)
@@ -49,6 +49,14 @@ def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: st
         axis.grid(axis="y", alpha=0.3)
         canvas.legend(loc="outside lower center", ncols=2, fontsize=9)
         return finished(canvas, alt=f"Dice of each value of {name} against the smallest, ours and the paper's")
+
+
+def paired_differences(table: pd.DataFrame) -> np.ndarray:
+    """Difference of each value to the control in the patients that both have, as the interval is; 0 for the control.
+
+    The difference of their means would also be one of patients.
+    """
+    return np.where(table["value"] == table["control"], 0.0, table["difference"].to_numpy(dtype=float))
 
 
 def gain_by_area(table: pd.DataFrame, *, title: str) -> Figure:
