@@ -52,9 +52,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
     # It repeats the node morphometry, which is no part of the name.
     raw.get("callbacks", {}).get("morphometry_table", {}).pop("settings", None)
-    raw.get("callbacks", {}).pop(
-        "augmentation_sheet", None
-    )  # a picture; cells trained before there was one keep theirs
+    # A picture; cells that were trained before there was one keep their names.
+    raw.get("callbacks", {}).pop("augmentation_sheet", None)
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
         raw[key] = dict.fromkeys(raw[key]) if isinstance(raw[key], dict) else None

@@ -29,8 +29,7 @@ class TwoPathNetwork(nn.Module):
         adapter: Builds what brings the recognition feature to the segmentation path, from `channels`.
         fusion: Builds what joins it with the segmentation feature, from `channels`.
         width: Channels of the encoders' first residual block; 64 as published, every other layer in proportion.
-        masks_train_recognition: Whether the loss of the masks reaches the recognition encoder. Neither paper
-            says.
+        masks_train_recognition: Whether the loss of the masks reaches the recognition encoder; neither paper says.
 
     Raises:
         ValueError: If there are no key points to recognise.
