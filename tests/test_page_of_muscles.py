@@ -15,6 +15,7 @@ from reports.muscles.grades import build_grade_agreement, grade_scales
 from reports.page.grades import grades
 from reports.page.headline import order_sentence, unfinished_rows
 from reports.page.page import sections, write_page
+from reports.page.regions import muscle_sentences
 from reports.papers import empty_published, load_published
 from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
@@ -235,6 +236,13 @@ def test_a_slice_at_a_quantile_is_the_nearest_one():
     slices = pd.DataFrame({"case": list("abcde"), "slice": 0, "dice": [0.5, np.nan, 0.1, 0.9, 0.5]})
     assert [at_quantile(slices, share)["case"] for share in (0.05, 0.5, 0.95)] == ["c", "e", "d"]
     assert at_quantile(slices.iloc[:0], 0.5) == {}
+
+
+def test_grades_lead_beside_regions_alone_and_one_grade_is_no_agreement(evidence):
+    assert any(text.startswith("Grades of") for text in muscle_sentences(evidence))
+    assert muscle_sentences(replace(evidence, regions=evidence.regions.iloc[:0])) == []
+    alike = graded(evidence, truth="I", prediction="I")
+    assert any("but all of them have one grade" in text for text in muscle_sentences(alike))
 
 
 def test_a_report_without_regions_or_grades_says_nothing_of_them(tmp_path):

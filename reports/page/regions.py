@@ -80,7 +80,10 @@ def region_strata(evidence: Evidence) -> list[Block]:
 
 
 def muscle_sentences(evidence: Evidence) -> list[str]:
-    """Dice of the reference's regions, and how often its grades are right; as far as there are any."""
+    """Dice of the reference's regions, and how often its grades are right; none where it has no scored regions.
+
+    Elsewhere grades are a matter of their section: in young patients one grade is right by chance.
+    """
     regions, texts = shown_regions(evidence.regions), []
     lines = regions_of_row(evidence.regions, evidence.reference, regions)
     ranges = any(line["patient_interval"] == "range" for line in lines.values())
@@ -91,12 +94,15 @@ def muscle_sentences(evidence: Evidence) -> list[str]:
         for region in regions
         if is_number((line := lines.get((region, "dice"), {})).get("patient_mean"))
     ]
-    texts += [f"Dice of the regions, patient means in percent with {ends}: {', '.join(found)}."] if found else []
+    if not found:
+        return texts
+    texts.append(f"Dice of the regions, patient means in percent with {ends}: {', '.join(found)}.")
     for line in pick(evidence.grade_agreement, row=evidence.reference).to_dict("records"):
         if is_number(line["accuracy"]):
             around = interval(line["accuracy_low"], line["accuracy_high"], scale=100)
             value = f"right in {number(line['accuracy'], scale=100)} % {around}".strip()
-            chance = f"weighted kappa {number(line['kappa'], 2)}"
+            known = is_number(line["kappa"])
+            chance = f"weighted kappa {number(line['kappa'], 2)}" if known else "but all of them have one grade"
             texts.append(
                 f"Grades of {spoken(line['structure'])} ({spoken(line['scale'])}) are {value} of "
                 f"{count(line['accuracy_patients'])} patients, {chance}."
