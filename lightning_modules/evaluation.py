@@ -48,6 +48,7 @@ class EvaluatedSlice:
         keypoint_peaks: Height of the heat map at each of `keypoints`; or None.
         heatmap: Largest value over the key points, zero outside of the network's field; or None. Tests only.
         attention: Where the network looks from each key point, on a grid of its own that covers its field; or None.
+        regions: Masks of the regions that the network judges one by one, which may overlap; or None. Tests only.
     """
 
     index: int
@@ -72,6 +73,7 @@ class EvaluatedSlice:
     keypoint_peaks: Float[np.ndarray, " k"] | None = None
     heatmap: Float[np.ndarray, "H W"] | None = None
     attention: Float[np.ndarray, "k h_a w_a"] | None = None
+    regions: Bool[np.ndarray, "r H W"] | None = None
 
 
 def evaluate(
@@ -113,6 +115,7 @@ def _evaluate_slice(
         None if values is None else to_native_grid(values[position], *seen)[0].numpy()
         for values in (outputs.saliency, outputs.gated_features, outputs.highest)
     )
+    regions = None if outputs.regions is None else (to_native_grid(outputs.regions[position], *seen) > 0.5).numpy()
     keypoints, peaks = _decoded(None if outputs.heatmaps is None else outputs.heatmaps[position], seen)
     return EvaluatedSlice(
         index=index,
@@ -142,6 +145,7 @@ def _evaluate_slice(
         keypoint_peaks=peaks,
         heatmap=heatmap,
         attention=None if outputs.attention is None else outputs.attention[position].numpy(),
+        regions=regions,
     )
 
 

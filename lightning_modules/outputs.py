@@ -16,7 +16,7 @@ class Outputs:
     """What is brought to the native grid, on the CPU, each on a grid of its own that covers the network's field.
 
     `preliminary` and `ceiling` are the class probabilities of the preliminary mask, and the truth averaged to its grid;
-    `highest` is the largest of the heat maps at every pixel.
+    `highest` is the largest of the heat maps at every pixel; `regions` are probabilities, each of its own region.
     """
 
     probabilities: Float[Tensor, "b c h w"]
@@ -28,6 +28,7 @@ class Outputs:
     heatmaps: Float[Tensor, "b k h w"] | None
     highest: Float[Tensor, "b 1 h w"] | None
     attention: Float[Tensor, "b k h_a w_a"] | None
+    regions: Float[Tensor, "b r h w"] | None
     shows_mechanism: bool
 
     @classmethod
@@ -38,7 +39,7 @@ class Outputs:
             scores = prediction.preliminary.float()
             preliminary = merge_unlabelled(scores, batch.labelled).softmax(dim=1).cpu()
             ceiling = class_shares(batch.mask, scores.shape[1], scores.shape[2:], nearest=False).cpu()
-        tested = prediction if mechanism else prediction._replace(gated_features=None, attention=None)
+        tested = prediction if mechanism else prediction._replace(gated_features=None, attention=None, regions=None)
         boxes, saliency, features, heatmaps, attention = (
             None if value is None else value.float().cpu()
             for value in (tested.boxes, tested.saliency, tested.gated_features, tested.heatmaps, tested.attention)
@@ -53,5 +54,6 @@ class Outputs:
             heatmaps=heatmaps,
             highest=heatmaps.amax(dim=1, keepdim=True) if mechanism and heatmaps is not None else None,
             attention=attention,
+            regions=None if tested.regions is None else tested.regions.float().sigmoid().cpu(),
             shows_mechanism=mechanism,
         )

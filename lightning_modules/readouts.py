@@ -1,4 +1,4 @@
-"""Tables of a test beside cases.csv: key points, confusion of structures, measurements."""
+"""Tables of a test beside cases.csv: key points, confusion of structures, regions, measurements."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from metrics.dixon import fat_picture
 from metrics.keypoints import KEYPOINT_COLUMNS, centres_of_masks, score_keypoints
 from metrics.levels import CONFUSION_COLUMNS, SLICE, count_confusion
 from metrics.morphometry import Morphometry
+from metrics.regions import REGION_COLUMNS, count_regions
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,28 @@ KEYPOINTS = Readout(
     of_slice=_keypoints,
 )
 CONFUSION = Readout(file="confusion.csv", columns=(*SLICE, *CONFUSION_COLUMNS), of_slice=_confusion)
+
+
+def region_outputs(outputs: Sequence[str]) -> Readout:
+    """Pixels of the regions that a network judges one by one, before they are made one mask.
+
+    Args:
+        outputs: Names of `EvaluatedSlice.regions`, in order.
+    """
+
+    def count(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
+        if item.regions is None or not item.has_mask:
+            return []
+        rows = count_regions(
+            item.true_mask,
+            dict(zip(outputs, item.regions, strict=True)),
+            structures=data.anatomy.structures,
+            regions=data.anatomy.regions,
+            labelled=item.labelled,
+        )
+        return [{**place_of(item), **row} for row in rows]
+
+    return Readout(file="region_outputs.csv", columns=(*SLICE, *REGION_COLUMNS), of_slice=count)
 
 
 def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:

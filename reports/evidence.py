@@ -67,6 +67,7 @@ class Evidence:
         fusion: fusion.csv (`reports.spines.fusion.build_fusion`).
         region_cases: Scores of every slice's regions (`reports.muscles.regions.region_cases`).
         regions: regions.csv (`reports.muscles.areas.build_regions`).
+        region_outputs: region_outputs.csv, the same of outputs that overlap, each on its own.
         region_strata: region_strata.csv (`build_region_strata`), of the reference.
         grades: grades.csv (`reports.muscles.grades.build_grades`).
         grade_confusion: grade_confusion.csv (`build_grade_confusion`).
@@ -110,6 +111,7 @@ class Evidence:
     fusion: pd.DataFrame
     region_cases: pd.DataFrame
     regions: pd.DataFrame
+    region_outputs: pd.DataFrame
     region_strata: pd.DataFrame
     grades: pd.DataFrame
     grade_confusion: pd.DataFrame

@@ -1,4 +1,4 @@
-"""What a run folder may hold beside its scores: key points, confusion of structures, measurements."""
+"""What a run folder may hold beside its scores: key points, confusion of structures, regions, measurements."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,9 +11,10 @@ from reports.run_files import TRUTH, read_numbers, read_texts
 
 KEYPOINTS = ("case", "patient", "level", "slice", "structure", "visible", "error_mm", "nearest", "source")
 CONFUSION = ("case", "patient", "slice", "truth", "prediction", "pixels")
+REGION_OUTPUTS = ("case", "patient", "slice", "region", "tp", "fp", "fn")
 MORPHOMETRY = ("case", "patient", "slice", "level", "structure", "side", "source")
 GRADES = ("goutallier_simplified", "goutallier")  # texts, though a scale may call its grades 0 to 4
-NUMBERS = ("slice", "pixels", "error_mm", "true_x", "true_y", "x", "y", "peak")
+NUMBERS = ("slice", "pixels", "tp", "fp", "fn", "error_mm", "true_x", "true_y", "x", "y", "peak")
 HEATMAP, MASK = "heatmap", "mask"  # where a key point comes from: the network's own heat map, or the centre of its mask
 TRUE, PREDICTED = "truth", "prediction"  # whose measurement it is
 
@@ -25,12 +26,14 @@ class Readouts:
     Attributes:
         keypoints: keypoints.csv with the columns KEYPOINTS and more; a row per slice, structure and source.
         confusion: confusion.csv, the columns CONFUSION.
+        region_outputs: region_outputs.csv, the columns REGION_OUTPUTS.
         morphometry: morphometry.csv: MORPHOMETRY, then a column a measure, as numbers; those of texts (a method, a
             state, a grade) as texts. Columns without a value are left out.
     """
 
     keypoints: pd.DataFrame | None = None
     confusion: pd.DataFrame | None = None
+    region_outputs: pd.DataFrame | None = None
     morphometry: pd.DataFrame | None = None
 
 
@@ -39,6 +42,7 @@ def read_readouts(folder: Path) -> tuple[Readouts, list[str]]:
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         "keypoints": read_keypoints,
         "confusion": read_confusion,
+        "region_outputs": read_region_outputs,
         "morphometry": read_morphometry,
     }
     tables, problems = {}, []
@@ -76,6 +80,15 @@ def read_confusion(path: Path) -> pd.DataFrame:
         ValueError: If a column is missing, a cell is wrong, or a pair of a slice is there twice.
     """
     return _read(path, CONFUSION, ["case", "slice", "truth", "prediction"])
+
+
+def read_region_outputs(path: Path) -> pd.DataFrame:
+    """region_outputs.csv.
+
+    Raises:
+        ValueError: If a column is missing, a cell is wrong, or a region of a slice is there twice.
+    """
+    return _read(path, REGION_OUTPUTS, ["case", "slice", "region"])
 
 
 def read_morphometry(path: Path) -> pd.DataFrame:

@@ -24,7 +24,7 @@ REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
 OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
 OPTIONAL += ("thresholds", "threshold_errors")
-OPTIONAL += ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
+OPTIONAL += ("regions", "region_outputs", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
 OPTIONAL += ("varied", "varied_noise", "varied_gains")
 
 

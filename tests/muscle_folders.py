@@ -33,6 +33,7 @@ def write_muscles(
     noise: float = 0.15,
     more_fat: float = 1.0,
     morphometry: bool = True,
+    outputs: bool = True,
     settings: Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> Path:
@@ -49,6 +50,7 @@ def write_muscles(
         noise: Share of each structure that is taken for another.
         more_fat: Share of the true fat that is found is 1 - noise; what is invented of it grows with this.
         morphometry: Whether morphometry.csv is written.
+        outputs: Whether region_outputs.csv is.
         settings: As there, beside those of the anatomy and the grades.
         rest: What else `write_run` takes.
     """
@@ -74,6 +76,9 @@ def write_muscles(
     )
     pairs = [line for where in slices.to_dict("records") for line in _pairs(where, counts[where["case"]])]
     pd.DataFrame(pairs).to_csv(folder / "confusion.csv", index=False)
+    if outputs:
+        judged = [line for where in slices.to_dict("records") for line in _judged(where, counts[where["case"]])]
+        pd.DataFrame(judged).to_csv(folder / "region_outputs.csv", index=False)
     if morphometry:
         measured = [line for where in slices.to_dict("records") for line in _measured(where, counts[where["case"]])]
         pd.DataFrame(measured)[list(MORPHOMETRY_COLUMNS)].to_csv(folder / "morphometry.csv", index=False)
@@ -135,6 +140,21 @@ def _pairs(where: Mapping[str, Any], table: np.ndarray) -> list[dict[str, Any]]:
         {**place, "truth": names[true], "prediction": names[other], "pixels": int(table[true, other])}
         for true, other in np.argwhere(table)
     ]
+
+
+def _judged(where: Mapping[str, Any], table: np.ndarray) -> list[dict[str, Any]]:
+    """Every region of the anatomy; half of the lean muscle that is taken for fat is called lean as well."""
+    place = {name: where[name] for name in ("case", "patient", "slice")}
+    rows = []
+    for region, parts in ANATOMY["regions"].items():
+        members = [STRUCTURES.index(name) + 1 for name in parts]
+        tp = table[np.ix_(members, members)].sum()
+        row = {"tp": tp, "fp": table[:, members].sum() - tp, "fn": table[members].sum() - tp}
+        if region == "muscle":
+            both = int(table[1, 3] + table[2, 4]) // 2
+            row |= {"tp": tp + both, "fn": row["fn"] - both}
+        rows.append({**place, "region": region, **row})
+    return rows
 
 
 def _measured(where: Mapping[str, Any], table: np.ndarray) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ HOSTS = {
     "model/bottleneck": "msff",
     "model=region_unet": "baur_unet",
     "objective=region_dice_focal": "baur_unet",
+    "callbacks=regions": "baur_unet",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reports.intervals import clustered_intervals, intervals
 from reports.muscles.areas import POOLED, build_regions, shown_regions
-from reports.muscles.regions import region_cases
+from reports.muscles.regions import region_cases, region_output_cases
 from reports.muscles.strata import region_strata
 from reports.papers import empty_published, load_published
 from reports.runs import load_runs
@@ -75,6 +75,18 @@ def test_a_region_with_a_part_that_was_not_annotated_has_no_number(run):
     assert set(own.loc["overall", "status"]) == set(own.loc["fat", "status"]) == {"unlabelled"}
     assert own.loc["fat", ["dice", "area_true_mm2", "segmented_percent"]].isna().all(axis=None)
     assert set(own.loc["muscle", "status"]) == {"scored"}
+
+
+def test_outputs_on_their_own_are_scored_beside_the_one_mask(run, cases):
+    keys = ["structure", "case", "slice"]
+    own, one = (table.set_index(keys) for table in (region_output_cases([run]), cases))
+    assert set(own.index.get_level_values(0)) == set(ANATOMY["regions"])
+    same = own.loc[own.index.get_level_values(0) != "muscle"]
+    pd.testing.assert_frame_equal(same, one.loc[same.index])
+    muscle = own.loc[own.index.get_level_values(0) == "muscle"]
+    assert (muscle["tp"] > one.loc[muscle.index, "tp"]).any()
+    assert (muscle["dice"] >= one.loc[muscle.index, "dice"]).all()
+    assert region_output_cases([replace(run, readouts=replace(run.readouts, region_outputs=None))]).empty
 
 
 def test_runs_without_regions_or_pairs_have_no_region(tmp_path):

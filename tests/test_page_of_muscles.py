@@ -26,7 +26,17 @@ from tests.run_folders import write_run
 from tests.test_claims import CLAIMS, VERDICTS
 from tests.test_page import Reader
 
-OF_MUSCLES = ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
+OF_MUSCLES = (
+    "regions",
+    "region_outputs",
+    "region_strata",
+    "grades",
+    "grade_confusion",
+    "grade_agreement",
+    "fat_states",
+)
+
+PRINTED = ("overall", "muscle", "fat")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +211,15 @@ def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
     own = scores.loc[scores["row"] == "baur_unet_fused"].groupby(["patient", "structure"])["dice"].mean()
     assert line["dice"] == pytest.approx(own.groupby("patient").mean().mean())
     assert line["dice"] > line["single_dice"]
+
+
+def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
+    assert "regions as the network judges each on its own, before they are one mask" in reader.text
+    area = {name: line_of(evidence.region_outputs, region=name, metric="area_pred_mm2") for name in PRINTED}
+    share = (area["muscle"]["slice_mean"] + area["fat"]["slice_mean"]) / area["overall"]["slice_mean"]
+    assert share > 1.001
+    assert f"The areas of muscle and fat add up to {100 * share:.1f} % of that of overall." in reader.text
+    assert line_of(evidence.region_outputs, region="fat", metric="dice")["published_mean"] == 51
 
 
 def test_an_order_of_regions_that_differs_is_said(evidence):

@@ -19,7 +19,15 @@ from tests.spine_folders import write_curve, write_spine, write_spines
 from tests.test_page import Reader, emptied, page_of
 
 SMALL = {"num_patients": 6, "num_folds": 1}
-OF_MUSCLES = ("regions", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
+OF_MUSCLES = (
+    "regions",
+    "region_outputs",
+    "region_strata",
+    "grades",
+    "grade_confusion",
+    "grade_agreement",
+    "fat_states",
+)
 OWN = ["labels", "keypoints", "robustness", "measurements"]
 
 

@@ -2,15 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from monai.losses.dice import DiceFocalLoss, DiceLoss
 from torch.nn import functional as F
 
+from lightning_modules.evaluation import evaluate
 from lightning_modules.losses.regions import RegionDiceFocal
+from lightning_modules.readouts import region_outputs
+from lightning_modules.tasks import build_data
+from metrics.regions import compose_regions, count_regions
 from models.prediction import Prediction
 from models.region_unet import RegionUNet, membership
 from tests.batches import random_batch
+from tests.conftest import TINY_PHANTOM, compose_line
 
 STRUCTURES = ("muscle_left", "muscle_right", "fat_left", "fat_right")
 REGIONS = {"overall_left": ("muscle_left", "fat_left"), "overall_right": ("muscle_right", "fat_right")}
@@ -98,3 +104,67 @@ def test_a_network_without_regions_is_told_so():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         RegionDiceFocal(**NAMES, **settings)
+
+
+WIDE = REGIONS | {
+    "overall": STRUCTURES,
+    "muscle": ("muscle_left", "muscle_right"),
+    "fat": ("fat_left", "fat_right"),
+}
+
+
+def test_a_region_is_made_of_the_widest_outputs_inside_it():
+    assert compose_regions(WIDE, OUTPUTS) == {
+        "overall_left": ("overall_left",),
+        "overall_right": ("overall_right",),
+        "overall": ("overall_left", "overall_right"),
+        "muscle": ("muscle_left", "muscle_right"),
+        "fat": ("fat_left", "fat_right"),
+    }
+    assert compose_regions(WIDE, ("fat_left", "muscle_left")) == {"overall_left": ("fat_left", "muscle_left")}
+
+
+def test_pixels_of_overlapping_outputs_are_counted_each_on_its_own():
+    truth = np.array([[1, 1, 3, 0, 2, 4]])  # lean left, lean left, fat left, background, lean right, fat right
+    called = {
+        "overall_left": [1, 1, 1, 1, 0, 0],
+        "muscle_left": [1, 0, 1, 0, 0, 0],
+        "fat_left": [1, 0, 1, 0, 0, 0],  # of one pixel with lean muscle at once
+        "overall_right": [0, 0, 0, 0, 1, 0],
+        "muscle_right": [0, 0, 0, 0, 1, 1],
+        "fat_right": [0, 0, 0, 0, 0, 0],
+    }
+    judged = {name: np.array([pixels], dtype=bool) for name, pixels in called.items()}
+    known = {"structures": STRUCTURES, "regions": WIDE}
+    rows = count_regions(truth, judged, **known, labelled=np.ones(5, dtype=bool))
+    assert {row["region"]: (row["tp"], row["fp"], row["fn"]) for row in rows} == {
+        "overall_left": (3, 1, 0),
+        "overall_right": (1, 0, 1),
+        "overall": (4, 1, 1),
+        "muscle": (2, 2, 1),
+        "fat": (1, 1, 1),
+    }
+    without_fat = count_regions(truth, judged, **known, labelled=np.array([True, True, True, False, True]))
+    assert [row["region"] for row in without_fat] == ["overall_right", "muscle"]
+
+
+def test_a_test_writes_what_each_output_says_on_the_pixels_of_the_scan(tmp_path, generated):
+    """Outputs that say what the truth is count all its pixels; the one mask made of other scores is not asked."""
+    line = (*TINY_PHANTOM, "trainer=smoke", "experiment=baur_unet", "split.num_folds=4")
+    config = compose_line(tmp_path, generated, *line)
+    data = build_data(config)
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    names, known = tuple(config.model.outputs), {name: list(parts) for name, parts in data.anatomy.regions.items()}
+    members = membership(data.anatomy.structures, known, names)
+    scores = 40 * members[batch.mask].movedim(-1, 1) - 20
+    prediction = Prediction(logits=torch.zeros(len(batch), 5, *batch.mask.shape[1:]), regions=scores)
+    items = evaluate(prediction, batch, data.store, mechanism=True)
+    table = region_outputs(names)
+    rows = [row for item in items for row in table.of_slice(item, data)]
+    assert len(rows) == 5 * len(batch)
+    assert {row["region"] for row in rows} == set(known)
+    for row in rows:
+        assert row["tp"] > 10 * (row["fp"] + row["fn"]) or row["tp"] < 60, row
+    assert all(item.regions is None for item in evaluate(prediction, batch, data.store))
+    assert all(item.regions is None for item in evaluate(prediction._replace(regions=None), batch, data.store))

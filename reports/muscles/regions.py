@@ -1,7 +1,8 @@
-"""Unions of structures (overall muscle = muscle tissue + fat), scored as if each were one: from confusion.csv.
+"""Unions of structures (overall muscle = muscle tissue + fat), scored as if each were one.
 
-Overlaps of parts do not add up to that of their union, for what is taken for another part of it is right there; the
-counts of pairs of labels do.
+Of the one mask of a run, from confusion.csv: overlaps of parts do not add up to that of their union, for what is taken
+for another part of it is right there; the counts of pairs of labels do. Of overlapping outputs, each judged on its own,
+from region_outputs.csv.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,12 @@ def region_cases(runs: Sequence[Run]) -> pd.DataFrame:
     prediction is not empty and 0 where it is. A region of which a part was not annotated has the status `unlabelled`
     and no numbers.
     """
-    frames = [_regions_of(run) for run in runs]
-    frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+    return _joined([_regions_of(run) for run in runs])
+
+
+def region_output_cases(runs: Sequence[Run]) -> pd.DataFrame:
+    """The same of what a network judges region by region, before it is made one mask; empty where none does."""
+    return _joined([_region_outputs_of(run) for run in runs])
 
 
 def region_names(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -46,21 +50,40 @@ def region_names(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {str(name): list(parts) for name, parts in (regions or {}).items()}
 
 
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
 def _regions_of(run: Run) -> pd.DataFrame:
     pairs, regions = run.readouts.confusion, region_names([run])
-    if pairs is None or not regions:
+    if pairs is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    slices = _slices(run.cases).merge(pairs[["case", "slice"]].drop_duplicates(), on=["case", "slice"])
-    slices = slices.merge(_true_fat(run), on=["case", "slice"], how="left")
+    return _scored(run, {name: _counts(pairs, parts) for name, parts in regions.items()})
+
+
+def _region_outputs_of(run: Run) -> pd.DataFrame:
+    counts = run.readouts.region_outputs
+    if counts is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    names = ["case", "slice", "tp", "fp", "fn"]
+    found: dict[str, Any] = {str(name): own[names] for name, own in counts.groupby("region", sort=False)}
+    return _scored(run, found)
+
+
+def _scored(run: Run, counts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """COLUMNS, from the pixels of every region on the slices that have any."""
+    regions = region_names([run])
+    slices = _slices(run.cases).merge(_true_fat(run), on=["case", "slice"], how="left")
     undrawn = run.cases.loc[run.cases["status"] == "unlabelled"]
     frames = []
-    for name, parts in regions.items():
-        table = slices.merge(_counts(pairs, parts), on=["case", "slice"])
-        hidden = undrawn.loc[undrawn["structure"].isin(parts), ["case", "slice"]].drop_duplicates()
+    for name, own in counts.items():
+        table = slices.merge(own, on=["case", "slice"])
+        hidden = undrawn.loc[undrawn["structure"].isin(regions[name]), ["case", "slice"]].drop_duplicates()
         unlabelled = table.merge(hidden, on=["case", "slice"], how="left", indicator=True)["_merge"] == "both"
         frames.append(table.assign(structure=name, **_scores(table, unlabelled.to_numpy())))
     known = {"row": run.row, "split": run.split, "arm": run.arm, "seed": run.seed, "fold": run.fold}
-    return pd.concat(frames, ignore_index=True).assign(**known).loc[:, list(COLUMNS)]
+    return _joined(frames).assign(**known).loc[:, list(COLUMNS)]
 
 
 def _slices(cases: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from reports.muscles.grades import (
     build_states,
     grade_scales,
 )
+from reports.muscles.regions import region_output_cases
 from reports.muscles.strata import build_region_strata
 from reports.runs import Runs
 
@@ -29,10 +30,11 @@ def read_muscles(
     own = [run for run in (*runs.runs, *runs.fused) if run.split == split and not run.arm]
     scales = grade_scales(own)
     cases = regions.loc[(regions["split"] == split) & (regions["arm"] == "")].reset_index(drop=True)
-    grades = build_grades(own, scales)
+    grades, outputs = build_grades(own, scales), region_output_cases(own)
     return {
         "region_cases": cases,
         "regions": build_regions(cases, published),
+        "region_outputs": build_regions(outputs, published),
         "region_strata": build_region_strata(cases, reference),
         "grades": grades,
         "grade_confusion": build_grade_confusion(grades, scales),

@@ -1,10 +1,13 @@
 """Regions (overall muscle, its tissue, its fat): the paper's table of them, intervals, counts, and where errors lie."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import nan
 from typing import Any
 
 from reports.evidence import Evidence
 from reports.muscles.areas import POOLED, regions_of_row, shown_regions
+from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Cell, Figures, Folded, Heading, Table
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, interval, is_number, number, pick, spoken
@@ -37,6 +40,8 @@ def region_tables(evidence: Evidence) -> list[Block]:
     for row in dict.fromkeys(evidence.regions["row"]):
         lines = regions_of_row(evidence.regions, row, regions)
         blocks.append(_as_printed(evidence, row, regions, lines))
+        outputs = regions_of_row(evidence.region_outputs, row, regions)
+        blocks += [_on_their_own(evidence, row, regions, outputs)] if outputs else []
         blocks.append(_counts(evidence, row, regions, lines))
         blocks.append(Folded(summary="Intervals: slices, patients", blocks=[_intervals(evidence, row, regions, lines)]))
     rest = [name for name in dict.fromkeys(evidence.regions["region"]) if name not in regions]
@@ -135,6 +140,33 @@ def _as_printed(evidence: Evidence, row: str, regions: Sequence[str], lines: Lin
     ]
     caption = f"{label_of(evidence, row)}: regions, over slices as the paper prints them."
     return Table(caption=caption, header=["", *map(spoken, regions)], rows=rows, notes=notes)
+
+
+def _on_their_own(evidence: Evidence, row: str, regions: Sequence[str], lines: Lines) -> Table:
+    """The same of outputs that may overlap."""
+    table = _as_printed(evidence, row, [name for name in regions if (name, "dice") in lines], lines)
+    caption = f"{label_of(evidence, row)}: regions as the network judges each on its own, before they are one mask."
+    notes = [
+        "Where its probability is above one half. Other tables are of the one mask that all outputs make together."
+    ]
+    return replace(table, caption=caption, notes=[*table.notes, *notes, *_sums(evidence, regions, lines)])
+
+
+def _sums(evidence: Evidence, regions: Sequence[str], lines: Lines) -> list[str]:
+    """Sentences on wholes whose parts are shown too: what share of their area the parts have together."""
+    members = {name: set(parts) for name, parts in region_names(evidence.runs.runs).items() if name in regions}
+    area: dict[str, float] = {name: lines.get((name, "area_pred_mm2"), {}).get("slice_mean", nan) for name in regions}
+    texts = []
+    for whole, structures in members.items():
+        parts = [name for name in regions if name in members and members[name] < structures]
+        together = sum(len(members[name]) for name in parts)
+        divided = together == len(structures) == len(set().union(*(members[name] for name in parts)))
+        if divided and area[whole] > 0 and all(is_number(area[name]) for name in parts):
+            share = number(sum(area[name] for name in parts) / area[whole], scale=100)
+            texts.append(
+                f"The areas of {' and '.join(map(spoken, parts))} add up to {share} % of that of {spoken(whole)}."
+            )
+    return texts
 
 
 def _counts(evidence: Evidence, row: str, regions: Sequence[str], lines: Lines) -> Table:
