@@ -16,11 +16,12 @@ DECODER_CHANNELS = (256, 128, 64, 32, 16)
 
 
 class RegionUNet(nn.Module):
-    """Overall muscle, its lean part and its fat, each judged on its own, and what the three say together.
+    """Overall muscle, its lean part and its fat, each judged on its own, and one mask made of them.
 
-    The paper's areas of lean muscle and fat do not add up to that of the whole, so its outputs are not exclusive. A
-    class is as likely as the regions that contain it are and the others are not; taken as independent, its score is
-    the sum of the scores of its regions, and the background's is zero. 24.4 M parameters.
+    The paper's areas of lean muscle and fat do not add up to that of the whole, so its outputs are not exclusive; it
+    grades by the fat inside the whole. Of the outputs that make the mask, a class is as likely as those that contain it
+    are and the others are not; taken as independent, its score is the sum of their scores, and the background's is
+    zero. So lean muscle is what of the whole is not fat. 24.4 M parameters.
 
     Args:
         in_channels: Channels of the image.
@@ -28,11 +29,12 @@ class RegionUNet(nn.Module):
         structures: Names of the classes, in order, without background.
         regions: Named unions of structures, as in the anatomy.
         outputs: What the network judges: names of regions or of single structures.
+        mask_from: Those that make the mask.
         encoder: A ResNet of torchvision; the paper names none.
         weights: Path of an ImageNet state dict ("pre-trained", abstract); None starts from scratch.
 
     Raises:
-        ValueError: If an output is unknown, or two classes belong to the same outputs.
+        ValueError: If an output is unknown, or two classes belong to the same outputs of the mask.
     """
 
     membership: Tensor
@@ -45,6 +47,7 @@ class RegionUNet(nn.Module):
         structures: Sequence[str],
         regions: Mapping[str, Sequence[str]],
         outputs: Sequence[str],
+        mask_from: Sequence[str],
         encoder: str = "resnet34",
         weights: str | None = None,
     ) -> None:
@@ -55,7 +58,11 @@ class RegionUNet(nn.Module):
         steps = zip(pairwise((self.encoder.channels[-1], *DECODER_CHANNELS)), skips, strict=True)
         self.decoder = nn.ModuleList(DoubleConvolution(before + skip, after) for (before, after), skip in steps)
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], len(outputs), kernel_size=3, padding=1)
-        self.register_buffer("membership", membership(structures, regions, outputs), persistent=False)
+        missing = [name for name in mask_from if name not in outputs]
+        if missing:
+            raise ValueError(f"model.mask_from names {', '.join(missing)}, expected some of {', '.join(outputs)}")
+        self.in_mask = [outputs.index(name) for name in mask_from]
+        self.register_buffer("membership", membership(structures, regions, mask_from), persistent=False)
 
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments; annotated `boxes` are not used."""
@@ -66,7 +73,7 @@ class RegionUNet(nn.Module):
                 features = torch.cat([features, skips[-1 - step]], dim=1)
             features = stage(features)
         regions = self.head(features)
-        logits = torch.einsum("brhw,cr->bchw", regions, self.membership.to(regions.dtype))
+        logits = torch.einsum("brhw,cr->bchw", regions[:, self.in_mask], self.membership.to(regions.dtype))
         return Prediction(logits=logits, regions=regions)
 
 
@@ -87,7 +94,7 @@ def membership(
     rows = [tuple(float(name in regions.get(output, [output])) for output in outputs) for name in structures]
     if len({*rows, (0.0,) * len(outputs)}) <= len(rows):
         raise ValueError(
-            f"model.outputs {', '.join(outputs)} cannot tell all of background, {', '.join(structures)} apart: each "
+            f"the outputs {', '.join(outputs)} cannot tell all of background, {', '.join(structures)} apart: each "
             "needs another set of regions"
         )
     return torch.tensor([(0.0,) * len(outputs), *rows])

@@ -21,6 +21,7 @@ from tests.conftest import TINY_PHANTOM, compose_line
 STRUCTURES = ("muscle_left", "muscle_right", "fat_left", "fat_right")
 REGIONS = {"overall_left": ("muscle_left", "fat_left"), "overall_right": ("muscle_right", "fat_right")}
 OUTPUTS = ("overall_left", "muscle_left", "fat_left", "overall_right", "muscle_right", "fat_right")
+MASK_FROM = ("overall_left", "fat_left", "overall_right", "fat_right")
 NAMES = {"structures": STRUCTURES, "regions": REGIONS, "outputs": OUTPUTS}
 EVEN = torch.ones(5)
 
@@ -43,7 +44,7 @@ def test_certain_regions_are_their_class():
 
 def test_class_probabilities_are_those_of_independent_regions():
     torch.manual_seed(0)
-    network = RegionUNet(in_channels=1, num_classes=5, encoder="resnet18", **NAMES).eval()
+    network = RegionUNet(in_channels=1, num_classes=5, encoder="resnet18", mask_from=OUTPUTS, **NAMES).eval()
     with torch.no_grad():
         prediction = network(torch.randn(1, 1, 32, 32))
     inside = prediction.regions.sigmoid()[0]
@@ -54,6 +55,30 @@ def test_class_probabilities_are_those_of_independent_regions():
         ]
     )
     torch.testing.assert_close(prediction.logits.softmax(dim=1)[0], likelihood / likelihood.sum(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("scores", "mask"),
+    [
+        ((2.0, 9.0, 1.0, -3.0, 9.0, -3.0), 3),  # fat, however sure the output of lean muscle is
+        ((2.0, -9.0, -1.0, -3.0, -9.0, 1.0), 1),
+        ((-2.0, 9.0, 1.0, -3.0, 9.0, -3.0), 0),
+        ((-2.0, 9.0, 1.0, 3.0, 9.0, -3.0), 2),
+    ],
+)
+def test_lean_muscle_is_what_of_the_whole_is_not_fat(scores, mask):
+    network = RegionUNet(in_channels=1, num_classes=5, encoder="resnet18", mask_from=MASK_FROM, **NAMES).eval()
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.copy_(torch.tensor(scores))
+        prediction = network(torch.zeros(1, 1, 32, 32))
+    assert set(prediction.logits.argmax(dim=1).unique().tolist()) == {mask}
+    assert prediction.regions[0, :, 0, 0].tolist() == list(scores)
+
+
+def test_an_output_that_is_not_predicted_makes_no_mask():
+    with pytest.raises(ValueError, match=r"model\.mask_from names lean, expected some of overall_left"):
+        RegionUNet(in_channels=1, num_classes=5, mask_from=("overall_left", "lean"), **NAMES)
 
 
 def test_the_sum_is_that_of_monai():
