@@ -1,19 +1,15 @@
 """What the runs of one report must share; each check names the folders that do not."""
 
-from __future__ import annotations
-
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from reports.one_run import Run
 from reports.row_names import is_box_arm, settings_of
-
-if TYPE_CHECKING:
-    from reports.runs import Run
 
 # PROTOCOL: all rows of a table share folds, steps, batch size, augmentation and tuning budget. Dotted paths, or nodes.
 BUDGET = (

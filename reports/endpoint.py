@@ -1,12 +1,10 @@
 """What the primary endpoint is the mean of: the regions that a published table prints, or every structure."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
+from reports.evidence import Evidence
 
 
 def averaged_names(structures: Sequence[str], regions: pd.DataFrame, published: pd.DataFrame) -> tuple[str, ...]:
@@ -32,28 +30,28 @@ def with_averaged(cases: pd.DataFrame, regions: pd.DataFrame, averaged: Sequence
     return pd.concat([cases, wanted], ignore_index=True) if len(wanted) else cases
 
 
-def compared_names(evidence: "Evidence") -> tuple[str, ...]:
+def compared_names(evidence: Evidence) -> tuple[str, ...]:
     """Everything that has a column in a table: what is averaged, then the structures that are not."""
     rest = [name for name in evidence.runs.structures if name not in evidence.averaged]
     return (*evidence.averaged, *rest)
 
 
-def single_names(evidence: "Evidence") -> tuple[str, ...]:
+def single_names(evidence: Evidence) -> tuple[str, ...]:
     """Structures that the primary endpoint does not average; () unless it averages regions."""
     return compared_names(evidence)[len(evidence.averaged) :]
 
 
-def averages_regions(evidence: "Evidence") -> bool:
+def averages_regions(evidence: Evidence) -> bool:
     """Whether the primary endpoint is one of regions."""
     return not set(evidence.averaged) <= set(evidence.runs.structures)
 
 
-def averaged_kind(evidence: "Evidence") -> str:
+def averaged_kind(evidence: Evidence) -> str:
     """What kind of thing the primary endpoint averages, in one word."""
     return "regions" if averages_regions(evidence) else "structures"
 
 
-def averaged_words(evidence: "Evidence") -> str:
+def averaged_words(evidence: Evidence) -> str:
     """What the primary endpoint averages, as it is said behind "mean over": `structures`, or the regions by name."""
     if not averages_regions(evidence):
         return "structures"

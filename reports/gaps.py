@@ -1,15 +1,11 @@
 """What a report should have and has not: cells of a grid, folds of a row."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from reports.runs import Run
+from reports.one_run import Run
 
 
 def expected_cells(paths: Iterable[Path]) -> pd.DataFrame:

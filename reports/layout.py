@@ -1,23 +1,19 @@
 """What a report prints, as sections of text cells: the same for Markdown, LaTeX and the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.costs import encoder_weights
 from reports.endpoint import averaged_words, averages_regions, compared_names
+from reports.evidence import Evidence
 from reports.muscles.sections import muscle_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
 from reports.runs import AS_PUBLISHED, BY_PATIENT
 from reports.summaries import slice_level
 from reports.varied.sections import varied_sections
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 
 def sections(evidence: Evidence) -> list[Section]:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,9 @@ from reports.claims.samples import correlation, paired
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.claims.values import PatientValues
 from reports.comparisons import compare, holm
+from reports.evidence import Evidence
 from reports.intervals import intervals
 from reports.row_names import is_box_arm
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 ARMS = ("arm", "num_patients", "dice", "difference", "difference_low", "difference_high", "p_holm")
 PRELIMINARY = (
@@ -25,7 +22,7 @@ PRELIMINARY = (
 SALIENCY = ("row", "share_inside", "area_share", "enrichment", "ci95_low", "ci95_high", "num_patients")
 
 
-def mechanism_tables(evidence: "Evidence") -> dict[str, pd.DataFrame]:
+def mechanism_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Tables `arms`, `preliminary` and `saliency`, each empty where the evidence has nothing for it.
 
     All values are means over patients and over all structures, as fractions. Intervals are ranges below six patients.

@@ -1,23 +1,19 @@
 """The sentences under a table: what its numbers can carry and how to get them again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.endpoint import averaged_words
+from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST, kind
 from reports.patients import MEAN
 from reports.spines.curve import unequal_training
 from reports.statistics import patient_table
 from reports.summaries import primary_split
 from reports.varied.sections import noise_sentences, size_sentences
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 PAPER_SIZE = "paper"
 KINDS = {

@@ -1,15 +1,11 @@
 """Printed tables of what is read out beside the scores: key points, levels, measurements, speed, labels, fusions."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.agreement import name_and_unit
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
+from reports.evidence import Evidence
 from reports.readout_files import HEATMAP
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 
 def readout_sections(evidence: Evidence) -> list[Section]:

@@ -1,20 +1,15 @@
 """`table.md`, `table.csv`, `table.tex` and the table in the terminal."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from reports.cells import GAP, INCOMPLETE, Section, Text
+from reports.evidence import Evidence
 from reports.layout import sections
 from reports.notes import commands
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 LEGEND = f"`{GAP}`: no value, or no finished run. `{INCOMPLETE}`: a fold, or a part of one, is missing; see the notes."
 PRINTED = ("Primary endpoint", "Labels against accuracy")  # of the sections, in a terminal

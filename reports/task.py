@@ -14,7 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from reports import tables
-from reports.evidence import AGREEMENT, STRUCTURES, Evidence, gather, with_claims
+from reports.collect import gather, with_claims
+from reports.evidence import AGREEMENT, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
 from reports.runs import load_runs
 

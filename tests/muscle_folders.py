@@ -19,6 +19,15 @@ CONF = Path(__file__).parents[1] / "conf"
 ANATOMY: Any = OmegaConf.to_container(OmegaConf.load(CONF / "anatomy" / "muscle_fat.yaml"))
 SIMPLIFIED: Any = OmegaConf.to_container(OmegaConf.load(CONF / "morphometry" / "grades" / "simplified.yaml"))
 STRUCTURES = tuple(ANATOMY["structures"])
+OF_MUSCLES = (
+    "regions",
+    "region_outputs",
+    "region_strata",
+    "grades",
+    "grade_confusion",
+    "grade_agreement",
+    "fat_states",
+)
 PIXEL_MM2 = 0.5
 NO_FAT_FOUND = "p001"  # the patient in whom no fat is predicted
 

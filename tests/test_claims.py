@@ -8,7 +8,7 @@ import pytest
 
 from reports.claims.judge import COLUMNS, RULES, judge
 from reports.claims.ledger import CLAIMS_FILE, REQUIRED, load_claims, published_structures
-from reports.evidence import collect
+from reports.collect import collect
 from reports.mechanism import mechanism_tables
 from reports.runs import load_runs
 from tests.claim_evidence import draw_cases, make_evidence

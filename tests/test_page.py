@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports.evidence import gather
+from reports.collect import gather
 from reports.page.headline import order_sentence
 from reports.page.page import sections, write_page
 from reports.runs import load_runs

@@ -8,8 +8,8 @@ import pytest
 
 from reports import tables
 from reports.claims.judge import judge
+from reports.collect import collect, gather
 from reports.endpoint import averaged_names, averaged_words, single_names
-from reports.evidence import collect, gather
 from reports.layout import sections as printed
 from reports.muscles.grades import build_grade_agreement, grade_scales
 from reports.page.grades import grades
@@ -21,20 +21,10 @@ from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
 from reports.runs import load_runs
 from reports.task import write_tables
-from tests.muscle_folders import STRUCTURES, write_muscles
+from tests.muscle_folders import OF_MUSCLES, STRUCTURES, write_muscles
 from tests.run_folders import write_run
 from tests.test_claims import CLAIMS, VERDICTS
 from tests.test_page import Reader
-
-OF_MUSCLES = (
-    "regions",
-    "region_outputs",
-    "region_strata",
-    "grades",
-    "grade_confusion",
-    "grade_agreement",
-    "fat_states",
-)
 
 PRINTED = ("overall", "muscle", "fat")
 

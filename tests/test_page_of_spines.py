@@ -9,25 +9,17 @@ import pytest
 from rich.console import Console
 
 from reports import tables
-from reports.evidence import gather
+from reports.collect import gather
 from reports.layout import sections as printed
 from reports.page.page import sections, write_page
 from reports.runs import load_runs
 from reports.task import OPTIONAL, write_tables
+from tests.muscle_folders import OF_MUSCLES
 from tests.run_folders import write_run
 from tests.spine_folders import write_curve, write_spine, write_spines
 from tests.test_page import Reader, emptied, page_of
 
 SMALL = {"num_patients": 6, "num_folds": 1}
-OF_MUSCLES = (
-    "regions",
-    "region_outputs",
-    "region_strata",
-    "grades",
-    "grade_confusion",
-    "grade_agreement",
-    "fat_states",
-)
 OWN = ["labels", "keypoints", "robustness", "measurements"]
 
 

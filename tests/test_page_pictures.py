@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports.evidence import gather
+from reports.collect import gather
 from reports.page.blocks import Figures, Gap, Text
 from reports.page.values import interval, number, p_value, pick, points
 from reports.pictures.augmentations import augmentations

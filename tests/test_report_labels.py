@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from reports.collect import collect, gather
 from reports.comparisons import wilcoxon_p
-from reports.evidence import collect, gather
 from reports.page.labels import curve_sentence
 from reports.page.page import sections
 from reports.runs import load_runs

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.collect import gather, primary_values
 from reports.comparisons import holm, wilcoxon_p
-from reports.evidence import Evidence, gather, primary_values
+from reports.evidence import Evidence
 from reports.intervals import t_interval
 from reports.patients import patient_scores
 from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from reports import tables
-from reports.evidence import gather
+from reports.collect import gather
 from reports.layout import sections
 from reports.papers import COLUMNS, load_published, proposed_row, published_tables, read_published, row_label
 from reports.runs import AS_PUBLISHED, load_runs
@@ -64,8 +64,8 @@ def parts(monkeypatch):
             folder.joinpath("report.html").write_text("page") and folder / "report.html"
         ),
     )
-    for name in ("claims.judge", "page.page"):
-        monkeypatch.setitem(sys.modules, f"reports.{name}", stand_ins)
+    monkeypatch.setattr("reports.collect.judge", lambda evidence: stand_ins.judge(evidence))
+    monkeypatch.setitem(sys.modules, "reports.page.page", stand_ins)
     return stand_ins
 
 

@@ -10,7 +10,7 @@ import pytest
 from metrics.grade_agreement import weighted_kappa
 from metrics.resampling import interval_of_counts, interval_of_tables
 from metrics.structure_areas import area_row
-from reports.evidence import gather
+from reports.collect import gather
 from reports.layout import sections as printed
 from reports.page.thresholds import thresholds
 from reports.readout_files import Readouts, read_morphometry

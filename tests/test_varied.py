@@ -9,7 +9,7 @@ import pytest
 
 from reports.claims.judge import judge
 from reports.claims.ledger import CLAIMS_FILE, load_claims, published_structures
-from reports.evidence import gather
+from reports.collect import gather
 from reports.layout import sections
 from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings

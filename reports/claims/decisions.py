@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +13,11 @@ from reports.claims.sides import GapError
 from reports.claims.sizes import beyond_seeds, smaller_gains_more
 from reports.claims.values import PatientValues
 from reports.comparisons import ALPHA, compare
+from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
 
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
-
-def judge_one(claim: Claim, values: PatientValues, evidence: "Evidence") -> Finding:
+def judge_one(claim: Claim, values: PatientValues, evidence: Evidence) -> Finding:
     """Finding of a claim whose test is none of superiority."""
     if claim.test == "none":
         return Finding(verdict=NOT_TESTABLE)
@@ -96,7 +93,7 @@ def correlated(claim: Claim, values: PatientValues) -> Finding:
     return judged(finding, finding.low > margin, finding.high < margin)
 
 
-def cheaper(claim: Claim, evidence: "Evidence") -> Finding:
+def cheaper(claim: Claim, evidence: Evidence) -> Finding:
     """Whether a cost is lower than the other row's by the margin (a share); the effect is the share saved."""
     costs = evidence.costs
     known = dict(zip(costs["row"], costs[claim.metric], strict=True)) if claim.metric in costs.columns else {}
@@ -136,7 +133,7 @@ def gains_within(claim: Claim, values: PatientValues) -> Finding:
     return judged(replace(found[farthest], notes=(f"farthest from the range is {farthest}",)), inside, outside)
 
 
-def faster(claim: Claim, evidence: "Evidence") -> Finding:
+def faster(claim: Claim, evidence: Evidence) -> Finding:
     """Whether trainings get near their end in fewer epochs; the effect is the share saved, paired by fold and seed."""
     table = evidence.trainings.dropna(subset=[claim.metric])
     own = table.set_index(["fold", "seed"])
@@ -155,7 +152,7 @@ def faster(claim: Claim, evidence: "Evidence") -> Finding:
     return judged(finding, finding.low > margin, finding.high < margin)
 
 
-TESTS_OF_RUNS: dict[str, Callable[[Claim, "Evidence"], Finding]] = {
+TESTS_OF_RUNS: dict[str, Callable[[Claim, Evidence], Finding]] = {
     "cheaper": cheaper,
     "faster": faster,
     "beyond_seeds": beyond_seeds,

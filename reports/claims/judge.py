@@ -4,7 +4,6 @@ The rules, which the report prints (`RULES`), follow PROTOCOL, "Intervals and te
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,9 +13,7 @@ from reports.claims.ledger import CLAIMS_FILE, Claim, load_claims, published_str
 from reports.claims.sides import PREDICTED
 from reports.claims.superiority import judge_superiority
 from reports.claims.values import PatientValues
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
+from reports.evidence import Evidence
 
 RULES = (
     "The unit is the patient, averaged over slices and seeds; only runs with folds by patient count.",
@@ -54,7 +51,7 @@ COLUMNS = (
 )
 
 
-def judge(evidence: "Evidence", claims: tuple[Claim, ...] | None = None) -> pd.DataFrame:
+def judge(evidence: Evidence, claims: tuple[Claim, ...] | None = None) -> pd.DataFrame:
     """Judges every claim; one row per claim with COLUMNS, in the order of the file.
 
     `claims` are by default those of `reports/published/claims.csv` whose paper's system (the row named like the paper,

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,11 @@ from reports.claims.findings import (
 from reports.claims.ledger import Claim
 from reports.claims.values import GapError, PatientValues
 from reports.comparisons import ALPHA
+from reports.evidence import Evidence
 from reports.varied.gains import patient_areas, rank_correlations
 
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
-
-def beyond_seeds(claim: Claim, evidence: "Evidence") -> Finding:
+def beyond_seeds(claim: Claim, evidence: Evidence) -> Finding:
     """Whether the values of a setting that the paper varies in the row differ by more than seeds do.
 
     The effect is the range of their means (`reports.varied.tables.build_noise`); `value` is the paper's own range.

@@ -1,6 +1,6 @@
 """One value a patient for either side of a claim, from the joined case tables."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,11 @@ from reports.claims.findings import Finding, estimate
 from reports.claims.grades import grade_level, grade_values
 from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
 from reports.claims.sides import PREDICTED, GapError, Side
+from reports.evidence import Evidence
 from reports.muscles.grades import grade_scales
 from reports.patients import LOWER_IS_BETTER
 from reports.runs import BY_PATIENT
 from reports.strata import SLICE, strata
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 # Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
 _STATUS_SHARES = {
@@ -33,7 +31,7 @@ FEWER_IS_BETTER = (*LOWER_IS_BETTER, "missed_share", "false_alarm_share", "dice_
 class PatientValues:
     """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
 
-    def __init__(self, evidence: "Evidence") -> None:
+    def __init__(self, evidence: Evidence) -> None:
         cases = evidence.cases if evidence.beside.empty else pd.concat([evidence.cases, evidence.beside])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
         drawn: Any = _keyed(cases)

@@ -1,15 +1,11 @@
 """Printed tables of muscle and fat: regions as the paper has them, intervals, grades."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.cells import GAP, Section, Text, number, with_interval, words
+from reports.evidence import Evidence
 from reports.muscles.areas import METRICS, POOLED, regions_of_row, shown_regions
 from reports.readout_files import PREDICTED, TRUE
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 NAMES = {
     **{"area_true_mm2": "area of the truth, mm2", "area_pred_mm2": "area of the prediction, mm2", "dice": "Dice %"},

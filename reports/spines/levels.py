@@ -3,18 +3,12 @@
 PROTOCOL, "Mixed supervision, fairly": a vertebra numbered one off is no error of its outline, and is counted apart.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from metrics.levels import level_table
+from reports.one_run import Run
 from reports.readout_files import HEATMAP, MASK
-
-if TYPE_CHECKING:
-    from reports.one_run import Run
 
 SLICE_KEYS = ["case", "slice", "structure"]
 # What a true structure was called, and how many places off that is: `metrics.levels.find_levels`.

@@ -1,17 +1,13 @@
 """What is printed of a setting that the paper varies: a sentence, and tables of text cells."""
 
-from __future__ import annotations
-
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.cells import GAP, Section, Text, number, p_value, with_interval, words
 from reports.comparisons import ALPHA, NUM_FLIPS
+from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
 from reports.patients import MEAN
-
-if TYPE_CHECKING:
-    from reports.evidence import Evidence
 
 
 def setting_name(path: str) -> str:

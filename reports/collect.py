@@ -1,0 +1,184 @@
+"""From runs to everything a report says of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from reports.claims.judge import judge
+from reports.comparisons import rank_probabilities
+from reports.costs import build_costs
+from reports.endpoint import averaged_names, with_averaged
+from reports.evidence import Evidence
+from reports.gaps import expected_rows
+from reports.muscles.regions import region_cases
+from reports.muscles.tables import read_muscles
+from reports.notes import beside_notes, write_notes
+from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
+from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.readouts import joined_cases, read_out
+from reports.runs import Runs
+from reports.statistics import COLUMNS as STATISTICS_COLUMNS
+from reports.statistics import build_statistics, patient_table
+from reports.summaries import (
+    TABLE_COLUMNS,
+    build_detection,
+    build_folds,
+    build_inflation,
+    build_table,
+    primary_split,
+)
+from reports.varied.evidence import vary
+
+RECONSTRUCTED = "reconstructed"
+
+
+def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
+    """Everything of a report, the claims judged.
+
+    Args:
+        runs: What `load_runs` found.
+        table: The paper's table in `reports/published`, or several, or None.
+        reference: Row that the others are compared with; None for the paper's proposed system.
+        margin: Difference of interest in Dice, 0..1.
+
+    Raises:
+        ValueError: If there is no such table or row, or the margin is not above 0.
+    """
+    return with_claims(gather(runs, table=table, reference=reference, margin=margin))
+
+
+def with_claims(evidence: Evidence) -> Evidence:
+    """The same with its claims judged."""
+    return replace(evidence, claims=judge(evidence))
+
+
+def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
+    """Everything of a report but the claims.
+
+    Raises:
+        ValueError: As in `collect`.
+    """
+    if not 0 < margin < 1:
+        raise ValueError(f"report.margin is {margin}, expected a difference in Dice between 0 and 1, such as 0.005")
+    published = load_published(table) if table else empty_published()
+    if not runs.runs:
+        return _without_table(runs, published, margin)
+    rows = ordered_rows(runs, published)
+    reference, note = _reference(rows, published, reference)
+    cases = joined_cases(runs.runs)
+    regions = region_cases((*runs.runs, *runs.fused))
+    averaged = averaged_names(runs.structures, regions, published)
+    compared = with_averaged(cases, regions.loc[regions["row"].isin(rows)], averaged)
+    scores = patient_scores(compared, scored_metrics(cases), averaged)
+    scored = {run.row for run in runs.runs if run.scored}
+    systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
+    statistics = build_statistics(
+        compared, scores, rows=rows, systems=systems, reference=reference, margin=margin, averaged=averaged
+    )
+    evidence = Evidence(
+        runs=runs,
+        published=published,
+        rows=rows,
+        labels=_labels((*rows, *(run.row for run in runs.everything)), published, runs),
+        averaged=averaged,
+        reference=reference,
+        margin=margin,
+        cases=cases,
+        scores=scores,
+        statistics=statistics,
+        table=build_table(runs, compared, statistics, published, rows, averaged),
+        costs=build_costs(runs, rows),
+        detection=build_detection(cases, rows),
+        ranks=_ranks(scores, systems, primary_split(cases)),
+        folds=build_folds(runs),
+        inflation=build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
+        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=rows, reference=reference),
+        **read_muscles(runs, regions, primary_split(cases), reference, published),
+        **vary(cases, scores, rows, published),
+        claims=pd.DataFrame(),
+        notes=(),
+        overlay="",
+    )
+    return replace(evidence, notes=(*note, *write_notes(evidence)))
+
+
+def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Evidence:
+    """What there is to say without a single model trained on all masks, such as a curve alone."""
+    cases, scores = joined_cases(()), pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
+    every_row = sorted({run.row for run in runs.everything})
+    regions = region_cases(runs.fused)
+    averaged = averaged_names(runs.structures, regions, published)
+    evidence = Evidence(
+        runs=runs,
+        published=published,
+        rows=(),
+        labels=_labels(every_row, published, runs),
+        averaged=averaged,
+        reference="",
+        margin=margin,
+        cases=cases,
+        scores=scores,
+        statistics=pd.DataFrame(columns=list(STATISTICS_COLUMNS)),
+        table=pd.DataFrame(columns=list(TABLE_COLUMNS)),
+        costs=build_costs(runs, ()),
+        detection=build_detection(cases, ()),
+        ranks=pd.DataFrame(columns=["row", "rank", "probability"]),
+        folds=build_folds(replace(runs, runs=runs.everything)),
+        inflation=build_inflation(scores, (), runs.structures),
+        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=(), reference=""),
+        **read_muscles(runs, regions, primary_split(cases), "", published),
+        **vary(cases, scores, (), published),
+        claims=pd.DataFrame(),
+        notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
+        overlay="",
+    )
+    return replace(evidence, notes=(*evidence.notes, *beside_notes(evidence)))
+
+
+def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
+    """Rows with a run: the paper's in its order, each before its variants, then the others by name."""
+    return tuple(sorted({run.row for run in runs.runs}, key=lambda row: (place_of(row, published), row)))
+
+
+def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
+    """Primary endpoint (Dice, mean over what is averaged): a patient a line, a row a column, NaN where it has none."""
+    chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
+    return patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], rows)
+
+
+def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
+    """Rank stability on the patients that all rows have."""
+    shared = primary_values(scores, rows, split).dropna()
+    if shared.empty or shared.shape[1] < 2:
+        return pd.DataFrame(columns=["row", "rank", "probability"])
+    return rank_probabilities(shared)
+
+
+def _reference(rows: Sequence[str], published: pd.DataFrame, asked: str | None) -> tuple[str, tuple[str, ...]]:
+    if asked is not None:
+        if asked not in rows:
+            raise ValueError(
+                f"report.reference is {asked!r}, which no finished run is; expected one of {', '.join(rows)}"
+            )
+        return asked, ()
+    proposed = proposed_row(published)
+    if proposed in rows and proposed is not None:
+        return proposed, ()
+    variants = [row for row in rows if row.split(" ")[0] == proposed]
+    chosen = (variants or list(rows))[0]
+    if len(rows) == 1:
+        return chosen, ()
+    why = f"{proposed} has no finished run" if proposed and not variants else "the table names no single proposed row"
+    return chosen, (f"Rows are compared with {chosen}, as {why}; report.reference=ROW chooses another.",)
+
+
+def _labels(rows: Sequence[str], published: pd.DataFrame, runs: Runs) -> dict[str, str]:
+    methods = method_names(published)
+    labels = dict(methods)
+    for row in (*rows, *expected_rows(runs.expected)):
+        labels[row] = row_label(row, methods)
+    # An experiment says itself that its network was put together from less than a full description.
+    reconstructed = {run.row for run in runs.everything if (run.config.get("paper") or {}).get(RECONSTRUCTED)}
+    unmarked = [row for row in sorted(reconstructed) if RECONSTRUCTED not in labels[row]]
+    return labels | {row: f"{labels[row]} ({RECONSTRUCTED})" for row in unmarked}
