@@ -66,7 +66,7 @@ def print_tables(evidence: Evidence, console: Console | None = None) -> None:
         table = Table(title=section.title)
         shown = [position for position, name in enumerate(section.header) if name.startswith(SHOWN)]
         for position in shown:
-            table.add_column(section.header[position], justify="right" if position else "left")
+            table.add_column(section.header[position], justify="right" if position else "left", overflow="fold")
         for line in section.lines:
             cells = [line[position] for position in shown]
             table.add_row(*(f"[bold]{escape(cell.text)}[/bold]" if cell.bold else escape(cell.text) for cell in cells))
