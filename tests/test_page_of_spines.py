@@ -56,8 +56,8 @@ def test_a_page_of_spines_has_its_own_sections_and_none_of_boxes_in_a_gate(built
 
 def test_the_page_says_what_key_points_of_others_bring(evidence, reader):
     line = evidence.curve.query("masked_patients == 3 and supervision == 'mixed' and metric == 'dice'").iloc[0]
-    words = "the key points of the others change the Dice of Baseline+MCCA+AT by"
-    assert f"With masks of 3 patients {words} +{100 * line['difference']:.2f} points" in reader.text
+    words = "change the Dice of Baseline+MCCA+AT, in points by patients with masks:"
+    assert f"{words} +{100 * line['difference']:.2f} [" in reader.text
     assert "2 draws)" in reader.text
 
 

@@ -1,7 +1,9 @@
 """Labels against accuracy, and fusions of models: what is not in the table of single models trained on all masks."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from reports.comparisons import ALPHA
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
@@ -63,23 +65,43 @@ def _header(value: str) -> list[str]:
 
 
 def curve_sentence(evidence: Evidence) -> str:
-    """What was found at the smallest number of masks at which both arms were trained; empty without a curve."""
+    """What was found at every number of masks at which both arms of a row were trained; empty without a curve."""
     table = pick(evidence.curve, metric="dice")
-    compared = [line for line in table.to_dict("records") if line["num_pairs"]]
-    if not compared:
+    lines = [line for line in table.to_dict("records") if line["num_pairs"]]
+    if not lines:
         return "Only one kind of supervision was run: nothing is compared." if len(table) else ""
-    line = min(compared, key=lambda line: line["masked_patients"])
-    ends = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
-    tested = (
-        f", p {p_value(line['p_holm'])} after Holm" if is_number(line["p_holm"]) else ", too few patients for a test"
-    )
-    plural = "s" * (line["num_shared_draws"] != 1)
-    sign = "range" if line["difference_interval"] == "range" else "95 % interval"
+    row = lines[0]["row"]
+    lines = sorted((line for line in lines if line["row"] == row), key=lambda line: line["masked_patients"])
+    found = [f"{points(line['difference'])} {_ends(line)} with {count(line['masked_patients'])}" for line in lines]
+    ranges = any(line["difference_interval"] == "range" for line in lines)
+    sign = "ranges" if ranges else "95 % intervals"
     return (
-        f"With masks of {count(line['masked_patients'])} patients the key points of the others change the Dice of "
-        f"{label_of(evidence, line['row'])} by {points(line['difference'])} points ({sign} {ends[1:-1]}{tested}, "
-        f"{count(line['num_pairs'])} patients, {count(line['num_shared_draws'])} draw{plural})."
+        f"Key points of the other patients change the Dice of {label_of(evidence, row)}, in points by patients with "
+        f"masks: {', '.join(found)} ({sign}; {_spread(lines, 'num_pairs', 'patient')}, "
+        f"{_spread(lines, 'num_shared_draws', 'draw')}). {_beyond_chance(lines)}"
     )
+
+
+def _ends(line: dict[Any, Any]) -> str:
+    return interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
+
+
+def _spread(lines: Sequence[dict[Any, Any]], name: str, noun: str) -> str:
+    """How many of a thing the points of a curve have: "28 patients", "1 to 3 draws"."""
+    fewest, most = (choose(int(line[name]) for line in lines) for choose in (min, max))
+    numbers = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"{numbers} {noun}{'s' * (most != 1)}"
+
+
+def _beyond_chance(lines: Sequence[dict[Any, Any]]) -> str:
+    tested = [line for line in lines if is_number(line["p_holm"])]
+    if not tested:
+        return "Too few patients for a test."
+    differ = [count(line["masked_patients"]) for line in tested if line["p_holm"] < ALPHA]
+    smallest = f"smallest p {p_value(min(line['p_holm'] for line in tested))} after Holm"
+    if not differ:
+        return f"None is beyond chance ({smallest})."
+    return f"Beyond chance with {' and '.join(differ)} ({smallest})."
 
 
 def _point(evidence: Evidence, line: dict[Any, Any], scale: float) -> list[Cell]:
