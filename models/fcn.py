@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.blocks.imagenet import VGGEncoder
+from models.blocks.initialisation import keep_variance
 from models.prediction import Prediction
 
 
@@ -26,6 +27,8 @@ class FCN8s(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = VGGEncoder("vgg16", in_channels=in_channels, weights=weights)
+        if not weights:
+            keep_variance(self.encoder)
         *_, third, fourth, fifth = self.encoder.channels
         self.head = nn.Sequential(
             *(nn.Conv2d(fifth, head_channels, kernel_size=7, padding=3), nn.ReLU(inplace=True), nn.Dropout(0.5)),

@@ -6,6 +6,7 @@ from monai.networks.blocks.squeeze_and_excitation import ChannelSELayer
 from torch import Tensor, nn
 
 from models.blocks.imagenet import VGGEncoder
+from models.blocks.initialisation import keep_variance
 from models.prediction import Prediction
 
 ATTENTIONS = ("channel", "spatial", "channel_and_spatial", "none")
@@ -47,6 +48,8 @@ class LumNet(nn.Module):
         )
         self.finest = nn.Sequential(nn.Conv2d(joined[-1], 32, kernel_size=3, padding=1), nn.ReLU(inplace=True))
         self.head = nn.Conv2d(32, num_classes, kernel_size=1)
+        for part in (self.centre, self.decoder, self.finest, *([] if weights else [self.encoder])):
+            keep_variance(part)
 
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments; annotated `boxes` are not used."""

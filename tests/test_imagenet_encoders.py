@@ -3,10 +3,13 @@
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torch.nn import functional as F
 
 from models.blocks.imagenet import RESNETS, VGGS, ResNetEncoder, VGGEncoder
-from models.fcn import bilinear_upsampling
+from models.blocks.initialisation import keep_variance
+from models.fcn import FCN8s, bilinear_upsampling
+from models.lumnet import LumNet
 from models.msff import MultiScaleFeatureFusion
 from models.segnet import SegNet
 
@@ -46,6 +49,31 @@ def test_what_does_not_fit_is_refused_by_name():
         ResNetEncoder("resnet50", in_channels=1)
     with pytest.raises(ValueError, match=r"60 x 64 pixels.*data\.size=\[64,64\]"):
         ResNetEncoder("resnet18", in_channels=1)(torch.zeros(1, 1, 60, 64))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(64, 128, 3, padding=1), nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1)],
+    ids=["convolution", "transposed"],
+)
+def test_features_keep_their_variance_through_a_layer(layer):
+    torch.manual_seed(0)
+    keep_variance(layer)
+    with torch.no_grad():
+        before = torch.randn(4, 64, 24, 24)
+        after = layer(before.relu())[..., 2:-2, 2:-2]
+    assert after.square().mean().item() == pytest.approx(1, rel=0.1)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("network", [LumNet, FCN8s])
+def test_networks_without_normalisation_start_with_features_that_differ(network):
+    """What PyTorch's default leaves of them at the deepest stage, a hundredth, teaches nothing."""
+    torch.manual_seed(0)
+    encoder = network(in_channels=1, num_classes=8, **({"head_channels": 8} if network is FCN8s else {})).encoder
+    with torch.no_grad():
+        spreads = [float(features.std()) for features in encoder(torch.randn(2, 1, 64, 64))]
+    assert all(0.3 < spread < 3 for spread in spreads), spreads
 
 
 @pytest.mark.parametrize("factor", [2, 8])
