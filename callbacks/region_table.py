@@ -12,7 +12,7 @@ class RegionTable(SliceTable):
 
     A pixel is in an output where its probability, on the pixels of the scan, is above one half; a region is the union
     of the widest outputs inside it (`metrics.regions`). Beside them, confusion.csv has the regions of the one mask
-    that all outputs together make.
+    that is made of them.
 
     Args:
         folder: The run folder.
