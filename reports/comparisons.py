@@ -150,7 +150,7 @@ def bold_rows(values: pd.DataFrame, *, higher_is_better: bool = True) -> set[str
 
     The best has the highest mean among the rows that cover the most patients (a row with half of the folds may have had
     the easier half); each other is compared with it on the patients they share. One that shares fewer than six is
-    neither bold nor counted.
+    neither bold nor counted; one that shares so few that Holm would let no difference pass is not bold.
 
     Args:
         values: One patient a line (in any order), one row of the table a column, NaN where a row has no value.
@@ -170,7 +170,8 @@ def bold_rows(values: pd.DataFrame, *, higher_is_better: bool = True) -> set[str
     adjusted = holm(np.array([wilcoxon_p(gap.round(DECIMALS)) for gap in gaps]))
     tested = {place for place, p in zip(others, adjusted, strict=True) if not np.isnan(p)}
     worse = {place for place, p, gap in zip(others, adjusted, gaps, strict=True) if p < ALPHA and gap.mean() < 0}
-    return {names[place] for place in (tested - worse) | {int(best)}} if worse else set()
+    told = {place for place, gap in zip(others, gaps, strict=True) if smallest_p(len(gap)) * len(tested) < ALPHA}
+    return {names[place] for place in (tested & told - worse) | {int(best)}} if worse else set()
 
 
 def _tests(difference: np.ndarray, margin: float) -> tuple[float, float, float, float, float]:

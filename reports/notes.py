@@ -165,7 +165,7 @@ def _power(evidence: Evidence) -> list[str]:
         f"the margin of interest is {100 * evidence.margin:g} points.",
         "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
         "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
-        "than the best of its column after Holm (none if all are).",
+        "than the best of its column after Holm (none if all are), unless its patients are too few to be found worse.",
     ]
     return texts
 

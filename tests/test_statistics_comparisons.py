@@ -219,6 +219,14 @@ def test_bold_needs_a_difference_that_survives_holm():
     assert bold_rows(values(a=BASE[:7], **others)) == set()
 
 
+def test_a_row_of_too_few_patients_to_be_found_worse_is_not_bold():
+    """Far worse in each of its seven patients, which Holm over four rows lets nobody see."""
+    best, noise = BASE[:14], np.arange(14) % 3 / 1000
+    hopeless = {name: np.where(np.arange(14) < 7, best - 0.4 - place / 100, np.nan) for place, name in enumerate("cde")}
+    assert bold_rows(values(a=best, b=best - 0.1 - noise, **hopeless)) == {"a"}
+    assert bold_rows(values(a=best, b=best - 0.1 - noise, f=best + noise - 0.001)) == {"a", "f"}
+
+
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 500), size=st.sampled_from([6, 9, 30]), scale=st.floats(0.5, 50))
 def test_tests_depend_neither_on_the_order_nor_on_the_unit(seed, size, scale):

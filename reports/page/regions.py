@@ -146,9 +146,7 @@ def _on_their_own(evidence: Evidence, row: str, regions: Sequence[str], lines: L
     """The same of outputs that may overlap."""
     table = _as_printed(evidence, row, [name for name in regions if (name, "dice") in lines], lines)
     caption = f"{label_of(evidence, row)}: regions as the network judges each on its own, before they are one mask."
-    notes = [
-        "Where its probability is above one half. Other tables are of the one mask that is made of them."
-    ]
+    notes = ["Where its probability is above one half. Other tables are of the one mask that is made of them."]
     return replace(table, caption=caption, notes=[*table.notes, *notes, *_sums(evidence, regions, lines)])
 
 
