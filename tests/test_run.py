@@ -188,6 +188,7 @@ def test_testing_a_checkpoint_reproduces_the_numbers(finished, composed, tmp_pat
     pd.testing.assert_frame_equal(pd.read_csv(finished / "cases.csv"), again)
 
 
+@pytest.mark.slow
 def test_external_validation_tests_every_case_of_another_folder(finished, composed, tmp_path):
     best = finished / "checkpoints" / "best.ckpt"
     other = ("cohort.seed=7", "phantom.num_patients=2", "split=all")
@@ -247,6 +248,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cases(composed, t
     assert all(np.isfinite(value.numpy()).all() for value in saved.values()), "the last good checkpoint is kept"
 
 
+@pytest.mark.slow
 def test_no_validation_in_a_cohort_of_two(composed, tmp_path, caplog):
     """With two patients one trains and one tests: best is last."""
     with caplog.at_level("INFO"):

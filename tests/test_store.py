@@ -158,6 +158,7 @@ def build_at_once(root, cache, barrier, results):
     results.put((str(store.folder), float(store.image.sum()), len(store)))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_get_a_good_store(root, tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, results, cache = context.Barrier(2), context.Queue(), tmp_path / "cache"
