@@ -68,7 +68,7 @@ def test_features_keep_their_variance_through_a_layer(layer):
 
 @pytest.mark.parametrize("network", [LumNet, FCN8s])
 def test_networks_without_normalisation_start_with_features_that_differ(network):
-    """What PyTorch's default leaves of them at the deepest stage, a hundredth, teaches nothing."""
+    """Torchvision's own start leaves less than a tenth at the deepest stage."""
     torch.manual_seed(0)
     encoder = network(in_channels=1, num_classes=8, **({"head_channels": 8} if network is FCN8s else {})).encoder
     with torch.no_grad():

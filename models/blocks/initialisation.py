@@ -6,8 +6,8 @@ from torch import nn
 def keep_variance(module: nn.Module) -> None:
     """Draws the convolutions of a module so that features keep their variance through ReLUs (He et al. 2015).
 
-    PyTorch's default shrinks them by 0.4 a layer, torchvision's own of a VGG wherever channels become more: after
-    twenty layers without normalisation nothing is left to learn from. Biases start at zero.
+    PyTorch's default shrinks them by 0.4 a layer, torchvision's own of a VGG wherever channels become more; without
+    normalisation nothing makes up for it. Biases start at zero.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
