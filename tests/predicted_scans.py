@@ -1,13 +1,18 @@
 """Scans without labels in any orientation, and run folders with a network that is known exactly, for task=predict."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from datamodules.case_list import Case
 from datamodules.volume import CANONICAL, DIRECTIONS
+from lightning_modules.prediction.members import Member
+from lightning_modules.prediction.outlines import Block, outline
 from lightning_modules.tasks import network_text
 from models.prediction import Prediction
 from tests.conftest import compose_line
@@ -101,3 +106,9 @@ def write_run(folder: Path, config: DictConfig, *, threshold: float = 1.0, seen:
     path = folder / "checkpoints" / "best.ckpt"
     torch.save(checkpoint if seen is None else {**checkpoint, "seen": seen}, path)
     return path
+
+
+def block_of(path: Path, members: Sequence[Member], **changes: Any) -> Block:
+    """The only block of a scan's file, outlined by an ensemble; `changes` are what a cohort.csv would say of it."""
+    (block,) = outline(members, Case(case="scan", patient="scan", images=(path,), row={}, **changes))
+    return block

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from omegaconf import OmegaConf
 
-from datamodules.anatomy import Anatomy
-from datamodules.cohort import Cohort
 from datamodules.geometry import SliceGrid
 from datamodules.store import build_store
 from tests.scans import (
@@ -206,54 +203,6 @@ def test_the_view_of_a_row_must_be_that_of_the_anatomy(tmp_path):
         small_cohort(root)
 
 
-def write_pictures(root, columns="spacing,orientation", cells="0.7;0.6,LP"):
-    for folder, pixels in (("images", random_image(0)[0] % 256), ("labels", two_muscles()[0])):
-        (root / folder).mkdir(exist_ok=True)
-        sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.uint8)), str(root / folder / "anna.png"))
-    (root / "cohort.csv").write_text(
-        f"case,patient,image,label,{columns}\nanna,anna,images/anna.png,labels/anna.png,{cells}\n"
-    )
-    return root
-
-
-def test_pictures_need_spacing_and_orientation(tmp_path):
-    ((record,),) = read_all(write_pictures(tmp_path))
-    pixels = (random_image(0)[0] % 256).astype(np.float32)
-    np.testing.assert_array_equal(record.image[0, 0], pixels)
-    assert record.spacing_mm == (0.7, 0.6)
-    ((record,),) = read_all(write_pictures(tmp_path, cells="0.7;0.6,RP"))
-    np.testing.assert_array_equal(record.image[0, 0], pixels[:, ::-1])
-    np.testing.assert_array_equal(record.mask[0], two_muscles()[0][:, ::-1])
-    ((record,),) = read_all(write_pictures(tmp_path, cells="0.7;0.6,PR"))
-    np.testing.assert_array_equal(record.image[0, 0], pixels.T[:, ::-1])
-    assert record.spacing_mm == (0.6, 0.7), "spacing is that of the picture's rows and columns"
-    picture = r"case 'anna': \S*images/anna\.png: "
-    for columns, cells, words in [
-        ("orientation", "LP", picture + r"a \.png file does not say how large a pixel is; add the column spacing"),
-        ("spacing", "0.6875", picture + r"does not say where the patient's left is; add the column orientation"),
-        ("spacing,orientation", "0.7,LX", picture + r"orientation is 'LX', expected two letters"),
-        ("spacing,orientation", "0.7,LR", picture + r"orientation is 'LR', expected two letters"),
-        ("spacing,orientation", "0.7,LS", picture + r"its slices are not axial"),
-        ("spacing,orientation", "wide,LP", r"case 'anna': spacing is 'wide', expected mm of a pixel"),
-        ("spacing,orientation", "-1,LP", r"case 'anna': spacing is '-1', expected mm of a pixel"),
-    ]:
-        with pytest.raises(ValueError, match=words):
-            read_all(write_pictures(tmp_path, columns, cells))
-    one_sided = small_anatomy(mirror=[])
-    ((record,),) = read_all(write_pictures(tmp_path, "spacing", "0.6875"), anatomy=one_sided)
-    np.testing.assert_array_equal(record.image[0, 0], pixels)
-
-
-def test_colour_pictures_are_refused(tmp_path):
-    root = write_pictures(tmp_path)
-    colours = sitk.GetImageFromArray(np.zeros((*SHAPE[1:], 3), np.uint8), isVector=True)
-    sitk.WriteImage(colours, str(root / "labels/anna.png"))
-    with pytest.raises(
-        ValueError, match=r"case 'anna': \S*labels/anna\.png: has 3 numbers per pixel .*save it as a grey"
-    ):
-        read_all(root)
-
-
 def test_the_same_image_of_two_patients_is_a_leak(tmp_path):
     root = write_cohort(tmp_path / "data", ["anna", "bert", "carl"])
     write_volume(
@@ -269,44 +218,3 @@ def test_the_same_image_of_two_patients_is_a_leak(tmp_path):
         small_cohort(root, same_patient=[["anna", "carl"]]), grid=grid, cache=tmp_path / "cache", num_workers=0
     )
     assert set(store.table["patient"]) == {"anna", "bert"}
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared real data are not here")
-def test_key_points_of_real_scans_lie_in_their_vertebrae():
-    names = [f"L{number}" for number in range(1, 6)]
-    anatomy = Anatomy(
-        name="vertebrae", view="sagittal", structures=names, colours=dict.fromkeys(names, "#000000"), keypoints=names
-    )
-    cohort = Cohort(
-        name="sagittal", root=DATA / "sagittal_vertebrae", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=5
-    )
-    masked = [case for case in cohort.cases if case.labels]
-    for case in masked[::6]:
-        (record,) = cohort.read(case)
-        assert np.isfinite(record.keypoints).all(), "stated on one slice, centroids on the four beside it"
-        assert record.clicked.sum(axis=1).tolist().count(5) == 1
-        for mask, points in zip(record.mask, record.keypoints, strict=True):
-            for number, (x, y) in enumerate(points, 1):
-                assert mask[round(float(y)), round(float(x))] == number, (case.case, number)
-        rows = [np.nonzero(record.mask == number)[1].mean() for number in range(1, 6)]
-        assert rows == sorted(rows), "L1 lies above L5"
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared real data are not here")
-def test_the_left_of_real_scans_is_on_the_right_of_the_image():
-    names = ["erector_spinae_right", "multifidus_right", "multifidus_left", "erector_spinae_left"]
-    anatomy = Anatomy(
-        name="muscles",
-        view="axial",
-        structures=names,
-        colours=dict.fromkeys(names, "#000000"),
-        mirror=[names[1:3], [names[0], names[3]]],
-    )
-    cohort = Cohort(
-        name="axial", root=DATA / "axial_muscle", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=3
-    )
-    (record,) = cohort.read(cohort.cases[0])
-    columns = [np.nonzero(record.mask == number)[2].mean() for number in range(1, 5)]
-    middle = (record.mask.shape[2] - 1) / 2
-    assert columns[0] < columns[1] < middle < columns[2] < columns[3]
-    assert np.nonzero(record.mask)[1].mean() > record.mask.shape[1] / 2, "the back is at the bottom"

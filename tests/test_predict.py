@@ -14,12 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from datamodules.case_list import Case
 from datamodules.image_file import read_image_file, write_image_file
 from datamodules.volume import canonical_volume
 from lightning_modules.prediction.measuring import measure_scan
 from lightning_modules.prediction.members import load_members
-from lightning_modules.prediction.outlines import outline
 from lightning_modules.prediction.page_tables import tables_of
 from lightning_modules.prediction.task import predict
 from metrics.fat import LearnedFat
@@ -27,7 +25,7 @@ from metrics.morphometry import Morphometry
 from metrics.muscles import Muscles
 from tests.conftest import compose_line
 from tests.muscle_slices import SIMPLIFIED
-from tests.predicted_scans import SHAPE, TRUTH, picture, run_config, write_run, write_scan, write_series
+from tests.predicted_scans import SHAPE, TRUTH, block_of, picture, run_config, write_run, write_scan, write_series
 
 CPU = torch.device("cpu")
 
@@ -54,10 +52,6 @@ def predicted(tmp_path, generated, checkpoint):
         return tmp_path / output
 
     return run
-
-
-def case_of(path):
-    return Case(case="scan", patient="scan", images=(path,), row={})
 
 
 def dice(one, other):
@@ -87,7 +81,7 @@ def test_all_48_orientations_of_a_file_give_the_same_outlines_on_the_right_side(
     reference = None
     for order, flips in product(permutations(range(3)), product([False, True], repeat=3)):
         path = write_scan(tmp_path / f"scan{suffix}", picture(), order=order, flips=flips)
-        (block,) = outline(members, case_of(path))
+        block = block_of(path, members)
         label = tmp_path / f"label{suffix}"
         write_image_file(label, block.volumes[0].as_stored(block.mask))
         centres = assert_on_same_anatomy(path, label)
@@ -112,7 +106,7 @@ def test_oblique_scans_keep_their_sides(tmp_path_factory, members, order, flips,
     folder = tmp_path_factory.mktemp("oblique")
     turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
     path = write_scan(folder / f"scan{suffix}", picture(), order=tuple(order), flips=flips, turn=turn)
-    (block,) = outline(members, case_of(path))
+    block = block_of(path, members)
     label = folder / f"label{suffix}"
     write_image_file(label, block.volumes[0].as_stored(block.mask))
     centres = assert_on_same_anatomy(path, label)
@@ -127,7 +121,7 @@ def test_a_mirrored_patient_is_found_on_the_other_side(tmp_path, members):
     direction[0] *= -1
     image.SetDirection(direction.ravel().tolist())
     sitk.WriteImage(image, str(path))
-    (block,) = outline(members, case_of(path))
+    block = block_of(path, members)
     larger = (TRUTH == 1).sum()
     assert (block.mask == 2).sum() == pytest.approx(larger, rel=0.2)
     assert (block.mask == 1).sum() < (block.mask == 2).sum()
@@ -206,7 +200,7 @@ def test_an_ensemble_averages_and_says_how_far_its_members_agree(tmp_path, gener
 def test_the_probability_of_a_grade_is_the_share_of_the_members_that_give_it(tmp_path, members):
     """One finds lean muscle, one as much fat as muscle, and one nothing; on the last slice nobody finds anything."""
     path = write_scan(tmp_path / "scan.nii.gz", picture())
-    (block,) = outline(members, case_of(path))
+    block = block_of(path, members)
     lean, fat, nothing = (np.zeros(SHAPE, np.uint8) for _ in range(3))
     lean[:2, 8:16, 28:38] = fat[:2, 8:12, 28:38] = 1
     fat[:2, 12:16, 28:38] = 3
@@ -237,7 +231,7 @@ def test_a_pixel_that_one_member_does_not_see_is_left_to_the_others(tmp_path, ge
     config.data.size, config.data.spacing_mm = [48, 16], 1.0
     narrow = load_members([write_run(tmp_path / "narrow", config)], CPU)
     path = write_scan(tmp_path / "scan.nii.gz", picture())
-    (alone,), (both,) = outline(members, case_of(path)), outline([*members, *narrow], case_of(path))
+    alone, both = block_of(path, members), block_of(path, [*members, *narrow])
     outside = np.ones(SHAPE, bool)
     outside[:, :, 16:32] = False
     np.testing.assert_array_equal(both.mask[outside], alone.mask[outside])
@@ -246,7 +240,7 @@ def test_a_pixel_that_one_member_does_not_see_is_left_to_the_others(tmp_path, ge
 
 def test_slices_of_a_kind_that_was_never_trained_on_stay_empty(tmp_path, members):
     path = write_scan(tmp_path / "scan.nii.gz", picture())
-    (block,) = outline([replace(members[0], slices=1)], case_of(path))
+    block = block_of(path, [replace(members[0], slices=1)])
     assert block.chosen.tolist() == [False, True, False]
     assert not block.mask[[0, 2]].any()
     assert block.mask[1].any()

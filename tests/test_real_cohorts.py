@@ -1,8 +1,11 @@
 """The shared real scans, where they are there: the documented commands run, with all their options."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from datamodules.anatomy import Anatomy
+from datamodules.cohort import Cohort
 from lightning_modules import tasks
 from tests.conftest import SHARED
 
@@ -64,3 +67,42 @@ def test_the_copies_are_refused_where_nobody_named_them(composed):
     root = f"cohort.root={DATA / 'sagittal_vertebrae'}"
     with pytest.raises((ValueError, InstantiationException), match=r"same image.*same_patient"):
         tasks.train(composed("experiment=unet", "cohort=sagittal_vertebrae", root, "cohort.same_patient=[]"))
+
+
+def test_key_points_of_real_scans_lie_in_their_vertebrae():
+    names = [f"L{number}" for number in range(1, 6)]
+    anatomy = Anatomy(
+        name="vertebrae", view="sagittal", structures=names, colours=dict.fromkeys(names, "#000000"), keypoints=names
+    )
+    cohort = Cohort(
+        name="sagittal", root=DATA / "sagittal_vertebrae", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=5
+    )
+    masked = [case for case in cohort.cases if case.labels]
+    for case in masked[::6]:
+        (record,) = cohort.read(case)
+        assert np.isfinite(record.keypoints).all(), "stated on one slice, centroids on the four beside it"
+        assert record.clicked.sum(axis=1).tolist().count(5) == 1
+        for mask, points in zip(record.mask, record.keypoints, strict=True):
+            for number, (x, y) in enumerate(points, 1):
+                assert mask[round(float(y)), round(float(x))] == number, (case.case, number)
+        rows = [np.nonzero(record.mask == number)[1].mean() for number in range(1, 6)]
+        assert rows == sorted(rows), "L1 lies above L5"
+
+
+def test_the_left_of_real_scans_is_on_the_right_of_the_image():
+    names = ["erector_spinae_right", "multifidus_right", "multifidus_left", "erector_spinae_left"]
+    anatomy = Anatomy(
+        name="muscles",
+        view="axial",
+        structures=names,
+        colours=dict.fromkeys(names, "#000000"),
+        mirror=[names[1:3], [names[0], names[3]]],
+    )
+    cohort = Cohort(
+        name="axial", root=DATA / "axial_muscle", anatomy=anatomy, labels=dict(enumerate(names, 1)), slices=3
+    )
+    (record,) = cohort.read(cohort.cases[0])
+    columns = [np.nonzero(record.mask == number)[2].mean() for number in range(1, 5)]
+    middle = (record.mask.shape[2] - 1) / 2
+    assert columns[0] < columns[1] < middle < columns[2] < columns[3]
+    assert np.nonzero(record.mask)[1].mean() > record.mask.shape[1] / 2, "the back is at the bottom"
