@@ -17,6 +17,7 @@ from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
+from reports.row_names import by_name_and_number
 from reports.runs import Runs
 from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
@@ -137,8 +138,9 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
 
 
 def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
-    """Rows with a run: the paper's in its order, each before its variants, then the others by name."""
-    return tuple(sorted({run.row for run in runs.runs}, key=lambda row: (place_of(row, published), row)))
+    """Rows with a run: the paper's in its order, each before its variants, then the others by name and number."""
+    found = {run.row for run in runs.runs}
+    return tuple(sorted(found, key=lambda row: (place_of(row, published), by_name_and_number(row))))
 
 
 def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:

@@ -49,6 +49,12 @@ def is_box_arm(name: str) -> bool:
     return name.startswith(BOX_ARMS)
 
 
+def by_name_and_number(row: str) -> tuple[str | float, ...]:
+    """What rows are sorted by: their names, numbers by size, so that a weight of 40 comes before one of 100."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", row)  # text and number in turn
+    return tuple(float(part) if place % 2 else part for place, part in enumerate(parts))
+
+
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
     """The leaves of a configuration that say what is compared, as texts by dotted path."""
     run_seed = config.get("seed")

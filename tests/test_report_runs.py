@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from reports.collect import ordered_rows
+from reports.papers import empty_published
 from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs
 from tests.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
 
@@ -69,6 +71,13 @@ def test_settings_that_differ_within_a_row_make_rows_of_their_own(tmp_path):
     write_grid(tmp_path / "a", ("unet",), settings={"optimizer.lr": 0.001, "machine.devices": 2}, **SMALL)
     write_grid(tmp_path / "b", ("unet", "bs_esnet"), settings={"paths.data": "elsewhere"}, **SMALL)
     assert rows(load_runs([tmp_path])) == ["bs_esnet", "unet optimizer.lr=0.001", "unet optimizer.lr=0.002"]
+
+
+def test_rows_of_a_setting_are_in_the_order_of_its_values(tmp_path):
+    for value in (100.0, 0.5, 40.0):
+        write_grid(tmp_path / str(value), ("unet",), settings={"optimizer.lr": value}, **SMALL)
+    found = ordered_rows(load_runs([tmp_path]), empty_published())
+    assert found == ("unet optimizer.lr=0.5", "unet optimizer.lr=40.0", "unet optimizer.lr=100.0")
 
 
 LATER = {"trainer.gradient_clip_val": 1.0, "model.detector.scale": 4}
