@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from callbacks.loggers import log_image
 from callbacks.overlays import save
@@ -29,9 +30,10 @@ class TrainingCurves(lightning.Callback):
 
 def draw_curves(epochs: pd.DataFrame) -> Figure:
     """Losses on a logarithmic axis above, validation scores below; epochs in which a part rested are shaded."""
-    figure = Figure(figsize=(7, 6), dpi=130, layout="constrained")
+    figure = Figure(figsize=(9, 6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(2, 1, sharex=True)
+    scores.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis, prefix in ((losses, "loss/"), (scores, "val/")):
         # Means alone: a curve for every structure (val/dice/psoas_left) would bury them.
         for column in (name for name in epochs.columns if name.startswith(prefix) and name.count("/") == 1):
@@ -52,5 +54,5 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
                 axis.axvspan(epoch - 0.5, epoch + 0.5, color=colour, alpha=0.12, linewidth=0, label=label)
     for axis in (losses, scores):
         if axis.has_data():
-            axis.legend(fontsize=8, loc="best", ncols=2)
+            axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))  # beside the curves, never on one
     return figure
