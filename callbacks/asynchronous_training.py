@@ -16,7 +16,8 @@ class AsynchronousTraining(lightning.Callback):
     phase follows from (epoch, max_epochs) alone, so that a resumed run needs no memory of it.
 
     One optimizer serves all parts: it skips parameters whose gradient is None and leaves their momentum as it is, which
-    equals one optimizer per part stepped in turn, but keeps Lightning's clipping and accumulation.
+    equals one optimizer per part stepped in turn, but keeps Lightning's clipping and accumulation. The learning rate of
+    a part falls over the epochs in which it learns (`lightning_modules.learning_rate`), and is logged for each.
 
     Args:
         parts: Submodules of the network that make up each part.
@@ -61,14 +62,17 @@ class AsynchronousTraining(lightning.Callback):
             return frozenset({self.tail[epoch - tail_start]})
         return frozenset({self.cycle[(epoch - self.joint_epochs) % len(self.cycle)]})
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Checks the schedule against the length of training and the parts against the network."""
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Checks the schedule against the length of training and the parts against the network; says who learns when."""
         assert isinstance(pl_module, SegmentationModule)
-        if trainer.max_epochs is None or self.joint_epochs + len(self.tail) > trainer.max_epochs:
+        if stage != "fit":
+            return
+        epochs = trainer.max_epochs
+        if epochs is None or self.joint_epochs + len(self.tail) > epochs:
             raise ValueError(
                 f"asynchronous_training: {self.joint_epochs} joint epochs and a tail of {len(self.tail)} do not fit "
-                f"into trainer.max_epochs={trainer.max_epochs}: lower "
-                "callbacks.asynchronous_training.joint_epochs or tail, or train longer"
+                f"into trainer.max_epochs={epochs}: lower callbacks.asynchronous_training.joint_epochs or tail, or "
+                "train longer"
             )
         named = [module for modules in self.parts.values() for module in modules]
         present = [name for name, child in pl_module.network.named_children() if any(True for _ in child.parameters())]
@@ -77,6 +81,14 @@ class AsynchronousTraining(lightning.Callback):
                 f"asynchronous_training: the parts list {sorted(named)}, the network has {sorted(present)}: every "
                 "submodule belongs to exactly one part (callbacks.asynchronous_training.parts)"
             )
+        learning = {part: [e for e in range(epochs) if part in self.active_parts(e, epochs)] for part in self.parts}
+        for part, own in learning.items():
+            if not own:
+                raise ValueError(
+                    f"asynchronous_training: {part} learns in none of the {epochs} epochs: raise joint_epochs, its "
+                    "epochs in cycle or tail, or trainer.max_epochs"
+                )
+        pl_module.learning_epochs = {name: learning[part] for part, modules in self.parts.items() for name in modules}
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Wakes the parts of this epoch and freezes the others."""
@@ -84,10 +96,12 @@ class AsynchronousTraining(lightning.Callback):
         assert trainer.max_epochs is not None
         active = self.active_parts(trainer.current_epoch, trainer.max_epochs)
         pl_module.objective.active_parts = active
+        rates = {group["name"]: group["lr"] for group in trainer.optimizers[0].param_groups}
         for part, modules in self.parts.items():
             for name in modules:
                 self._set_learning(pl_module.network.get_submodule(name), part in active)
             pl_module.log(f"schedule/{part}", float(part in active), on_step=False, on_epoch=True)
+            pl_module.log(f"learning_rate/{part}", rates[modules[0]], on_step=False, on_epoch=True)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Leaves no part frozen behind."""

@@ -17,6 +17,7 @@ from lightning_modules.segmentation import SegmentationModule
 from metrics.aggregate import patient_means, summarise
 from metrics.cases import FACTOR_COLUMNS
 from metrics.keypoints import mean_error_mm
+from models.strides import strides_of
 
 SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 
@@ -28,7 +29,7 @@ class CaseTable(lightning.Callback):
     `val/keypoint_error_mm`, means over patients, and `val/score`, which the best checkpoint is chosen by: the mean of
     the metrics in `score`, or minus the key-point error where nobody who validates has a mask; smoothed over the
     epochs. Smoothed, because two or three validation patients jump by several points from one epoch to the next, and
-    the luckiest jump of a run is not its best network.
+    the luckiest jump of a run is not its best network. Where the spacing is nominal, nothing in millimetres is logged.
     A test writes `cases.csv` (a row per slice and structure) and `summary.json` into `folder` and prints a table.
 
     Args:
@@ -45,6 +46,7 @@ class CaseTable(lightning.Callback):
         self.score, self.smoothing = tuple(score), smoothing
         self.prints = prints
         self._smoothed: float | None = None
+        self._nominal_spacing = False
         self._rows: dict[int, list[dict[str, Any]]] = {}  # of each slice, by its row in the store
         self._errors: dict[int, tuple[str, float]] = {}  # patient and mean key-point error of each slice, likewise
 
@@ -65,24 +67,17 @@ class CaseTable(lightning.Callback):
     def on_validation_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx, dataloader_idx=0) -> None:
         """Scores the slices of a batch."""
         assert isinstance(pl_module, SegmentationModule)
-        data = pl_module.data
         for item in outputs["slices"]:
-            if item.has_mask:
-                factors = data.cohort.factors(item.case, FACTOR_COLUMNS)
-                self._rows[item.index] = slice_rows(item, data.anatomy.structures, factors)
-            if item.keypoints is not None:
-                self._errors[item.index] = (
-                    item.patient,
-                    mean_error_mm(item.true_keypoints, item.keypoints, item.spacing_mm, item.true_mask.shape),
-                )
+            self.add(item, pl_module.data)
 
     on_test_batch_end = on_validation_batch_end
 
     def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
         """Scores one slice: its mask if it has one, its key points if the network finds any."""
+        self._nominal_spacing = nominal = data.cohort.nominal_spacing
         if item.has_mask:
             factors = data.cohort.factors(item.case, FACTOR_COLUMNS)
-            self._rows[item.index] = slice_rows(item, data.anatomy.structures, factors)
+            self._rows[item.index] = slice_rows(item, data.anatomy.structures, factors, nominal_spacing=nominal)
         if item.keypoints is not None:
             error_mm = mean_error_mm(item.true_keypoints, item.keypoints, item.spacing_mm, item.true_mask.shape)
             self._errors[item.index] = item.patient, error_mm
@@ -91,7 +86,7 @@ class CaseTable(lightning.Callback):
         """Logs the patient means that the best checkpoint is chosen by."""
         cases, error_mm = pd.DataFrame(self._all_rows()), _keypoint_error_mm(of_all_processes(self._errors))
         logged = _mask_scores(cases) if len(cases) else {}
-        logged |= {} if error_mm is None else {"keypoint_error_mm": error_mm}
+        logged |= {} if error_mm is None or self._nominal_spacing else {"keypoint_error_mm": error_mm}
         if len(cases):
             score = sum(logged[metric] for metric in self.score) / len(self.score)
         elif error_mm is not None:
@@ -149,22 +144,28 @@ def _keypoint_error_mm(errors: Mapping[int, tuple[str, float]]) -> float | None:
 
 
 def model_summary(trainer: lightning.Trainer, pl_module: SegmentationModule) -> dict[str, Any]:
-    """Number of parameters, and what the run has measured of its cost (nothing, where it does not measure)."""
-    parameters = sum(parameter.numel() for parameter in pl_module.network.parameters())
+    """Number of parameters, sides of the network's cells, and what the run has measured of its cost, if it measures."""
+    network = pl_module.network
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    cells_mm = strides_of(network).cells_mm(pl_module.data.store.grid.spacing_mm)
+    cells = {f"cell_{name}_mm": side_mm for name, side_mm in cells_mm.items()}
     callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     measured = [callback.summary() for callback in callbacks if isinstance(callback, Cost)]
-    return {"parameters": parameters, **(measured[0] if measured else {})}
+    return {"parameters": parameters, **cells, **(measured[0] if measured else {})}
 
 
 def training_summary(path: Path) -> dict[str, float | int] | None:
-    """Seconds, images and speed of training from metrics.csv; None where the run folder has none (task=test)."""
+    """What metrics.csv says of the whole training: steps, slices, time; None where there is none (task=test)."""
     if not path.exists():
         return None
     epochs = pd.read_csv(path)
-    seconds, images = (epochs[name].to_numpy().sum() for name in ("training_s", "num_images"))
+    names = ("training_s", "num_steps", "num_images", "num_masked")
+    seconds, steps, images, masked = (epochs[name].to_numpy().sum() for name in names)
     return {
         "epochs": len(epochs),
+        "steps": int(steps),
         "seconds": float(seconds),
         "num_images": int(images),
+        "num_masked": int(masked),
         "images_per_s": float(images / seconds),
     }

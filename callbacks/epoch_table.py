@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import pandas as pd
+import torch
 
 from lightning_modules.segmentation import SegmentationModule
 
@@ -14,6 +15,7 @@ class EpochTable(lightning.Callback):
     """Writes losses, validation scores, schedule, learning rate and speed of every epoch to `folder`/metrics.csv.
 
     The file is replaced as a whole after each epoch. A resumed run drops the rows of epochs that it trains again.
+    `num_steps` are the optimizer's; `num_images` and, of them, `num_masked` (with a mask) are those of all devices.
     """
 
     def __init__(self, folder: str) -> None:
@@ -22,6 +24,8 @@ class EpochTable(lightning.Callback):
         self._started = 0.0
         self._training_s = 0.0
         self._num_images = 0
+        self._num_masked = torch.zeros((), dtype=torch.long)
+        self._first_step = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keeps the rows of earlier epochs."""
@@ -30,13 +34,16 @@ class EpochTable(lightning.Callback):
             self._rows = [row for row in table.to_dict("records") if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock and the counts."""
         self._started = time.perf_counter()
         self._training_s, self._num_images = 0.0, 0
+        self._num_masked = torch.zeros((), dtype=torch.long, device=pl_module.device)
+        self._first_step = trainer.global_step
 
     def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch, batch_idx) -> None:
         """Counts images of all devices; the clock is read here, so that validation is not counted as training."""
         self._num_images += len(batch) * trainer.world_size
+        self._num_masked += batch.has_mask.sum()  # stays on the device: reading it would make every step wait
         self._training_s = time.perf_counter() - self._started
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -52,7 +59,7 @@ class EpochTable(lightning.Callback):
                 "epoch": trainer.current_epoch,
                 **scores,
                 "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                "num_images": self._num_images,
+                **self.counts(trainer),
                 "training_s": self._training_s,
                 "images_per_s": self._num_images / max(self._training_s, 1e-9),
             }
@@ -61,3 +68,11 @@ class EpochTable(lightning.Callback):
             partial = self.path.with_suffix(".partial")
             pd.DataFrame(self._rows).to_csv(partial, index=False)
             partial.replace(self.path)
+
+    def counts(self, trainer: lightning.Trainer) -> dict[str, int]:
+        """Steps of the epoch so far, and slices of all devices; all processes have to call it."""
+        return {
+            "num_steps": trainer.global_step - self._first_step,
+            "num_images": self._num_images,
+            "num_masked": int(trainer.strategy.reduce(self._num_masked, reduce_op="sum")),
+        }

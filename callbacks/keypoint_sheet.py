@@ -72,7 +72,8 @@ class KeypointSheet(lightning.Callback):
         assert isinstance(pl_module, SegmentationModule)
         anatomy, grid = pl_module.data.anatomy, pl_module.data.store.grid
         looks_from = list(anatomy.keypoints).index(self.looks_from) if self.looks_from else middle_keypoint(anatomy)
-        save(draw_keypoints(worst_to_best(self._slices, self.num_slices), anatomy, grid, looks_from), self.path)
+        slices, has_mm = worst_to_best(self._slices, self.num_slices), not pl_module.data.cohort.nominal_spacing
+        save(draw_keypoints(slices, anatomy, grid, looks_from, says_distance=has_mm), self.path)
         log_image(trainer, "test/keypoints", self.path)
         self._slices = []
 
@@ -85,7 +86,12 @@ def middle_keypoint(anatomy: Anatomy) -> int:
 
 
 def draw_keypoints(
-    slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy, grid: SliceGrid, looks_from: int
+    slices: Sequence[tuple[float, EvaluatedSlice]],
+    anatomy: Anatomy,
+    grid: SliceGrid,
+    looks_from: int,
+    *,
+    says_distance: bool = True,
 ) -> Figure:
     """A column per slice: sagittal slices are tall.
 
@@ -94,6 +100,7 @@ def draw_keypoints(
         anatomy: Names and colours of the key points.
         grid: Of the network; what its attention covers.
         looks_from: Index of the key point whose attention is drawn.
+        says_distance: Whether each title ends with the mean error; not where the spacing is nominal.
     """
     panels = PANELS if any(item.attention is not None for _, item in slices) else PANELS[:2]
     half_mm = np.max([extent_mm(item, _places(item)) for _, item in slices], axis=0) / 2 + 2 * MARGIN_MM
@@ -105,7 +112,8 @@ def draw_keypoints(
         for axis, panel in zip(column, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy, grid, looks_from)
             zoom(axis, item, _places(item), half_mm)
-        column[0].set_title(f"{item.case}\nslice {item.slice}\n{-score:.1f} mm off", fontsize=6)
+        distance = f"\n{-score:.1f} mm off" if says_distance else ""
+        column[0].set_title(f"{item.case}\nslice {item.slice}{distance}", fontsize=6)
     labels = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]
     for axis, label in zip(axes[:, 0], labels, strict=False):
         axis.set_ylabel(label, fontsize=7)

@@ -1,6 +1,7 @@
 """A cohort: a folder of scans, and how its files and label ids relate to an anatomy."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import blake2b
@@ -13,6 +14,8 @@ from datamodules.channels import join_channels
 from datamodules.cohort_options import reader_of, unknown_structures
 from datamodules.file_hashes import FileHashes
 from datamodules.keypoint_table import with_keypoints
+
+log = logging.getLogger(__name__)
 
 
 class Cohort:
@@ -32,8 +35,11 @@ class Cohort:
             points in keypoints.csv, else the middle one of the drawn slices, else the central one), or the number of
             central slices of each volume; in volumes without a mask, those with key points come to them.
         other_keypoints: Structures in keypoints.csv that this anatomy has no key point for.
-        same_patient: Groups of patient names that are one person; they become the first name.
+        same_patient: Groups of patient names that are one person; they become the first of them that is there. Names
+            that are not in this folder are ignored: another copy of the data may hold fewer patients.
         prefix: Goes before the names of cases and patients, where another cohort has the same for other persons.
+        nominal_spacing: Whether the spacing was stated without having been measured (pictures without a header). It
+            places the network's grid, and what is in millimetres is undefined in every table.
         licence: Licence of the data.
         citation: What to cite.
 
@@ -56,6 +62,7 @@ class Cohort:
         other_keypoints: Sequence[str] = (),
         same_patient: Sequence[Sequence[str]] = (),
         prefix: str = "",
+        nominal_spacing: bool = False,
         licence: str = "",
         citation: str = "",
     ) -> None:
@@ -67,6 +74,7 @@ class Cohort:
         self.other_keypoints = tuple(other_keypoints)
         self.same_patient = tuple(tuple(str(patient) for patient in group) for group in same_patient or ())
         self.prefix = prefix
+        self.nominal_spacing = nominal_spacing
         self.licence = licence
         self.citation = citation
         try:
@@ -164,14 +172,17 @@ class Cohort:
 
     def _merge_patients(self, cases: list[Case]) -> list[Case]:
         known = {case.patient for case in cases}
-        first_name = {}
+        first_name: dict[str, str] = {}
         for group in self.same_patient:
-            for patient in group:
-                if patient not in known:
-                    raise ValueError(
-                        f"same_patient names {patient!r}, which is no patient of cohort.csv; correct the name"
-                    )
+            present = [patient for patient in group if patient in known]
+            if present and len(present) < len(group):  # a part of the data, or a misspelt name
+                log.warning(
+                    "cohort %s: same_patient names %s, of whom only %s is a patient of this folder; if a name is "
+                    "misspelt, correct it, or folds will leak",
+                    *(self.name, ", ".join(group), ", ".join(present)),
+                )
+            for patient in present:
                 if patient in first_name:
                     raise ValueError(f"same_patient names {patient!r} in two groups; join the groups")
-                first_name[patient] = group[0]
+                first_name[patient] = present[0]
         return [replace(case, patient=first_name.get(case.patient, case.patient)) for case in cases]

@@ -57,7 +57,8 @@ class Supervision:
             budget are among those of a larger one.
         weak_cohort: Cohort, or folder, whose cases come to the patients without masks; see `open_weak_cohort`.
         batch: Slices with masks and with key points alone in a batch, "masked" and "weak"; larger batches hold
-            multiples. Of use where both are trained on.
+            multiples. Where one kind alone is trained on, the places of the other stay empty: as many steps with as
+            many masks as a row that has both. None, then: all places are of the one kind.
 
     Raises:
         ValueError: If a number is out of range, or the options contradict each other.
@@ -86,7 +87,7 @@ class Supervision:
             )
         if self.draw < 0:
             raise ValueError(f"supervision.draw is {self.draw}, expected a whole number from 0")
-        if self.masks and self.keypoints:
+        if self.batch is not None or (self.masks and self.keypoints):
             counts = dict(self.batch or {})
             if set(counts) != {"masked", "weak"} or min(counts.values()) < 1:
                 raise ValueError(
@@ -160,12 +161,30 @@ class Supervision:
         Raises:
             ValueError: If slices with and without masks cannot share a batch of this size in their ratio.
         """
+        masked, weak = self._places(batch_size)
         if not (self.masks and self.keypoints):
-            rows = np.union1d(teaching.masked, teaching.weak)
+            places = masked if self.masks else weak
             return TrainingBatches(
-                rows, batch_size=batch_size, samples_per_epoch=samples_per_epoch, seed=seed, share=share
+                np.union1d(teaching.masked, teaching.weak),
+                batch_size=places,
+                samples_per_epoch=samples_per_epoch and samples_per_epoch * places // batch_size,
+                seed=seed,
+                share=share,
             )
-        assert self.batch is not None
+        return MixedBatches(
+            teaching.masked,
+            teaching.weak,
+            num_masked=masked,
+            num_weak=weak,
+            samples_per_epoch=samples_per_epoch,
+            seed=seed,
+            share=share,
+        )
+
+    def _places(self, batch_size: int) -> tuple[int, int]:
+        """Places in a batch for slices with masks, and for those with key points alone."""
+        if self.batch is None:
+            return batch_size, batch_size
         divisor = gcd(self.batch["masked"], self.batch["weak"])
         masked, weak = self.batch["masked"] // divisor, self.batch["weak"] // divisor
         times, rest = divmod(batch_size, masked + weak)
@@ -174,15 +193,7 @@ class Supervision:
                 f"supervision.batch is {masked} slice(s) with masks to {weak} with key points alone, which does not "
                 f"divide a batch of {batch_size}; set data.batch_size to a multiple of {masked + weak}"
             )
-        return MixedBatches(
-            teaching.masked,
-            teaching.weak,
-            num_masked=times * masked,
-            num_weak=times * weak,
-            samples_per_epoch=samples_per_epoch,
-            seed=seed,
-            share=share,
-        )
+        return times * masked, times * weak
 
     def _keep(self, everyone: set[str], candidates: set[str], validating: set[str]) -> tuple[set[str], set[str]]:
         """Who of a fold's candidates keeps masks, and who of those validates: whoever does by the split, if kept."""

@@ -31,6 +31,7 @@ def run_card(data: SliceDataModule) -> dict[str, Any]:
         "slices": {part: len(rows) for part, rows in data.indices.items()},
         "supervision": _supervision(data),
         "cohort": data.cohort.name,
+        "nominal_spacing": data.cohort.nominal_spacing,
         "licence": data.cohort.licence,
         "citation": data.cohort.citation,
     }

@@ -13,6 +13,7 @@ from datamodules.stored_slices import StoredSlices
 from lightning_modules.evaluation import EvaluatedSlice, slice_with_mask
 from lightning_modules.measurement import Measurement
 from lightning_modules.records import replace_text
+from metrics.cases import without_millimetres
 from metrics.dixon import fat_picture
 from metrics.keypoints import KEYPOINT_COLUMNS, centres_of_masks, score_keypoints
 from metrics.levels import CONFUSION_COLUMNS, SLICE, count_confusion
@@ -82,7 +83,8 @@ def _keypoints(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
     )
     labelled = [name for name, drawn in zip(structures, item.labelled[1:], strict=True) if drawn]
     rows += [row for row in from_masks if row["structure"] in labelled]
-    return [{**place_of(item), "domain": domain, **row} for row in rows]
+    rows = [{**place_of(item), "domain": domain, **row} for row in rows]
+    return without_millimetres(rows) if data.cohort.nominal_spacing else rows
 
 
 def _confusion(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
@@ -151,11 +153,15 @@ def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:
             )
         ]
 
+    def measured(gathered: Sequence[Any]) -> Rows:
+        rows = measurement.rows(gathered)
+        return without_millimetres(rows) if data.cohort.nominal_spacing else rows
+
     return Readout(
         file="morphometry.csv",
         columns=measurement.columns,
         of_slice=gather,
-        at_end=measurement.rows,
+        at_end=measured,
         doubts=swapped_sides,
     )
 

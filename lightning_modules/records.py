@@ -9,14 +9,25 @@ import pandas as pd
 from torch import distributed
 
 from lightning_modules.evaluation import EvaluatedSlice
-from metrics.cases import CASE_COLUMNS, score_slice
+from metrics.cases import CASE_COLUMNS, score_slice, without_millimetres
 from metrics.mechanism import score_mechanism
 
 
 def slice_rows(
-    item: EvaluatedSlice, structures: Sequence[str], factors: Mapping[str, str] | None = None
+    item: EvaluatedSlice,
+    structures: Sequence[str],
+    factors: Mapping[str, str] | None = None,
+    *,
+    nominal_spacing: bool = False,
 ) -> list[dict[str, Any]]:
-    """Rows of `cases.csv` for one slice; `factors` are those of its case (`Cohort.factors`)."""
+    """Rows of `cases.csv` for one slice.
+
+    Args:
+        item: The slice.
+        structures: Names of the classes 1..n.
+        factors: Those of its case (`Cohort.factors`).
+        nominal_spacing: Whether millimetres are undefined (`Cohort`).
+    """
     rows = score_slice(
         true_mask=item.true_mask,
         predicted_mask=item.predicted_mask,
@@ -29,7 +40,8 @@ def slice_rows(
     )
     mechanism = score_mechanism(item.mechanism, true_mask=item.true_mask, labelled=item.labelled)
     who = {"case": item.case, "patient": item.patient, "level": item.level, "slice": item.slice}
-    return [{**who, **row, **how, **(factors or {})} for row, how in zip(rows, mechanism, strict=True)]
+    rows = [{**who, **row, **how, **(factors or {})} for row, how in zip(rows, mechanism, strict=True)]
+    return without_millimetres(rows) if nominal_spacing else rows
 
 
 def of_all_processes(found: Mapping[int, Any]) -> dict[int, Any]:

@@ -46,7 +46,8 @@ class Scored:
 
     def add(self, item: EvaluatedSlice, data: SliceDataModule) -> None:
         """Scores a slice."""
-        self.rows += slice_rows(item, data.anatomy.structures, data.cohort.factors(item.case, FACTOR_COLUMNS))
+        factors, nominal = data.cohort.factors(item.case, FACTOR_COLUMNS), data.cohort.nominal_spacing
+        self.rows += slice_rows(item, data.anatomy.structures, factors, nominal_spacing=nominal)
         for readout in self.readouts:
             self.gathered[readout.file] += readout.of_slice(item, data)
 

@@ -1,6 +1,6 @@
 """The LightningModule of every system that is trained by one objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -9,15 +9,17 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.batch import SpineBatch
 from datamodules.seen_images import seen_images
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
+from lightning_modules.learning_rate import Schedule, over_own_epochs
 from lightning_modules.losses.objective import Objective
 from lightning_modules.pose import Pose, posed
 from models.prediction import Prediction
+from models.strides import strides_of
 
 
 class SegmentationModule(lightning.LightningModule):
@@ -27,7 +29,7 @@ class SegmentationModule(lightning.LightningModule):
         network: Maps (image, annotated boxes) to a `Prediction`.
         objective: Losses.
         optimizer: Builds the optimizer from parameter groups.
-        scheduler: Builds the learning-rate schedule from the optimizer and the number of epochs.
+        scheduler: Share of the initial learning rate in each epoch; see `lightning_modules.learning_rate`.
         channels_last: Memory format of network and images; faster on most processors.
         compile_network: Whether `torch.compile` is used.
         network_text: What the checkpoints say of the network they hold; see `lightning_modules.tasks`.
@@ -40,7 +42,7 @@ class SegmentationModule(lightning.LightningModule):
         network: nn.Module,
         objective: Objective,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
-        scheduler: Callable[[Optimizer, int], LRScheduler],
+        scheduler: Schedule,
         channels_last: bool = True,
         compile_network: bool = False,
         network_text: str = "",
@@ -49,13 +51,16 @@ class SegmentationModule(lightning.LightningModule):
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.objective = objective
-        self._build_optimizer, self._build_scheduler = optimizer, scheduler
+        self.objective.see_network(strides_of(network))
+        self._build_optimizer, self._schedule = optimizer, scheduler
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
         self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
         self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # this and
         self.pose: Pose | None = None  # this are set by `lightning_modules.arms` for one test
+        # Epochs in which a submodule of the network learns, where not in all: `callbacks.asynchronous_training`.
+        self.learning_epochs: Mapping[str, Sequence[int]] = {}
         if compile_network:
             self.network.compile()
 
@@ -87,6 +92,10 @@ class SegmentationModule(lightning.LightningModule):
         """The weighted total of the active loss terms, and each of them unweighted, by name."""
         return self.objective(self(batch), batch)
 
+    def decided(self, batch: SpineBatch) -> Prediction:
+        """Predicts, without the prior of the class weights: what validation and test decide on."""
+        return self.objective.decided(self(batch))
+
     def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
         """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""
         total, terms = self.losses(batch)
@@ -96,21 +105,27 @@ class SegmentationModule(lightning.LightningModule):
 
     def validation_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
         """Returns the "slices" on their native grid."""
-        return {"slices": evaluate(self(batch), batch, self.data.store)}
+        return {"slices": evaluate(self.decided(batch), batch, self.data.store)}
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
         """Returns the "slices" on their native grid, with what shows how the network works unless they are posed."""
         store = self.data.store
         if self.pose is not None:
             batch = posed(batch, store, self.pose)
-        return {"slices": evaluate(self(batch), batch, store, mechanism=self.pose is None, pose=self.pose)}
+        return {"slices": evaluate(self.decided(batch), batch, store, mechanism=self.pose is None, pose=self.pose)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`."""
+        """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`.
+
+        The rate of a part follows from the epoch alone, over the epochs in which the part learns.
+        """
         groups = [{"params": list(part.parameters()), "name": name} for name, part in self.network.named_children()]
-        optimizer = self._build_optimizer([group for group in groups if group["params"]])
+        groups = [group for group in groups if group["params"]]
+        optimizer = self._build_optimizer(groups)
         assert self.trainer.max_epochs is not None
-        scheduler = self._build_scheduler(optimizer, self.trainer.max_epochs)
+        every = range(self.trainer.max_epochs)
+        own = [self.learning_epochs.get(group["name"], every) for group in groups]
+        scheduler = LambdaLR(optimizer, [over_own_epochs(self._schedule, epochs) for epochs in own])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
     @property

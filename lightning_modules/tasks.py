@@ -1,6 +1,7 @@
 """What `task=...` on the command line runs. Every node of the configuration is built here, once, one by one."""
 
 import fcntl
+import inspect
 import json
 import logging
 import warnings
@@ -10,12 +11,13 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
 from lightning_modules.run_folder import RunFolder, differences, is_first_process
+from models.strides import check_cells, strides_of
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,14 @@ def build(
     network = instantiate(config.model)(in_channels=data.num_channels, num_classes=num_classes)
     objective = instantiate(config.objective)(num_classes=num_classes)
     module = instantiate(config.module)(network=network, objective=objective, network_text=network_text(config))
+    if config.task == "train":
+        check_cells(
+            str(config.model._target_).rpartition(".")[2],
+            strides_of(network),
+            data.store.grid.spacing_mm,
+            paper_mm=config.paper.cell_mm,
+            factor=config.scale.cell_factor,
+        )
     callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks]
     run_logger = instantiate(config.logger) or False
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
@@ -149,9 +159,22 @@ def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config:
     if "network" not in checkpoint:
         raise ValueError(f"{path} was not written by this project: it does not say which network it holds")
     trained, asked = (
-        OmegaConf.to_container(OmegaConf.create(text)) for text in (checkpoint["network"], network_text(config))
+        _with_defaults(OmegaConf.to_container(OmegaConf.create(text)))
+        for text in (checkpoint["network"], network_text(config))
     )
     return differences(trained, asked)
+
+
+def _with_defaults(node: Any) -> Any:
+    """A node with what it leaves to its constructors: an option that came after a checkpoint makes no difference."""
+    if not isinstance(node, dict):
+        return node
+    filled = {key: _with_defaults(value) for key, value in node.items()}
+    if "_target_" not in node:
+        return filled
+    parameters = inspect.signature(get_class(node["_target_"])).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return {**{name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}, **filled}
 
 
 def card_identity(folder: Path) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Every number of one slice: the rows of `cases.csv`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -28,6 +29,8 @@ MECHANISM_COLUMNS = ("preliminary_dice", "preliminary_ceiling_dice", "saliency_s
 FACTOR_COLUMNS = ("site", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr")
 CASE_COLUMNS = (*IDENTITY_COLUMNS, *SCORE_COLUMNS, *MECHANISM_COLUMNS, *FACTOR_COLUMNS)
 DETECTION_IOU = 0.5
+# Columns that are in millimetres, count within some of them, or compare an area to a limit in them.
+_MILLIMETRES = re.compile(r"mm2?(_|$)|^area_threshold$")
 
 
 def score_slice(
@@ -84,6 +87,14 @@ def score_slice(
             row |= _score_structure(true, predicted, spacing_mm, box_ious=ious)
         rows.append(row)
     return rows
+
+
+def without_millimetres(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of any table with NaN in every column that means millimetres: the spacing of their images is nominal.
+
+    Shares, counts of pixels, ratios and angles do not depend on how large a square pixel is, and stay.
+    """
+    return [{name: nan if _MILLIMETRES.search(name) else value for name, value in row.items()} for row in rows]
 
 
 def _score_structure(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.prediction import Prediction
+from models.strides import Strides
 from models.unet import Decoder, Encoder
 
 
@@ -89,6 +90,7 @@ class AttentionUNet(nn.Module):
     def __init__(self, *, in_channels: int, num_classes: int, width: int = 64) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels=in_channels, width=width)
+        self.strides = Strides(1, self.encoder.stride)
         self.decoder = GatedDecoder(self.encoder.channels)
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 

@@ -6,6 +6,7 @@ from monai.networks.nets.attentionunet import AttentionLayer, AttentionUnet
 from torch import Tensor, nn
 
 from models.prediction import Prediction
+from models.strides import Strides
 from models.unet import check_size
 
 
@@ -16,6 +17,8 @@ class MonaiAttentionUNet(nn.Module):
     up-sampled lower feature, on the same grid; theta, phi and psi are 1 x 1 convolutions with batch normalisation; the
     encoder strides instead of pooling, and one convolution follows each concatenation.
     """
+
+    strides = Strides(1, 16)
 
     def __init__(self, *, in_channels: int, num_classes: int, width: int = 64) -> None:
         super().__init__()

@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from models.blocks.imagenet import ResNetEncoder
 from models.blocks.transposed import FinalHead, TransposedBlock
+from models.blocks.windows import window_in
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class DenseAtrousConvolution(nn.Module):
@@ -32,47 +34,66 @@ class DenseAtrousConvolution(nn.Module):
 
 
 class ResidualMultiKernelPooling(nn.Module):
-    """Maxima of windows of 2, 3, 5 and 6, each one channel by a shared 1 x 1 convolution, joined with the input."""
+    """Maxima of windows of 2, 3, 5 and 6, each one channel by a shared 1 x 1 convolution, joined with the input.
+
+    As in the public code, a rest of the map that fills no window is left out. A window larger than the map, which that
+    code refuses, is clamped to it.
+    """
+
+    windows = (2, 3, 5, 6)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # A bottleneck smaller than a window (an image of 128 pixels has 4 x 4) is pooled as a whole.
-        self.poolings = nn.ModuleList(nn.MaxPool2d(size, size, ceil_mode=True) for size in (2, 3, 5, 6))
         self.point = nn.Conv2d(channels, 1, kernel_size=1)
-        self.channels = channels + len(self.poolings)
+        self.channels = channels + len(self.windows)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Keeps the size, adds four channels."""
-        pooled = [
-            F.interpolate(self.point(pooling(features)), features.shape[2:], mode="bilinear", align_corners=False)
-            for pooling in self.poolings
-        ]
+        maxima = [self.point(F.max_pool2d(features, window_in(features, side))) for side in self.windows]
+        size = features.shape[2:]
+        pooled = [F.interpolate(scores, size, mode="bilinear", align_corners=False) for scores in maxima]
         return torch.cat([*pooled, features], dim=1)
 
 
 class CENet(nn.Module):
-    """29.0 M parameters at eight classes.
+    """29.0 M parameters at width 64 and eight classes.
+
+    As in the public code, the last decoder step joins no skip: the stem's features reach the encoder alone.
 
     Args:
         in_channels: Channels of the image.
         num_classes: Classes with background.
+        width: Channels of the encoder's first stage; 64 as published, every other layer in proportion.
+        stem_stride: Of the encoder's first convolution: 2 as published, 1 for cells half as large.
         weights: Path of an ImageNet ResNet-34's state dict; None starts from scratch.
     """
 
-    def __init__(self, *, in_channels: int, num_classes: int, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        width: int = 64,
+        stem_stride: int = 2,
+        weights: str | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = ResNetEncoder("resnet34", in_channels=in_channels, weights=weights)
+        self.encoder = ResNetEncoder(
+            "resnet34", in_channels=in_channels, width=width, stem_stride=stem_stride, weights=weights
+        )
+        self.strides = Strides(2 * stem_stride, self.encoder.stride)
         stem, first, second, third, fourth = self.encoder.channels
         pooling = ResidualMultiKernelPooling(fourth)
         self.context = nn.Sequential(DenseAtrousConvolution(fourth), pooling)
         steps = ((pooling.channels, third), (third, second), (second, first), (first, stem))
         self.decoder = nn.ModuleList(TransposedBlock(before, after) for before, after in steps)
-        self.head = FinalHead(stem, num_classes)
+        self.head = FinalHead(stem, num_classes, width=width, stem_stride=stem_stride)
 
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments; annotated `boxes` are not used."""
-        *skips, deepest = self.encoder(image)
+        _, *skips, deepest = self.encoder(image)
         features = self.context(deepest)
-        for block, skip in zip(self.decoder, skips[::-1], strict=True):
+        *joined, last = self.decoder
+        for block, skip in zip(joined, skips[::-1], strict=True):
             features = block(features) + skip
-        return Prediction(logits=self.head(features))
+        return Prediction(logits=self.head(last(features)))

@@ -6,11 +6,13 @@ from torch import Tensor, nn
 
 from models.blocks.imagenet import VGGEncoder
 from models.blocks.initialisation import keep_variance
+from models.blocks.width import in_proportion
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class FCN8s(nn.Module):
-    """134.3 M parameters at eight classes, most of them in the first layer of the head.
+    """134.3 M parameters at width 64 and eight classes, most of them in the first layer of the head.
 
     Scores of pool3, pool4 and the head are added from coarse to fine. The convolutions of the head keep the size, so
     that nothing is cropped.
@@ -18,24 +20,34 @@ class FCN8s(nn.Module):
     Args:
         in_channels: Channels of the image.
         num_classes: Classes with background.
-        head_channels: Channels of the two layers that were VGG's fully connected ones.
+        width: Channels of the encoder's first stage; 64 as published, every other layer in proportion.
+        head_channels: Channels, at width 64, of the two layers that were VGG's fully connected ones.
         weights: Path of an ImageNet VGG-16's state dict; None starts from scratch. The head starts from scratch.
     """
 
+    strides = Strides(8, 32)
+
     def __init__(
-        self, *, in_channels: int, num_classes: int, head_channels: int = 4096, weights: str | None = None
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        width: int = 64,
+        head_channels: int = 4096,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = VGGEncoder("vgg16", in_channels=in_channels, weights=weights)
+        self.encoder = VGGEncoder("vgg16", in_channels=in_channels, width=width, weights=weights)
         if not weights:
             keep_variance(self.encoder)
         *_, third, fourth, fifth = self.encoder.channels
+        head = in_proportion(head_channels, width)
         self.head = nn.Sequential(
-            *(nn.Conv2d(fifth, head_channels, kernel_size=7, padding=3), nn.ReLU(inplace=True), nn.Dropout(0.5)),
-            *(nn.Conv2d(head_channels, head_channels, kernel_size=1), nn.ReLU(inplace=True), nn.Dropout(0.5)),
+            *(nn.Conv2d(fifth, head, kernel_size=7, padding=3), nn.ReLU(inplace=True), nn.Dropout(0.5)),
+            *(nn.Conv2d(head, head, kernel_size=1), nn.ReLU(inplace=True), nn.Dropout(0.5)),
         )
         self.scores = nn.ModuleList(
-            nn.Conv2d(channels, num_classes, kernel_size=1) for channels in (head_channels, fourth, third)
+            nn.Conv2d(channels, num_classes, kernel_size=1) for channels in (head, fourth, third)
         )
         self.upsample = nn.ModuleList(bilinear_upsampling(num_classes, factor) for factor in (2, 2, 8))
 

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from models.blocks.imagenet import VGGEncoder
 from models.blocks.initialisation import keep_variance
+from models.blocks.width import in_proportion
 from models.prediction import Prediction
+from models.strides import Strides
 
 ATTENTIONS = ("channel", "spatial", "channel_and_spatial", "none")
 
@@ -16,11 +18,12 @@ class LumNet(nn.Module):
     """Known of LumNet: an encoder of VGG-11, skips, and a block in the decoder that recalibrates its input.
 
     The rest is our reading: stages of a 3 x 3 convolution and a 3 x 3 transposed convolution, skips concatenated, the
-    attention on what they join. 23.1 M parameters at eight classes.
+    attention on what they join. 23.1 M parameters at width 64 and eight classes.
 
     Args:
         in_channels: Channels of the image.
         num_classes: Classes with background.
+        width: Channels of the encoder's first stage; 64 as published, every other layer in proportion.
         attention: "channel" (squeeze and excitation, where "recalibrate" comes from), "spatial", "channel_and_spatial"
             (their sum), or "none".
         weights: Path of an ImageNet VGG-11's state dict, which LumNet starts from; None starts from scratch.
@@ -29,25 +32,34 @@ class LumNet(nn.Module):
         ValueError: On an unknown attention.
     """
 
+    strides = Strides(1, 32)
+
     def __init__(
-        self, *, in_channels: int, num_classes: int, attention: str = "channel", weights: str | None = None
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        width: int = 64,
+        attention: str = "channel",
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         if attention not in ATTENTIONS:
             raise ValueError(f"model.attention is {attention!r}, expected one of {', '.join(ATTENTIONS)}")
-        self.encoder = VGGEncoder("vgg11", in_channels=in_channels, weights=weights)
+        self.encoder = VGGEncoder("vgg11", in_channels=in_channels, width=width, weights=weights)
         deepest = self.encoder.channels[-1]
-        upsampled = (256, 256, 128, 64, 32)
-        self.centre = _expanding(deepest, 512, upsampled[0])
+        upsampled = [in_proportion(channels, width) for channels in (256, 256, 128, 64, 32)]
+        between = [in_proportion(channels, width) for channels in (512, 512, 512, 256, 128)]
+        self.centre = _expanding(deepest, between[0], upsampled[0])
         joined = [up + skip for up, skip in zip(upsampled, self.encoder.channels[::-1], strict=True)]
         self.attentions = nn.ModuleList(Recalibration(channels, attention) for channels in joined)
-        between = (512, 512, 256, 128)
         self.decoder = nn.ModuleList(
             _expanding(channels, middle, after)
-            for channels, middle, after in zip(joined[:-1], between, upsampled[1:], strict=True)
+            for channels, middle, after in zip(joined[:-1], between[1:], upsampled[1:], strict=True)
         )
-        self.finest = nn.Sequential(nn.Conv2d(joined[-1], 32, kernel_size=3, padding=1), nn.ReLU(inplace=True))
-        self.head = nn.Conv2d(32, num_classes, kernel_size=1)
+        finest = upsampled[-1]
+        self.finest = nn.Sequential(nn.Conv2d(joined[-1], finest, kernel_size=3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Conv2d(finest, num_classes, kernel_size=1)
         for part in (self.centre, self.decoder, self.finest, *([] if weights else [self.encoder])):
             keep_variance(part)
 
@@ -65,7 +77,7 @@ class Recalibration(nn.Module):
 
     def __init__(self, channels: int, attention: str) -> None:
         super().__init__()
-        self.channel = ChannelSELayer(2, channels, r=16) if "channel" in attention else None
+        self.channel = ChannelSELayer(2, channels, r=min(16, channels)) if "channel" in attention else None
         self.spatial = nn.Conv2d(channels, 1, kernel_size=1) if "spatial" in attention else None
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

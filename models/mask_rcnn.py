@@ -18,6 +18,7 @@ from torchvision.ops import FrozenBatchNorm2d, box_convert
 from models.assembly import assemble, best_of_each_class
 from models.blocks.imagenet import read_weights, share_among_channels
 from models.prediction import Prediction
+from models.strides import Strides
 
 Target = Mapping[
     str, Tensor
@@ -46,6 +47,8 @@ class MaskRCNN(nn.Module):
     Raises:
         ValueError: On an unknown normalisation, or one that does not go with `weights`.
     """
+
+    strides = Strides(4, 32)  # of the feature pyramid; its coarsest level, of 64, is a sampled copy
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.prediction import Prediction
+from models.strides import Strides
 from models.unet import Decoder, Encoder
 
 BOTTLENECK = 4  # encoder stage at a sixteenth of the input side
@@ -86,6 +87,7 @@ class NonLocalUNet(nn.Module):
         if placement not in ("bottleneck", "bottleneck_and_eighth", "pooled"):
             raise ValueError(f"model.placement is {placement!r}, expected bottleneck, bottleneck_and_eighth or pooled")
         self.encoder = Encoder(in_channels=in_channels, width=width)
+        self.strides = Strides(1, self.encoder.stride)
         channels, stages = self.encoder.channels, self.encoder.stages
         if placement == "pooled":
             for stage in (1, 2):

@@ -8,23 +8,27 @@ from torch.nn import functional as F
 
 from models.blocks.imagenet import VGGEncoder, check_multiple
 from models.prediction import Prediction
+from models.strides import Strides
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of VGG-16's stages
 
 
 class SegNet(nn.Module):
-    """29.5 M parameters at eight classes; no skips but the places of the maxima.
+    """29.5 M parameters at width 64 and eight classes; no skips but the places of the maxima.
 
     Args:
         in_channels: Channels of the image.
         num_classes: Classes with background.
+        width: Channels of the encoder's first stage; 64 as published, every other layer in proportion.
         weights: Path of the state dict of an ImageNet VGG-16 with batch normalisation; None starts from scratch.
     """
 
-    def __init__(self, *, in_channels: int, num_classes: int, weights: str | None = None) -> None:
+    strides = Strides(1, 32)  # the decoder gets no features back, but places to a pixel
+
+    def __init__(self, *, in_channels: int, num_classes: int, width: int = 64, weights: str | None = None) -> None:
         super().__init__()
-        self.encoder = VGGEncoder("vgg16_bn", in_channels=in_channels, weights=weights).stages
-        channels = VGGEncoder.channels
+        encoder = VGGEncoder("vgg16_bn", in_channels=in_channels, width=width, weights=weights)
+        self.encoder, channels = encoder.stages, encoder.channels
         self.decoder = nn.ModuleList(
             _mirrored(channels[stage], channels[max(stage - 1, 0)], CONVOLUTIONS[stage] - (stage == 0))
             for stage in reversed(range(len(channels)))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class DoubleConvolution(nn.Sequential):
@@ -100,6 +101,7 @@ class UNet(nn.Module):
     def __init__(self, *, in_channels: int, num_classes: int, width: int = 64, depth: int = 5) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels=in_channels, width=width, depth=depth)
+        self.strides = Strides(1, self.encoder.stride)
         self.decoder = Decoder(self.encoder.channels)
         self.head = nn.Conv2d(width, num_classes, kernel_size=1)
 

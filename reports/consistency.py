@@ -14,7 +14,7 @@ from reports.row_names import is_box_arm, settings_of
 # PROTOCOL: all rows of a table share folds, steps, batch size, augmentation and tuning budget. Dotted paths, or nodes.
 BUDGET = (
     *("scale.name", "scale.epochs", "scale.batch_size", "trainer.max_epochs", "trainer.limit_train_batches"),
-    *("data.samples_per_epoch", "data.size", "data.spacing_mm", "data.augmentation"),
+    *("trainer.gradient_clip_val", "data.samples_per_epoch", "data.size", "data.spacing_mm", "data.augmentation"),
 )
 BOTH = "run one of them alone, as runs=DIR"
 

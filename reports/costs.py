@@ -1,9 +1,11 @@
-"""What a row of the table costs, and what its networks began with."""
+"""What a row of the table costs, what its networks began with, how coarse they see, and what they were shown."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.runs import Run, Runs
@@ -12,13 +14,23 @@ from reports.summaries import mean_of
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")
 WEIGHTS = "weights"  # of the node `model`: a file with an encoder's weights
 FROM_SCRATCH = "none"
+CELLS = {"low": "low-level", "bottleneck": "bottleneck"}  # of `paper.cell_mm`, and of a summary's `cell_<name>_mm`
+CELL_FACTOR = 1.5  # ours: a cell further off than this is another one than the paper's
+NOT_GIVEN = "not given"
+SEEN = {
+    "steps": "steps",
+    "num_masked": "slices with masks seen",
+    "num_keypoint_only": "slices with key points alone seen",
+}
+SAME = 0.01  # ours: share by which folds of unequal size may let rows differ
 
 
 def build_costs(runs: Runs, rows: Sequence[str]) -> pd.DataFrame:
     """What a row costs, mean over its runs; NaN where no run says it.
 
     `encoder_weights` are what its trainings began with: the name of a file, FROM_SCRATCH, or "" where the network has
-    no such option.
+    no such option. `cells_mm` are the sides of its cells, low-level and bottleneck, "" where no run says it;
+    `paper_cells_mm` are the paper's, and in words how far ours are off. SEEN is what a training was shown.
     """
     records = []
     for row in rows:
@@ -29,17 +41,79 @@ def build_costs(runs: Runs, rows: Sequence[str]) -> pd.DataFrame:
         record["peak_memory_of"] = "/".join(
             sorted({str(model["peak_memory_of"]) for model in models if model.get("peak_memory_of")})
         )
-        record["encoder_weights"] = "/".join(sorted({_encoder(run) for run in own} - {""}))
-        record["training_s"] = mean_of([(run.summary.get("train") or {}).get("seconds") for run in own])
+        for name, text_of in (("encoder_weights", _encoder), ("cells_mm", _cells), ("paper_cells_mm", _paper_cells)):
+            record[name] = "/".join(sorted({text_of(run) for run in own} - {""}))
+        trainings = [run.summary.get("train") or {} for run in own]
+        record["training_s"] = mean_of([training.get("seconds") for training in trainings])
+        record |= {name: mean_of([training.get(name) for training in trainings]) for name in ("steps", "num_masked")}
+        images = mean_of([training.get("num_images") for training in trainings if "num_masked" in training])
+        record["num_keypoint_only"] = images - record["num_masked"]
         records.append(record | {"num_runs": len(own)})
-    columns = ["row", *COSTS, "training_s", "num_runs", "peak_memory_of", "encoder_weights"]
-    return pd.DataFrame(records, columns=columns)
+    texts = ("peak_memory_of", "encoder_weights", "cells_mm", "paper_cells_mm")
+    return pd.DataFrame(records, columns=["row", *COSTS, "training_s", *SEEN, "num_runs", *texts])
 
 
 def encoder_weights(costs: pd.DataFrame) -> dict[str, str]:
     """Of each row what its encoder began with; {} where no network of the table has the option."""
     known = dict(zip(costs["row"], costs["encoder_weights"], strict=True))
     return {str(row): str(text) for row, text in known.items()} if any(known.values()) else {}
+
+
+def rows_shown(costs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows with a training, for a table of cells and SEEN; none where no run says anything of either."""
+    known = costs.loc[costs["num_runs"] > 0]
+    said = bool((known[["cells_mm", "paper_cells_mm"]] != "").any(axis=None)) or bool(known["steps"].notna().any())
+    return [{str(name): value for name, value in line.items()} for line in known.to_dict("records")] if said else []
+
+
+def unequal_masks(costs: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """PROTOCOL, "Fair rows": a sentence that names rows which saw other numbers of masks or steps; "" if all are equal.
+
+    Runs of older versions do not say it, and are left out.
+    """
+    known = costs.dropna(subset=["steps", "num_masked"])
+    counts = known[["steps", "num_masked"]].to_numpy(dtype=float)
+    if not len(counts) or (np.ptp(counts, axis=0) <= SAME * counts.max(axis=0)).all():
+        return ""
+    rows = defaultdict(list)
+    for row, (steps, masks) in zip(known["row"], counts, strict=True):
+        rows[f"{masks:.0f} slices with masks in {steps:.0f} steps"].append(labels[row])
+    parts = "; ".join(f"{', '.join(names)} saw {text}" for text, names in rows.items())
+    return f"Rows were not trained alike: {parts}. A gap between them may be one of training, not of the networks."
+
+
+def _cells(run: Run) -> str:
+    return _millimetres(_own_cells(run))
+
+
+def _paper_cells(run: Run) -> str:
+    paper = run.config.get("paper") or {}
+    if "cell_mm" not in paper:
+        return ""
+    if paper["cell_mm"] is None:
+        return NOT_GIVEN
+    own, stated = _own_cells(run), {name: float(paper["cell_mm"][name]) for name in CELLS}
+    off = {CELLS[name]: _off(own[name] / stated[name]) for name in own}
+    found = [f"{text} ({cell})" for cell, text in off.items() if text]
+    if len(set(off.values())) == 1:  # usual, as a grid moves both
+        found = [text for text in off.values() if text][:1]
+    return _millimetres(stated) + (f"; OFF: ours are {', '.join(found)}" if found else "")
+
+
+def _own_cells(run: Run) -> dict[str, float]:
+    """Sides in mm; {} of a run that does not say them."""
+    model = run.summary.get("model") or {}
+    return {name: float(model[f"cell_{name}_mm"]) for name in CELLS if f"cell_{name}_mm" in model}
+
+
+def _off(ratio: float) -> str:
+    """How far a cell is from the paper's, in words; "" within CELL_FACTOR."""
+    times = max(ratio, 1 / ratio)
+    return "" if times <= CELL_FACTOR + 1e-6 else f"{times:.1f} times as {'coarse' if ratio > 1 else 'fine'}"
+
+
+def _millimetres(cells: Mapping[str, float]) -> str:
+    return ", ".join(f"{side_mm:.3g}" for side_mm in cells.values())
 
 
 def _encoder(run: Run) -> str:

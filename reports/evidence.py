@@ -26,7 +26,8 @@ class Evidence:
         statistics: statistics.csv.
         table: table.csv.
         costs: row, parameters, flop_per_image, ms_per_image, peak_memory_mb, peak_memory_of, training_s, num_runs,
-            encoder_weights (`reports.costs.build_costs`).
+            encoder_weights, cells_mm, paper_cells_mm, steps, num_masked, num_keypoint_only
+            (`reports.costs.build_costs`).
         detection: row, box ("network" | "mask"), iou, precision, recall (0..1), num_patients.
         ranks: row, rank, probability.
         folds: split, fold, part, num_patients, num_slices, levels.

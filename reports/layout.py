@@ -5,7 +5,7 @@ from math import isnan
 from typing import Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
-from reports.costs import encoder_weights
+from reports.costs import SEEN, encoder_weights, rows_shown
 from reports.endpoint import averaged_words, averages_regions, compared_names
 from reports.evidence import Evidence
 from reports.muscles.sections import muscle_sections
@@ -23,7 +23,7 @@ def sections(evidence: Evidence) -> list[Section]:
     found += [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
     found += varied_sections(evidence)
     found += [build(evidence) for build in (_inflation, _arms)] + readout_sections(evidence)
-    found += [build(evidence) for build in (_costs, _detection, _ranks, _claims, _folds)]
+    found += [build(evidence) for build in (_costs, _shown, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]
 
 
@@ -170,6 +170,17 @@ def _costs(evidence: Evidence) -> Section:
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
     header = ("Method", "parameters, M", "GFLOP per image", "ms per image", "peak memory, MB", "training, s", "runs")
     return Section(title="Costs, mean over runs", header=header, lines=tuple(lines), main=True)
+
+
+def _shown(evidence: Evidence) -> Section:
+    """Cells and what a training was shown: PROTOCOL, "Fair rows"."""
+    lines = []
+    for line in rows_shown(evidence.costs):
+        cells = (line["cells_mm"] or GAP, line["paper_cells_mm"] or GAP, *(number(line[name], 0) for name in SEEN))
+        lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
+    header = ("Method", "cells mm (low-level, bottleneck)", "the paper's", *SEEN.values())
+    title = "How coarse a row sees and what a training was shown, mean over runs"
+    return Section(title=title, header=header, lines=tuple(lines), main=True)
 
 
 def _detection(evidence: Evidence) -> Section:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
+from reports.costs import unequal_masks
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST, kind
@@ -30,6 +31,7 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
     return (
         *_cohort(evidence),
         *_size(evidence),
+        *(text for text in (unequal_masks(evidence.costs, evidence.labels),) if text),
         *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),

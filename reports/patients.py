@@ -47,7 +47,8 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str], averaged: Sequen
         frames.append(means.melt("patient", var_name="structure").assign(metric=metric))
     table = pd.concat(frames, ignore_index=True)
     table = table.loc[table["value"].notna()]
-    table[["patient", *GROUP]] = table["patient"].str.split(SEPARATOR, expand=True, regex=False)
+    names = ["patient", *GROUP]  # not split(expand=True): where every value is undefined, that makes no columns
+    table[names] = pd.DataFrame(table["patient"].str.split(SEPARATOR).tolist(), index=table.index, columns=names)
     table["seed"] = table["seed"].astype(int)
     return table[[*GROUP, "patient", "structure", "metric", "value"]].reset_index(drop=True)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.run_files import TRUTH, read_numbers, read_texts
 
-KEYPOINTS = ("case", "patient", "level", "slice", "structure", "visible", "error_mm", "nearest", "source")
+KEYPOINTS = ("case", "patient", "level", "slice", "structure", "visible", "x", "error_mm", "nearest", "source")
 CONFUSION = ("case", "patient", "slice", "truth", "prediction", "pixels")
 REGION_OUTPUTS = ("case", "patient", "slice", "region", "tp", "fp", "fn")
 MORPHOMETRY = ("case", "patient", "slice", "level", "structure", "side", "source")
@@ -58,7 +58,7 @@ def read_readouts(folder: Path) -> tuple[Readouts, list[str]]:
 
 
 def read_keypoints(path: Path) -> pd.DataFrame:
-    """keypoints.csv; `visible` is a Boolean, NaN in `error_mm` is a key point that was not found or is not there.
+    """keypoints.csv; `visible` is a Boolean, NaN in `x` is a key point that was not found.
 
     Raises:
         ValueError: If a column is missing, a cell is wrong, or a key point of a slice is there twice.

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class KeypointNetwork(nn.Module):
@@ -20,6 +21,7 @@ class KeypointNetwork(nn.Module):
         self.hidden = nn.Conv2d(in_channels, 8, 7, padding=3)
         self.scores = nn.Conv2d(8, num_classes, 1)
         self.heatmaps = nn.Conv2d(8, num_keypoints, 1)
+        self.strides = Strides(low=1, bottleneck=1)
 
     def forward(self, image, boxes=None) -> Prediction:
         features = F.relu(self.hidden(image))

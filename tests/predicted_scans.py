@@ -11,7 +11,7 @@ from torch import nn
 
 from datamodules.case_list import Case
 from datamodules.volume import CANONICAL, DIRECTIONS
-from lightning_modules.prediction.members import Member
+from lightning_modules.prediction.members import CLASS_WEIGHTS, Member
 from lightning_modules.prediction.outlines import Block, outline
 from lightning_modules.tasks import network_text
 from models.prediction import Prediction
@@ -96,13 +96,21 @@ def run_config(folder: Path, generated: Path, *overrides: str) -> DictConfig:
     return config
 
 
-def write_run(folder: Path, config: DictConfig, *, threshold: float = 1.0, seen: dict | None = None) -> Path:
+def write_run(
+    folder: Path,
+    config: DictConfig,
+    *,
+    threshold: float = 1.0,
+    seen: dict | None = None,
+    class_weights: Sequence[float] = (1.0,) * 5,
+) -> Path:
     """Writes a run folder as a training leaves it, and returns its checkpoint."""
     (folder / "checkpoints").mkdir(parents=True)
     names = ("model", "anatomy", "data", "cohort", "morphometry")
     resolved = {name: OmegaConf.to_container(config[name], resolve=True) for name in names}
     OmegaConf.save(OmegaConf.create(resolved), folder / "config.yaml")
-    checkpoint = {"network": network_text(config), "state_dict": {"network.threshold": torch.tensor([threshold])}}
+    state = {"network.threshold": torch.tensor([threshold]), CLASS_WEIGHTS: torch.tensor(class_weights)}
+    checkpoint = {"network": network_text(config), "state_dict": state}
     path = folder / "checkpoints" / "best.ckpt"
     torch.save(checkpoint if seen is None else {**checkpoint, "seen": seen}, path)
     return path

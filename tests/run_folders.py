@@ -68,6 +68,7 @@ def write_run(
     settings: Mapping[str, Any] | None = None,
     card: Mapping[str, Any] | None = None,
     arms: Mapping[str, float] | None = None,
+    summary: Mapping[str, Mapping[str, Any]] | None = None,
     predictions: bool = False,
     scored: bool = False,
 ) -> Path:
@@ -87,6 +88,7 @@ def write_run(
         settings: Dotted keys of config.yaml to change ("scale.epochs": 200).
         card: Entries of run_card.json to change.
         arms: Name of each arm and how much Dice it costs.
+        summary: Entries of summary.json's `train` and `model` to change.
         predictions: Whether predictions/ is written, with pictures that fit no score.
         scored: Whether this is a folder of masks that `task=score` scored.
     """
@@ -109,8 +111,9 @@ def write_run(
     if predictions:
         _write_predictions(folder / "predictions", tested, structures)
     for arm, loss in (arms or {}).items():
-        _write_scores(folder / "arms" / arm, table.assign(dice=(table["dice"] - loss).clip(0, 1)), row, scored)
-    _write_scores(folder, table, row, scored)
+        worse = table.assign(dice=(table["dice"] - loss).clip(0, 1))
+        _write_scores(folder / "arms" / arm, worse, row, scored, summary or {})
+    _write_scores(folder, table, row, scored, summary or {})
     return folder
 
 
@@ -176,7 +179,7 @@ def _config(row: str, fold: int, seed: int, split: str, num_folds: int, structur
         "model": {"_target_": "models.unet.UNet", "_partial_": True, "width": 16},
         "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.002},
         "scale": {"name": "small", "width": 16, "batch_size": 4, "epochs": 20, "joint_epochs": 5, "tail_epochs": 3},
-        "trainer": {"max_epochs": 20, "accelerator": "cpu", "devices": 1},
+        "trainer": {"max_epochs": 20, "gradient_clip_val": 1.0, "accelerator": "cpu", "devices": 1},
         "paper": {"epochs": 200, "width": 64, "batch_size": 8},
         "report": {"table": "bs_esnet_table1", "reference": None, "margin": 0.005},
     }
@@ -212,17 +215,22 @@ def _epochs(num_epochs: int, row: str) -> pd.DataFrame:
     if row.startswith("bs_esnet"):
         table |= {"val/box_iou": 0.8 - 0.4 * np.exp(-epoch / 4), "schedule/bsn": ((epoch < 5) | (epoch >= 17)) * 1.0}
         table |= {"schedule/esnet": (epoch < 17) * 1.0}
-    return pd.DataFrame(table | {"learning_rate": 0.002, "num_images": 160, "training_s": 7.5, "images_per_s": 21.3})
+    counts = {"num_steps": 40, "num_images": 160, "num_masked": 160}
+    return pd.DataFrame(table | {"learning_rate": 0.002, **counts, "training_s": 7.5, "images_per_s": 21.3})
 
 
-def _write_scores(folder: Path, table: pd.DataFrame, row: str, scored: bool) -> None:
+def _write_scores(
+    folder: Path, table: pd.DataFrame, row: str, scored: bool, changed: Mapping[str, Mapping[str, Any]]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "cases.csv", index=False)
     columns = list(dict.fromkeys((*table.columns, *CASE_COLUMNS)))
     summary: dict[str, Any] = {"test": summarise(table.reindex(columns=columns))}
     if not scored:
-        summary["train"] = {"epochs": 20, "seconds": 150.0, "num_images": 3200, "images_per_s": 21.3}
+        counts = {"epochs": 20, "steps": 800, "num_images": 3200, "num_masked": 3200}
+        summary["train"] = {**counts, "seconds": 150.0, "images_per_s": 21.3, **changed.get("train", {})}
         cost = {"flop_per_image": 2.1e9, "ms_per_image": 12.5, "peak_memory_mb": 850.0, "peak_memory_of": "process"}
+        cost |= {"cell_low_mm": 1.5, "cell_bottleneck_mm": 24.0, **changed.get("model", {})}
         summary["model"] = {"parameters": 5_074_006 if row.startswith("bs_esnet") else 1_944_000, **cost}
     (folder / "summary.json").write_text(json.dumps(summary, allow_nan=False))
 

@@ -32,6 +32,24 @@ def test_short_presets_scale_start_and_end_but_never_the_cycle(composed, preset)
     assert config.joint_epochs + config.tail.bsn < 10
 
 
+def test_bsn_has_its_share_of_the_epochs_in_a_short_preset_too(composed):
+    """19 % of 200 epochs."""
+    shares = {}
+    for preset in ("small", "paper"):
+        config = composed("experiment=bs_esnet", f"trainer={preset}")
+        schedule, epochs = instantiate(config.callbacks.asynchronous_training), config.scale.epochs
+        shares[preset] = sum("bsn" in schedule.active_parts(epoch, epochs) for epoch in range(epochs)) / epochs
+    assert shares["paper"] == pytest.approx(0.19)
+    assert shares["small"] == pytest.approx(shares["paper"], abs=0.02)
+
+
+def test_a_part_that_never_learns_is_refused(composed):
+    line = ("callbacks.asynchronous_training.joint_epochs=0", "callbacks.asynchronous_training.tail.bsn=0")
+    data, module, trainer = build(composed(*TINY_PHANTOM, "experiment=bs_esnet", "trainer=smoke", *line))
+    with pytest.raises(ValueError, match="bsn learns in none of the 3 epochs"):
+        trainer.fit(module, data)
+
+
 def test_joint_throughout(composed):
     config = composed("experiment=bs_esnet", "ablation=no_async")
     schedule = instantiate(config.callbacks.asynchronous_training)

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from datamodules.batch import boxes_of_masks
-from metrics.cases import CASE_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS, STATUSES, score_slice
+from metrics.cases import CASE_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS, STATUSES, score_slice, without_millimetres
+from metrics.keypoints import KEYPOINT_COLUMNS
 from metrics.mechanism import Mechanism, score_mechanism
+from metrics.morphometry import MORPHOMETRY_COLUMNS
+from metrics.spine_shape import SPINE_MEASURES
 
 LABELS = arrays(np.uint8, (9, 12), elements=st.integers(0, 3))
 ISSUE_COLUMNS = (
@@ -104,6 +107,23 @@ def test_a_false_alarm_scores_zero():
     assert [row[name] for name in zeros] == [0] * len(zeros)
     assert row["detected"] is False
     assert (row["fp"], row["area_pred_mm2"]) == (40, 40)
+
+
+@settings(deadline=None, max_examples=30)
+@given(true=LABELS, predicted=LABELS, side_mm=st.floats(0.1, 9.0))
+def test_without_millimetres_a_row_does_not_depend_on_the_size_of_a_pixel(true, predicted, side_mm):
+    here, elsewhere = (without_millimetres(score(true, predicted, spacing_mm=(side, side))) for side in (1.0, side_mm))
+    for one, other in zip(here, elsewhere, strict=True):
+        assert list(one) == list(SCORE_COLUMNS)
+        assert one == pytest.approx(other, nan_ok=True)
+
+
+def test_which_columns_of_any_table_mean_millimetres():
+    tables = (*CASE_COLUMNS, *KEYPOINT_COLUMNS, *MORPHOMETRY_COLUMNS, *SPINE_MEASURES, "csa_mm2_sd", "distance_mm_0.5")
+    (row,) = without_millimetres([dict.fromkeys(tables, 1.0)])
+    lost = {name for name, value in row.items() if is_nan(value)}
+    assert {name for name in tables if "mm" in name} <= lost
+    assert lost - {name for name in tables if "mm" in name} == {"area_threshold"}, "an area compared to one in mm2"
 
 
 def test_the_networks_own_box_is_scored_where_it_has_one():

@@ -121,8 +121,21 @@ def test_same_patient_merges_patients(tmp_path):
     root = write_cohort(tmp_path, ["anna", "bert", "carl"])
     cohort = small_cohort(root, same_patient=OmegaConf.create([["bert", "anna"]]))
     assert [case.patient for case in cohort.cases] == ["bert", "bert", "carl"]
-    with pytest.raises(ValueError, match="same_patient names 'emil', which is no patient"):
-        small_cohort(root, same_patient=[["anna", "emil"]])
+    with pytest.raises(ValueError, match="same_patient names 'anna' in two groups; join the groups"):
+        small_cohort(root, same_patient=[["anna", "bert"], ["carl", "anna"]])
+
+
+def test_same_patient_of_another_copy_of_the_data(tmp_path, caplog):
+    """A folder may hold some of the patients, or none of them; of a group that is there in part, the log tells."""
+    root = write_cohort(tmp_path, ["anna", "bert", "carl"])
+    with caplog.at_level(logging.WARNING):
+        cohort = small_cohort(root, same_patient=[["dora", "emil"], ["anna", "bert"]])
+    assert [case.patient for case in cohort.cases] == ["anna", "anna", "carl"]
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        cohort = small_cohort(root, same_patient=[["emil", "bert", "carl"]])
+    assert [case.patient for case in cohort.cases] == ["anna", "bert", "bert"], "the first name that is there"
+    assert "same_patient names emil, bert, carl, of whom only bert, carl" in caplog.text
 
 
 def test_key_points_follow_the_file_axes(tmp_path):

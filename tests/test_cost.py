@@ -1,6 +1,8 @@
-"""What a network costs, counted by hand where that is possible."""
+"""What a network costs and is shown, counted by hand where that is possible."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import lightning
 import pandas as pd
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from callbacks.cost import Cost, count_flop
+from callbacks.epoch_table import EpochTable
 from callbacks.training_curves import draw_curves
 from lightning_modules import tasks
 from models.bs_esnet.bsn import OrganDetectors
@@ -16,7 +19,9 @@ from tests.batches import random_batch
 from tests.conftest import TINY_PHANTOM
 
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=unet")
+MIXED = (*SMOKE[:-1], "experiment=scarnet", "phantom.masked_patients=6", "phantom.spacing_mm=4.4")
 MEASURED = {"parameters", "flop_per_image", "ms_per_image", "timed_batch_size", "peak_memory_mb", "peak_memory_of"}
+MEASURED |= {"cell_low_mm", "cell_bottleneck_mm"}
 
 
 class OneLayer(lightning.LightningModule):
@@ -62,7 +67,8 @@ def test_detectors_run_as_one_cost_as_many_as_they_are():
 
 
 def test_a_run_says_what_its_network_costs(composed, tmp_path):
-    tasks.train(composed(*SMOKE, "trainer.limit_test_batches=1.0"))
+    config = composed(*SMOKE, "trainer.limit_test_batches=1.0")
+    tasks.train(config)
     model = json.loads((tmp_path / "run" / "summary.json").read_text())["model"]
     assert set(model) == MEASURED
     assert model["flop_per_image"] > 1e6
@@ -70,6 +76,9 @@ def test_a_run_says_what_its_network_costs(composed, tmp_path):
     assert model["timed_batch_size"] == 4
     assert model["peak_memory_of"] == "process"
     assert 50 < model["peak_memory_mb"] < 1e5
+    # A U-Net joins features of every resolution, and pools four times.
+    assert model["cell_low_mm"] == config.data.spacing_mm
+    assert model["cell_bottleneck_mm"] == 16 * config.data.spacing_mm
 
 
 def test_a_test_alone_knows_nothing_of_the_memory_of_training(composed, tmp_path):
@@ -79,6 +88,32 @@ def test_a_test_alone_knows_nothing_of_the_memory_of_training(composed, tmp_path
     trained, tested = (json.loads((tmp_path / name / "summary.json").read_text())["model"] for name in ("run", "test"))
     assert (tested["peak_memory_mb"], tested["peak_memory_of"]) == (None, None)
     assert tested["flop_per_image"] == trained["flop_per_image"]
+
+
+def test_a_run_says_how_many_steps_it_took_and_how_many_masks_it_saw(composed, tmp_path):
+    """Two slices of a batch of four have a mask."""
+    tasks.train(composed(*MIXED, "trainer.limit_test_batches=1"))
+    train = json.loads((tmp_path / "run" / "summary.json").read_text())["train"]
+    epochs = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert train["steps"] == epochs["num_steps"].sum() > 0
+    assert train["num_images"] == epochs["num_images"].sum() == 4 * train["steps"]
+    assert train["num_masked"] == epochs["num_masked"].sum() == 2 * train["steps"]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_masks_are_counted_over_batches_epochs_and_devices(tmp_path, world_size):
+    """Other devices have as many masks as this one; no batch is read before the epoch ends."""
+    table, module = EpochTable(str(tmp_path)), SimpleNamespace(device="cpu")
+    summed = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor * world_size if reduce_op == "sum" else None)
+    trainer = SimpleNamespace(world_size=world_size, global_step=5, strategy=summed)
+    for has_mask in ([True, True, False], [False, False, False], [True, False, True]):
+        table.on_train_epoch_start(trainer, module)
+        for _ in range(2):
+            batch = replace(random_batch(num_slices=3), has_mask=torch.tensor(has_mask))
+            trainer.global_step += 1
+            table.on_train_batch_end(trainer, module, None, batch, 0)
+        counts = {"num_steps": 2, "num_images": 6 * world_size, "num_masked": 2 * sum(has_mask) * world_size}
+        assert table.counts(trainer) == counts
 
 
 def test_the_peak_outlives_an_interruption():

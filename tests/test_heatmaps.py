@@ -7,6 +7,7 @@ import torch
 
 from lightning_modules.losses.heatmaps import HeatmapRegression, gaussian_heatmaps, visible_keypoints
 from models.prediction import Prediction
+from models.strides import Strides
 from tests.batches import random_batch
 
 ONES = torch.ones(4)
@@ -25,7 +26,7 @@ def batch_with(keypoints, size=(32, 32), spacing_mm=1.5):
 
 def test_a_heat_map_is_a_gaussian_in_millimetres():
     keypoints = torch.tensor([[[7.25, 4.0], [torch.nan, torch.nan]]])
-    maps = gaussian_heatmaps(keypoints, torch.tensor([[2.0, 1.0]]), (12, 16), sigma_mm=3.0, min_sigma_px=1.0)
+    maps = gaussian_heatmaps(keypoints, torch.tensor([[2.0, 1.0]]), (12, 16), torch.tensor([3.0]))
     assert maps.shape == (1, 2, 12, 16)
     assert maps[0, 0, 4, 7] == pytest.approx(torch.exp(torch.tensor(-(0.25**2) / 18)).item())
     distance = (2.0 * (9 - 4)) ** 2 + (1.0 * (2 - 7.25)) ** 2
@@ -33,19 +34,36 @@ def test_a_heat_map_is_a_gaussian_in_millimetres():
     assert not maps[0, 1].any()
 
 
-def test_a_gaussian_is_never_narrower_than_the_grid_can_show():
-    """At 4 mm a pixel, 1.5 pixels are 6 mm."""
-    keypoints, spacing = torch.tensor([[[8.0, 8.0]]]), torch.tensor([[4.0, 4.0]])
-    wide = gaussian_heatmaps(keypoints, spacing, (17, 17), sigma_mm=3.0, min_sigma_px=1.5)
-    assert wide[0, 0, 8, 11] == pytest.approx(torch.exp(torch.tensor(-(12.0**2) / 72)).item(), rel=1e-5)
-    assert torch.equal(wide, gaussian_heatmaps(keypoints, spacing, (17, 17), sigma_mm=6.0, min_sigma_px=0.1))
+def test_every_slice_has_a_width_of_its_own():
+    keypoints, spacing = torch.full((2, 1, 2), 8.0), torch.full((2, 2), 1.5)
+    both = gaussian_heatmaps(keypoints, spacing, (17, 17), torch.tensor([3.0, 6.0]))
+    alone = [gaussian_heatmaps(keypoints[:1], spacing[:1], (17, 17), torch.tensor([sigma])) for sigma in (3.0, 6.0)]
+    assert torch.equal(both, torch.cat(alone))
+
+
+@pytest.mark.parametrize(
+    ("stride", "spacing_mm", "cells", "sigma_mm"),
+    [
+        (4, 0.7, 1.0, 3.0),  # the paper: cells of 2.8 mm
+        (2, 1.75, 1.0, 3.5),
+        (4, 1.75, 1.0, 7.0),
+        (2, 1.75, 0.5, 3.0),
+    ],
+)
+def test_a_gaussian_is_never_narrower_than_the_decoder_can_draw(stride, spacing_mm, cells, sigma_mm):
+    """The target, found where nothing is left of the loss, is a cell of the decoder wide, or 3 mm."""
+    term, batch = HeatmapRegression(min_sigma_cells=cells), batch_with([[[16.0, 16.0]]], spacing_mm=spacing_mm)
+    term.see_network(Strides(low=stride, bottleneck=4 * stride))
+    target = gaussian_heatmaps(batch.keypoints, batch.spacing_mm, (32, 32), torch.tensor([sigma_mm]))
+    assert term(predicted(target), batch, ONES) == 0
+    assert term.sigmas_mm(torch.tensor([[0.5, spacing_mm], [0.5, 0.5]])).tolist() == pytest.approx([sigma_mm, 3.0])
 
 
 def test_the_loss_is_the_mean_over_the_reference_field():
     """A slice of just that field, all key points visible: the plain mean squared error."""
     batch = batch_with([[[10.0, 12.0], [20.0, 5.0]]] * 2)
     heatmaps = torch.randn(2, 2, 32, 32)
-    target = gaussian_heatmaps(batch.keypoints, batch.spacing_mm, (32, 32), sigma_mm=3.0, min_sigma_px=1.5)
+    target = gaussian_heatmaps(batch.keypoints, batch.spacing_mm, (32, 32), torch.full((2,), 3.0))
     ours = HeatmapRegression(field_mm=32 * 1.5)(predicted(heatmaps), batch, ONES)
     torch.testing.assert_close(ours, (heatmaps - target).square().mean())
 
@@ -107,3 +125,5 @@ def test_a_network_without_the_right_heat_maps_is_refused():
         HeatmapRegression()(predicted(torch.zeros(1, 2, 32, 32)), batch, ONES)
     with pytest.raises(ValueError, match=r"sigma_mm is 0\.0"):
         HeatmapRegression(sigma_mm=0.0)
+    with pytest.raises(ValueError, match="min_sigma_cells is 0, expected a positive number of cells"):
+        HeatmapRegression(min_sigma_cells=0)

@@ -8,14 +8,24 @@ from torch.nn import functional as F
 
 from models.blocks.imagenet import RESNETS, VGGS, ResNetEncoder, VGGEncoder
 from models.blocks.initialisation import keep_variance
+from models.ce_net import ResidualMultiKernelPooling
 from models.fcn import FCN8s, bilinear_upsampling
 from models.lumnet import LumNet
 from models.msff import MultiScaleFeatureFusion
 from models.segnet import SegNet
 
 
+@pytest.fixture
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", [*RESNETS, *(pytest.param(name, marks=pytest.mark.slow) for name in VGGS)])
 def test_weights_of_a_file_give_the_features_of_the_classifier(tmp_path, name):
+    """In single precision, 34 layers that sum in another order differ by ten thousand times its rounding, 6e-8."""
     torch.manual_seed(0)
     classifier = torchvision.models.get_model(name, weights=None).eval()
     torch.save(classifier.state_dict(), tmp_path / "weights.pt")
@@ -31,7 +41,28 @@ def test_weights_of_a_file_give_the_features_of_the_classifier(tmp_path, name):
                 expected = children[layer](expected)
         else:
             expected = classifier.features[:-1](colour)
-    torch.testing.assert_close(deepest, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(deepest, expected, rtol=1e-10, atol=1e-10)  # a million times the rounding, 1e-16
+
+
+@pytest.mark.parametrize("name", [*RESNETS, *VGGS])
+def test_all_layers_are_in_proportion_to_the_width(name):
+    kind = ResNetEncoder if name in RESNETS else VGGEncoder
+    published, narrow = (kind(name, in_channels=1, width=width).eval() for width in (64, 16))
+    assert narrow.channels == tuple(channels // 4 for channels in published.channels)
+    with torch.no_grad():
+        assert tuple(features.shape[1] for features in narrow(torch.zeros(1, 1, 32, 32))) == narrow.channels
+    shapes = zip(published.parameters(), narrow.parameters(), strict=True)
+    assert all(4 * few.shape[0] == many.shape[0] for many, few in shapes)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_the_stride_of_the_stem_decides_over_the_cells(name):
+    image = torch.zeros(1, 1, 64, 96)
+    with torch.no_grad():
+        for stem_stride in (1, 2):
+            features = ResNetEncoder(name, in_channels=1, width=4, stem_stride=stem_stride).eval()(image)
+            sides = [(64 // stem_stride // 2**stage, 96 // stem_stride // 2**stage) for stage in range(5)]
+            assert [tuple(stage.shape[2:]) for stage in features] == sides
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -42,6 +73,11 @@ def test_weights_of_another_network_are_refused(tmp_path):
         VGGEncoder("vgg16", in_channels=1, weights=str(tmp_path / "weights.pt"))
     with pytest.raises(ValueError, match="does not exist"):
         ResNetEncoder("resnet18", in_channels=1, weights=str(tmp_path / "nothing.pt"))
+    for kind, name in ((ResNetEncoder, "resnet18"), (VGGEncoder, "vgg16")):
+        with pytest.raises(
+            ValueError, match=r"width 64, but model\.width is 16: set model\.width=64 or model\.weights=null"
+        ):
+            kind(name, in_channels=1, width=16, weights=str(tmp_path / "weights.pt"))
 
 
 def test_what_does_not_fit_is_refused_by_name():
@@ -49,6 +85,10 @@ def test_what_does_not_fit_is_refused_by_name():
         ResNetEncoder("resnet50", in_channels=1)
     with pytest.raises(ValueError, match=r"60 x 64 pixels.*data\.size=\[64,64\]"):
         ResNetEncoder("resnet18", in_channels=1)(torch.zeros(1, 1, 60, 64))
+    with pytest.raises(ValueError, match=r"64 x 72 pixels.*multiples of 16: set data\.size=\[64,80\]"):
+        ResNetEncoder("resnet18", in_channels=1, stem_stride=1)(torch.zeros(1, 1, 64, 72))
+    with pytest.raises(ValueError, match=r"model\.stem_stride is 4, expected 1 or 2"):
+        ResNetEncoder("resnet18", in_channels=1, stem_stride=4)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +144,38 @@ def test_segnet_unpools_to_where_the_maxima_were():
 @pytest.mark.parametrize("pooling", ["window", "adaptive"])
 @pytest.mark.parametrize("side", [1, 4, 14])
 def test_the_fusion_keeps_the_size_of_any_bottleneck(pooling, side):
-    fusion = MultiScaleFeatureFusion(8, branch_channels=4, reduced_channels=1, pooled_channels=2, pooling=pooling)
-    fused = fusion.eval()(torch.rand(1, 8, side, side))
+    fusion = MultiScaleFeatureFusion(16, branch_channels=128, reduced_channels=1, pooled_channels=64, pooling=pooling)
+    fused = fusion.eval()(torch.rand(1, 16, side, side))
     assert fused.shape == (1, fusion.channels, side, side)
-    assert fusion.channels == 4 * 4 + 4 * 2
+    assert fusion.channels == 4 * 4 + 4 * 2, "in proportion to a bottleneck of 16 instead of 512"
+
+
+def summaries(kind: str, features: torch.Tensor) -> list[torch.Tensor]:
+    """The pooled channels that CE-Net and the fusion make of one-channel features, without their 1 x 1 convolutions."""
+    if kind == "ce_net":
+        pooling = ResidualMultiKernelPooling(1)
+        nn.init.ones_(pooling.point.weight)
+        nn.init.zeros_(pooling.point.bias)
+        return list(pooling(features)[0, :4])
+    fusion = MultiScaleFeatureFusion(1, branch_channels=1, reduced_channels=1, pooled_channels=1).eval()
+    for convolution in fusion.pooled:
+        nn.init.ones_(convolution.weight)
+        nn.init.zeros_(convolution.bias)
+    return list(fusion(features)[0, 4:])
+
+
+@pytest.mark.parametrize("kind", ["ce_net", "msff"])
+def test_windows_are_clamped_to_the_map_and_take_no_rest(kind):
+    """On 4 x 4 cells the windows of 4 and more see all, that of 3 all but the last row and column."""
+    bright = torch.zeros(1, 1, 4, 4)
+    bright[..., 3, 3] = 1
+    with torch.no_grad():
+        two, three, *whole = summaries(kind, bright)
+    assert two[3, 3] == (1 if kind == "ce_net" else 1 / 4)
+    assert two[0, 0] == 0
+    assert not three.any()
+    for pooled in whole:
+        torch.testing.assert_close(pooled, torch.full((4, 4), 1 if kind == "ce_net" else 1 / 16))
 
 
 def test_an_unknown_pooling_is_refused():

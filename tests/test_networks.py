@@ -136,6 +136,31 @@ def test_an_input_too_small_for_the_depth_is_refused_with_the_size_that_fits():
         network(torch.zeros(1, 1, 60, 64))
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_all_layers_are_in_proportion_to_the_width(composed, experiment):
+    """Four times the parameters at twice the width, but for the layers that classes alone decide on."""
+    config = composed(f"experiment={experiment}", "trainer=paper")
+    if "width" not in config.model:
+        pytest.skip("a library's network of one width")
+    counts = []
+    for config.model.width in (64, 128):
+        with torch.device("meta"):
+            network = build(config, num_classes=len(config.anatomy.structures) + 1)
+        counts.append(sum(parameter.numel() for parameter in network.parameters()))
+    assert counts[1] / counts[0] == pytest.approx(4, rel=0.06)
+
+
+@pytest.mark.parametrize(("side", "cells"), [(16, 4), (32, 8), (40, 10), (56, 14), (64, 8), (128, 16)])
+def test_detectors_keep_the_cells_that_their_dense_layers_take(side, cells):
+    """A mask is halved three times where 8 x 8 cells are left, otherwise twice."""
+    detectors = OrganDetectors(1, channels=(2, 2), hidden=4)
+    (pooling,) = (layer for layer in detectors.layers if isinstance(layer, nn.AdaptiveAvgPool2d))
+    seen = []
+    pooling.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    detectors(torch.rand(1, 1, side, side))
+    assert seen == [(cells, cells)]
+
+
 def test_detectors_are_independent():
     """The box of an organ depends on its own mask alone, as nine separate networks would have it."""
     torch.manual_seed(0)

@@ -1,13 +1,17 @@
 """The shared real scans, where they are there: the documented commands run, with all their options."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
+from datamodules.geometry import SliceGrid
 from lightning_modules import tasks
-from tests.conftest import SHARED
+from tests.conftest import ROOT, SHARED
 
 DATA = SHARED / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the shared real scans are not beside the checkout")
@@ -87,6 +91,42 @@ def test_key_points_of_real_scans_lie_in_their_vertebrae():
                 assert mask[round(float(y)), round(float(x))] == number, (case.case, number)
         rows = [np.nonzero(record.mask == number)[1].mean() for number in range(1, 6)]
         assert rows == sorted(rows), "L1 lies above L5"
+
+
+def discs() -> Cohort:
+    names = [*(f"L{number}" for number in range(1, 6)), "L1/2", "L2/3", "L3/4", "L4/5", "L5/S1"]
+    anatomy = Anatomy(
+        name="discs", view="sagittal", structures=names, colours=dict.fromkeys(names, "#000000"), keypoints=names
+    )
+    settings = {"name": "discs", "root": DATA / "sagittal_discs", "labels": dict(enumerate(names, 1))}
+    return Cohort(anatomy=anatomy, **settings)
+
+
+def test_the_ten_structures_of_real_pictures_lie_in_order_in_the_field_of_the_network():
+    small = OmegaConf.load(ROOT / "conf" / "grids" / "sagittal.yaml").small
+    grid = SliceGrid(size=small.size, spacing_mm=small.spacing_mm, offset_mm=small.offset_mm)
+    cohort = discs()
+    for case in cohort.cases[::9]:
+        (record,) = cohort.read(case)
+        downwards = record.keypoints[0, [0, 5, 1, 6, 2, 7, 3, 8, 4, 9], 1]
+        assert (np.diff(downwards) > 0).all(), f"{case.case}: L1, L1/2, L2 and so on, from the head to the feet"
+        seen = grid.resample_mask(record.mask[0], record.spacing_mm)
+        assert not seen[[0, -1]].any(), f"{case.case}: nothing is cut off above or below"
+        assert not seen[:, [0, -1]].any(), f"{case.case}: nothing is cut off in front or behind"
+        assert set(np.unique(seen)) == set(range(11))
+
+
+@pytest.mark.slow
+def test_patients_who_all_have_masks_train_in_both_ways_and_no_millimetre_is_told(composed, tmp_path, capsys):
+    line = ("cohort=sagittal_discs", f"cohort.root={DATA / 'sagittal_discs'}", "supervision.masked_patients=10")
+    cases = cases_of(composed, tmp_path, "experiment=scarnet", *line, "trainer=smoke")
+    assert cases["dice"].notna().all()
+    assert cases[["hd95_mm", "area_true_mm2", "nsd_1mm"]].isna().all(axis=None)
+    assert "keypoint_error_mm" not in (tmp_path / "run" / "metrics.csv").read_text()
+    assert " mm" not in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "run_card.json").read_text())
+    taught = card["supervision"]
+    assert (len(taught["masked_patients"]), len(taught["weak_patients"])) == (10, 9)
 
 
 def test_the_left_of_real_scans_is_on_the_right_of_the_image():

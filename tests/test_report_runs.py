@@ -80,7 +80,7 @@ def test_rows_of_a_setting_are_in_the_order_of_its_values(tmp_path):
     assert found == ("unet optimizer.lr=0.5", "unet optimizer.lr=40.0", "unet optimizer.lr=100.0")
 
 
-LATER = {"trainer.gradient_clip_val": 1.0, "model.detector.scale": 4}
+LATER = {"trainer.accumulate_grad_batches": 1, "model.detector.scale": 4}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +244,10 @@ WRONG_TOGETHER = {
     "budgets": (
         lambda folder: write_run(folder / "again", settings={"trainer.max_epochs": 200, "scale.epochs": 200}, **SMALL),
         "share their budget, but .* differ in scale.epochs: .*200.*trainer.max_epochs",
+    ),
+    "clipping": (
+        lambda folder: write_run(folder / "again", settings={"trainer.gradient_clip_val": None}, **SMALL),
+        "share their budget, but .*again and .*unet-f0-s0 differ in trainer.gradient_clip_val: None and 1.0",
     ),
     "true masks": (spoil_area, "has another area in"),
 }

@@ -226,7 +226,8 @@ def test_costs_are_means_over_runs_and_gaps_where_nobody_says(tmp_path):
     costs = evidence_of(tmp_path).costs.set_index("row")
     assert (costs.loc["unet", "parameters"], costs.loc["unet", "num_runs"]) == (1_944_000, 2)
     assert costs.loc["unet", "training_s"] == 150
-    assert costs.loc["rater", ["parameters", "training_s", "ms_per_image"]].isna().all()
+    assert costs.loc["rater", ["parameters", "training_s", "ms_per_image", "num_masked"]].isna().all()
+    assert costs.loc["rater", "cells_mm"] == ""
 
 
 def test_detection_has_the_boxes_of_networks_that_have_some(evidence):

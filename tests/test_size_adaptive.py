@@ -46,7 +46,7 @@ def test_equation_3_by_loops():
         for label in range(4):
             inside = mask == label
             total += (1 - inside.float().mean()) ** 2 * -probability[label][inside].log().sum()
-    torch.testing.assert_close(SizeAdaptive(alpha=2)(prediction, batch, EVEN), total / batch.mask.numel())
+    torch.testing.assert_close(SizeAdaptive(alpha=2, background="weighted")(prediction, batch, EVEN), total / batch.mask.numel())
 
 
 def test_equal_shares_are_a_constant_factor():
@@ -55,7 +55,8 @@ def test_equal_shares_are_a_constant_factor():
     batch = replace(batch, mask=quarters)
     plain = CrossEntropy()(prediction, batch, EVEN)
     for size in ("image", "batch"):
-        torch.testing.assert_close(SizeAdaptive(alpha=1.5, size=size)(prediction, batch, EVEN), plain * 0.75**1.5)
+        term = SizeAdaptive(alpha=1.5, size=size, background="weighted")
+        torch.testing.assert_close(term(prediction, batch, EVEN), plain * 0.75**1.5)
 
 
 def test_readings_of_the_area():
@@ -65,7 +66,8 @@ def test_readings_of_the_area():
     mask[1, :8, :16] = 1  # an eighth
     mask[1, 8:16, :8] = 2  # a sixteenth
     batch = replace(batch, mask=mask)
-    shares = {size: 1 - counted(SizeAdaptive(size=size)).class_factors(batch, 4) for size in SIZES}
+    terms = {size: counted(SizeAdaptive(size=size, background="weighted")) for size in SIZES}
+    shares = {size: 1 - term.class_factors(batch, 4) for size, term in terms.items()}
     torch.testing.assert_close(shares["image"], torch.tensor([[0.75, 0.25, 0, 0], [0.8125, 0.125, 0.0625, 0]]))
     torch.testing.assert_close(shares["batch"], shares["image"].mean(dim=0).expand(2, 4))
     torch.testing.assert_close(shares["training_set"], torch.tensor([0.7, 0.1, 0.15, 0.05]).expand(2, 4))
@@ -78,6 +80,18 @@ def test_background_can_count_fully_or_not_at_all(background, expected):
     factors = SizeAdaptive(background=background).class_factors(batch, 4)
     assert (factors[:, 0] == expected).all()
     torch.testing.assert_close(factors[:, 1:], SizeAdaptive().class_factors(batch, 4)[:, 1:])
+
+
+def test_by_default_a_rare_pixel_counts_hardly_more_at_any_alpha_than_one_of_the_background():
+    """The curve of Table 2 is flat; with the background weighted, alpha 4 would make the factor thousands."""
+    _, batch = case()
+    ratios = {}
+    for background in ("one", "weighted"):
+        factors = SizeAdaptive(alpha=4, background=background).class_factors(batch, 4)
+        ratios[background] = float((factors[:, 1:].amax(dim=1) / factors[:, 0]).max())
+    assert ratios["one"] <= 1
+    assert ratios["weighted"] > 100
+    assert SizeAdaptive().background == "one"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -56,4 +56,6 @@ def test_every_case_is_counted_once_and_one_process_scores_the_same(trained, gen
     pd.testing.assert_frame_equal(*measures, rtol=1e-4)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (trained, tmp_path / "test")]
     assert summaries[0]["test"]["num_slices"] == summaries[1]["test"]["num_slices"]
-    assert summaries[0]["train"]["num_images"] == 4 * 8
+    train = summaries[0]["train"]
+    assert train["num_images"] == train["num_masked"] == 4 * 8
+    assert train["num_images"] == train["steps"] * 2 * 4, "two processes of four slices a step"

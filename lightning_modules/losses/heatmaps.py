@@ -9,6 +9,7 @@ from torch import Tensor
 from datamodules.batch import SpineBatch
 from lightning_modules.losses.term import Term
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class HeatmapRegression(Term):
@@ -21,16 +22,25 @@ class HeatmapRegression(Term):
 
     Args:
         sigma_mm: Standard deviation of the Gaussians (DGMSNet, 3 mm).
-        min_sigma_px: What it is at least, in pixels (PROTOCOL): a narrower peak falls between coarse pixels.
+        min_sigma_cells: What it is at least, in cells of the features that the heat maps are drawn from: a narrower
+            peak falls between them. The paper's is 1.07 cells of 2.8 mm.
         field_mm: Side of the square that the weight is stated for (PROTOCOL, 358 mm).
         weight: See `Term`; the lambda of SCAR-Net, the beta of DGMSNet.
         part: See `Term`.
+
+    Attributes:
+        stride: Pixels a cell of those features, told by `see_network`.
+
+    Raises:
+        ValueError: If a length or the number of cells is not above 0.
     """
+
+    stride: int = 1
 
     def __init__(
         self,
         sigma_mm: float = 3.0,
-        min_sigma_px: float = 1.5,
+        min_sigma_cells: float | int = 1.0,
         field_mm: float = 358.0,
         weight: float = 1.0,
         part: str | None = None,
@@ -39,7 +49,17 @@ class HeatmapRegression(Term):
         for name, value in (("sigma_mm", sigma_mm), ("field_mm", field_mm)):
             if value <= 0:
                 raise ValueError(f"heat maps: {name} is {value}, expected a positive number of millimetres")
-        self.sigma_mm, self.min_sigma_px, self.field_mm = sigma_mm, min_sigma_px, field_mm
+        if min_sigma_cells <= 0:
+            raise ValueError(f"heat maps: min_sigma_cells is {min_sigma_cells}, expected a positive number of cells")
+        self.sigma_mm, self.min_sigma_cells, self.field_mm = sigma_mm, min_sigma_cells, field_mm
+
+    def see_network(self, strides: Strides) -> None:
+        """Takes the stride of the features that a decoder draws from."""
+        self.stride = strides.low
+
+    def sigmas_mm(self, spacing_mm: Float[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+        """Standard deviation of the Gaussians of each slice, by the longer side of its pixels."""
+        return (self.min_sigma_cells * self.stride * spacing_mm.amax(dim=1)).clamp(min=self.sigma_mm)
 
     def __call__(
         self, prediction: Prediction, batch: SpineBatch, class_weights: Float[Tensor, " c"]
@@ -62,9 +82,7 @@ class HeatmapRegression(Term):
             )
         size = heatmaps.shape[2:]
         counted = visible_keypoints(batch.keypoints, size) & batch.has_keypoints[:, None]
-        target = gaussian_heatmaps(
-            batch.keypoints, batch.spacing_mm, size, sigma_mm=self.sigma_mm, min_sigma_px=self.min_sigma_px
-        )
+        target = gaussian_heatmaps(batch.keypoints, batch.spacing_mm, size, self.sigmas_mm(batch.spacing_mm))
         error = (heatmaps.float() - target).square().sum(dim=(2, 3)) * batch.spacing_mm.prod(dim=1)[:, None]
         return (error * counted).sum() / (counted.sum().clamp(min=1) * self.field_mm**2)
 
@@ -79,9 +97,7 @@ def gaussian_heatmaps(
     keypoints: Float[Tensor, "b k 2"],
     spacing_mm: Float[Tensor, "b 2"],
     size: Sequence[int],
-    *,
-    sigma_mm: float,
-    min_sigma_px: float,
+    sigma_mm: Float[Tensor, " b"],
 ) -> Float[Tensor, "b k h w"]:
     """exp(-d² / 2 sigma²) with d the distance to the key point in mm; zero where it is NaN.
 
@@ -89,17 +105,15 @@ def gaussian_heatmaps(
         keypoints: (x, y) in pixels.
         spacing_mm: Size of a pixel, (row, column).
         size: (rows, columns).
-        sigma_mm: Standard deviation.
-        min_sigma_px: Its lower bound, in pixels of the longer side.
+        sigma_mm: Standard deviation of each slice.
     """
     known = keypoints.isfinite().all(dim=-1)
-    sigma = (min_sigma_px * spacing_mm.amax(dim=1)).clamp(min=sigma_mm)
     # A Gaussian is the product of one along the rows and one along the columns.
     profiles = []
     for axis, length in enumerate(size):
         place = keypoints[..., 1 - axis].masked_fill(~known, 0)
         away = torch.arange(length, device=keypoints.device) - place[..., None]
         away_mm = away * spacing_mm[:, axis, None, None]
-        profiles.append(torch.exp(-away_mm.square() / (2 * sigma[:, None, None].square())))
+        profiles.append(torch.exp(-away_mm.square() / (2 * sigma_mm[:, None, None].square())))
     rows, columns = profiles
     return rows[..., :, None] * (columns * known[..., None])[..., None, :]

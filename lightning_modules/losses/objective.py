@@ -7,19 +7,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from datamodules.batch import SpineBatch
+from lightning_modules.losses.prior import without_class_weights
 from lightning_modules.losses.segmentation import inverse_root_frequency
 from lightning_modules.losses.term import Term
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class Objective(nn.Module):
-    """Weighted sum of terms; the class weights are a buffer, so that a checkpoint holds them.
+    """Weighted sum of terms, and how what they have trained is decided on.
+
+    Class weights stand for another prior than the one that is met: a network trained with weights w sees class c w_c
+    times as often, and draws it too large. `decided` undoes them: what is trained on is what is decided on. The weights
+    are a buffer, so that a checkpoint holds them and can be decided on either way.
 
     Args:
         terms: Terms by name; a name set to null (by an ablation) is left out.
         num_classes: Classes with background.
         class_weighting: "none" is the papers' plain cross-entropy. "inverse_root" weighs classes by the inverse root of
             their frequency among the labelled training pixels: without it a short run never finds the lamina.
+        undo_class_weights: Whether decisions are made without the weights; false decides as runs did before there was
+            the choice.
 
     Attributes:
         active_parts: Parts of the network whose terms count at present; None counts all.
@@ -33,6 +41,7 @@ class Objective(nn.Module):
         terms: Mapping[str, Term | None],
         num_classes: int,
         class_weighting: str = "none",
+        undo_class_weights: bool = True,
     ) -> None:
         super().__init__()
         if class_weighting not in ("none", "inverse_root"):
@@ -41,6 +50,7 @@ class Objective(nn.Module):
         if not self.terms:
             raise ValueError("objective.terms is empty: there is nothing to train on")
         self.class_weighting = class_weighting
+        self.undo_class_weights = undo_class_weights
         self.active_parts: frozenset[str] | None = None
         self.register_buffer("class_weights", torch.ones(num_classes))
 
@@ -50,6 +60,21 @@ class Objective(nn.Module):
             term.count_classes(pixel_counts)
         if self.class_weighting == "inverse_root":
             self.class_weights.copy_(inverse_root_frequency(pixel_counts))
+
+    def see_network(self, strides: Strides) -> None:
+        """Tells the terms how coarse the features of the network are."""
+        for term in self.terms.values():
+            term.see_network(strides)
+
+    def decided(self, prediction: Prediction) -> Prediction:
+        """The prediction as decisions are made on it: class scores without the prior of the class weights.
+
+        Regions, each with a sigmoid of its own, and all else are as they were.
+
+        Raises:
+            ValueError: If a class has no weight that could be undone.
+        """
+        return without_class_weights(prediction, self.class_weights) if self.undo_class_weights else prediction
 
     @property
     def active_terms(self) -> tuple[str, ...]:

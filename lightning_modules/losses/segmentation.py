@@ -104,10 +104,14 @@ def class_shares(mask: Tensor, num_classes: int, size: torch.Size, *, nearest: b
 
 
 def inverse_root_frequency(pixel_counts: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
-    """Class weights 1 / sqrt(frequency), scaled to a mean of one over the classes that occur; one for the others."""
+    """Class weights 1 / sqrt(frequency), scaled to a mean of one over the classes that occur.
+
+    A class that never occurs has the weight of the background, whose pixels its own are among.
+    """
     occurs: Bool[Tensor, " c"] = pixel_counts > 0
     weights = (pixel_counts.sum() / pixel_counts.clamp(min=1)).sqrt()
-    return torch.where(occurs, weights / weights[occurs].mean(), torch.ones_like(weights))
+    weights = weights / weights[occurs].mean()
+    return torch.where(occurs, weights, weights[0])
 
 
 def _check_resize(resize: str) -> None:

@@ -35,7 +35,7 @@ class SizeAdaptive(Term):
         self,
         alpha: float | int = 1.0,
         size: str = "image",
-        background: str = "weighted",
+        background: str = "one",
         weight: float = 1.0,
         part: str | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from datamodules.batch import SpineBatch
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class Term(ABC):
@@ -28,4 +29,8 @@ class Term(ABC):
 
     def count_classes(self, pixel_counts: Float[Tensor, " c"]) -> None:
         """Told the labelled pixels of every class in the training set before training begins."""
+        return
+
+    def see_network(self, strides: Strides) -> None:
+        """Told how coarse the features of the network are, before training begins."""
         return

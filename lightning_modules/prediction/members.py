@@ -17,9 +17,11 @@ from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from datamodules.seen_images import SeenImages
 from lightning_modules.losses.marginal import merge_unlabelled
+from lightning_modules.losses.prior import without_class_weights
 from lightning_modules.run_folder import differences
 from lightning_modules.tasks import network_differences
 
+CLASS_WEIGHTS = "objective.class_weights"  # in the state dict of every checkpoint
 BATCH = 8  # slices that go through a network together
 
 
@@ -38,6 +40,7 @@ class Member:
         num_channels: Number of input channels.
         slices: Which slices of a volume it was trained on: "all", "labelled", "middle", or how many central ones.
         seen: What its training images looked like; None for checkpoints that do not say.
+        class_weights: Those that it was trained with and that are undone in its decisions; ones leave them as they are.
         device: Where it computes.
     """
 
@@ -51,6 +54,7 @@ class Member:
     num_channels: int
     slices: str | int
     seen: SeenImages | None
+    class_weights: Float[Tensor, " c"]
     device: torch.device
 
     def probabilities(self, image: Float32[np.ndarray, "s m h w"]) -> Float[Tensor, "s c h w"]:
@@ -59,7 +63,7 @@ class Member:
         with torch.inference_mode():
             for start in range(0, len(image), BATCH):
                 batch = torch.from_numpy(image[start : start + BATCH]).to(self.device)
-                logits = self.network(batch, None).logits.float()
+                logits = without_class_weights(self.network(batch, None), self.class_weights).logits.float()
                 taught = self.taught.to(self.device).expand(len(batch), -1)
                 parts.append(merge_unlabelled(logits, taught).softmax(dim=1).cpu())
         return torch.cat(parts)
@@ -84,16 +88,23 @@ def checkpoint_files(given: Any) -> list[Path]:
     return found
 
 
-def load_members(paths: Sequence[Path], device: torch.device) -> list[Member]:
+def load_members(
+    paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True
+) -> list[Member]:
     """Loads the networks, each as the run folder around it says.
 
     Members may have different networks and grids: probabilities are averaged on the pixels of the scan.
+
+    Args:
+        paths: Checkpoints.
+        device: Where they compute.
+        undo_class_weights: See `lightning_modules.losses.objective.Objective`.
 
     Raises:
         ValueError: If a run folder is incomplete, a checkpoint does not fit to it, or members disagree in structures,
             sides, channels, or the slices that they were trained on.
     """
-    members = [_load(path, device) for path in paths]
+    members = [_load(path, device, undo_class_weights) for path in paths]
     for member in members[1:]:
         different = differences(_must_agree(members[0]), _must_agree(member))
         if different:
@@ -118,7 +129,7 @@ def _must_agree(member: Member) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, device: torch.device) -> Member:
+def _load(path: Path, device: torch.device, undo_class_weights: bool) -> Member:
     config = _config_of(path)
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     different = network_differences(checkpoint, path, config)
@@ -139,6 +150,7 @@ def _load(path: Path, device: torch.device) -> Member:
     except RuntimeError as error:
         raise ValueError(f"{path}: its weights do not fit to the network of its config.yaml ({error})") from None
     drawn = anatomy.structures if seen is None else seen.structures
+    undone = checkpoint["state_dict"][CLASS_WEIGHTS] if undo_class_weights else torch.ones(anatomy.num_classes)
     return Member(
         path=path,
         config=config,
@@ -150,6 +162,7 @@ def _load(path: Path, device: torch.device) -> Member:
         num_channels=num_channels,
         slices=config.cohort.get("slices", "all"),
         seen=seen,
+        class_weights=undone.to(device),
         device=device,
     )
 

@@ -63,7 +63,9 @@ def predict(config: DictConfig) -> None:
         raise ValueError("task=predict needs input=FILE-or-FOLDER: a scan, a DICOM series, or a folder of patients")
     given = Path(config.input).expanduser()
     device = torch.device("cuda" if config.machine.accelerator == "gpu" else "cpu")
-    members = load_members(checkpoint_files(config.checkpoint), device)
+    members = load_members(
+        checkpoint_files(config.checkpoint), device, undo_class_weights=config.objective.undo_class_weights
+    )
     anatomy, settings = members[0].anatomy, settings_of_scans(config, members[0])
     cases, unreadable = find_scans(given, anatomy.view, members[0].channels)
     folder = OutputFolder(_output(config, given))

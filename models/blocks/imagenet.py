@@ -1,55 +1,74 @@
-"""Encoders that ImageNet classifiers lend: torchvision's ResNets and VGGs, from scratch or from a local weight file."""
+"""Encoders that ImageNet classifiers lend: ResNets and VGGs of any width, from scratch or from a local weight file."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from jaxtyping import Float
+from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
 
-RESNETS = ("resnet18", "resnet34")
-VGGS = ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")
+from models.blocks.width import PUBLISHED_WIDTH, in_proportion
+
+RESNETS = {"resnet18": [2, 2, 2, 2], "resnet34": [3, 4, 6, 3]}  # blocks of each stage
+# Torchvision's list of layers, and whether there is batch normalisation.
+VGGS = {"vgg11": ("A", False), "vgg11_bn": ("A", True), "vgg16": ("D", False), "vgg16_bn": ("D", True)}
 
 
 class ResNetEncoder(nn.Module):
     """A ResNet without its pooling and classifier.
 
+    MONAI builds it, whose channels can be chosen; at width 64 its parameters and features are torchvision's.
+
     Args:
         name: One of `RESNETS`.
         in_channels: Channels of the image; the first convolution takes as many.
+        width: Channels of the stem and the first stage; 64 as published, the later stages have 2, 4 and 8 times these.
+        stem_stride: Of the first convolution: 2 as published; 1 keeps the cells of all features half as large.
         weights: Path of torchvision's state dict; None starts from scratch.
 
     Attributes:
         channels: Channels of the five outputs, finest first.
+        stride: Of the deepest features; height and width of the image must be multiples of this.
 
     Raises:
-        ValueError: On an unknown name or a weight file that does not fit.
+        ValueError: On an unknown name, another stride, or a weight file that does not fit.
     """
 
-    channels = (64, 64, 128, 256, 512)
-
-    def __init__(self, name: str, *, in_channels: int, weights: str | None = None) -> None:
+    def __init__(
+        self, name: str, *, in_channels: int, width: int = 64, stem_stride: int = 2, weights: str | None = None
+    ) -> None:
         super().__init__()
         check_name(name, RESNETS)
-        network = torchvision.models.get_model(name, weights=None)
-        assert isinstance(network, torchvision.models.ResNet)
-        network.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+        if stem_stride not in (1, 2):
+            raise ValueError(f"model.stem_stride is {stem_stride!r}, expected 1 or 2")
+        stages = [width, 2 * width, 4 * width, 8 * width]
+        self.channels = (width, *stages)
+        self.stride = 16 * stem_stride
+        network = ResNet(
+            *("basic", RESNETS[name], stages),
+            spatial_dims=2,
+            n_input_channels=in_channels,
+            conv1_t_stride=stem_stride,
+            bias_downsample=False,
+            feed_forward=False,
+        )
         if weights is not None:
-            load_classifier(network, read_weights(weights), first="conv1.weight", path=weights, but="fc.")
-        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu)
+            state = read_weights(weights, width)
+            load_classifier(network, state, first="conv1.weight", path=weights, but="fc.")
+        self.stem = nn.Sequential(network.conv1, network.bn1, network.act)
         self.pool = network.maxpool
         self.stages = nn.ModuleList([network.layer1, network.layer2, network.layer3, network.layer4])
 
     def forward(self, image: Float[Tensor, "b m h w"]) -> tuple[Tensor, ...]:
-        """Returns the stem at half the side, and the four stages at a quarter to a thirty-second.
+        """Returns the stem's features, then those of the four stages, each at half the side of the one before.
 
         Raises:
-            ValueError: If height or width is not a multiple of 32.
+            ValueError: If height or width is not a multiple of `stride`.
         """
-        check_multiple(image, 32)
+        check_multiple(image, self.stride)
         features = [self.stem(image)]
         for number, stage in enumerate(self.stages):
             features.append(stage(self.pool(features[-1]) if number == 0 else features[-1]))
@@ -62,6 +81,7 @@ class VGGEncoder(nn.Module):
     Args:
         name: One of `VGGS`.
         in_channels: Channels of the image; the first convolution takes as many.
+        width: Channels of the first stage; 64 as published, the later stages have 2, 4, 8 and 8 times these.
         weights: Path of torchvision's state dict; None starts from scratch.
 
     Attributes:
@@ -72,21 +92,22 @@ class VGGEncoder(nn.Module):
         ValueError: On an unknown name or a weight file that does not fit.
     """
 
-    channels = (64, 128, 256, 512, 512)
-
-    def __init__(self, name: str, *, in_channels: int, weights: str | None = None) -> None:
+    def __init__(self, name: str, *, in_channels: int, width: int = 64, weights: str | None = None) -> None:
         super().__init__()
         check_name(name, VGGS)
-        network = torchvision.models.get_model(name, weights=None)
-        assert isinstance(network, torchvision.models.VGG)
-        first = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
-        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-        layers = network.features
-        assert isinstance(layers, nn.Sequential)
-        layers[0] = first
+        letter, normalised = VGGS[name]
+        plan = [entry if isinstance(entry, str) else in_proportion(entry, width) for entry in cfgs[letter]]
+        layers = make_layers(plan, batch_norm=normalised)
+        layers[0] = nn.Conv2d(in_channels, width, kernel_size=3, padding=1)
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):
+                assert layer.bias is not None
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
         if weights is not None:
-            state = read_weights(weights)
+            state, network = read_weights(weights, width), nn.ModuleDict({"features": layers})
             load_classifier(network, state, first="features.0.weight", path=weights, but="classifier.")
+        self.channels = (width, 2 * width, 4 * width, 8 * width, 8 * width)
         stages: list[list[nn.Module]] = [[]]
         for layer in layers:
             if isinstance(layer, nn.MaxPool2d):
@@ -109,7 +130,7 @@ class VGGEncoder(nn.Module):
         return tuple(features)
 
 
-def check_name(name: str, known: tuple[str, ...]) -> None:
+def check_name(name: str, known: Collection[str]) -> None:
     """Refuses an encoder that is not in the list.
 
     Raises:
@@ -134,12 +155,17 @@ def check_multiple(image: Float[Tensor, "b m h w"], stride: int) -> None:
         )
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Reads a state dict.
+def read_weights(path: str | Path, width: int = PUBLISHED_WIDTH) -> dict[str, Tensor]:
+    """Reads a state dict for a network of `width`.
 
     Raises:
-        ValueError: If there is no such file.
+        ValueError: If there is no such file, or none could fit: published weights are of one width.
     """
+    if width != PUBLISHED_WIDTH:
+        raise ValueError(
+            f"model.weights={path} are of width {PUBLISHED_WIDTH}, but model.width is {width}: set "
+            f"model.width={PUBLISHED_WIDTH} or model.weights=null"
+        )
     if not Path(path).exists():
         raise ValueError(f"model.weights={path} does not exist: give the path of a state dict, or null")
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -105,11 +105,27 @@ class LateralGenerator(nn.Module):
         return self.head(torch.stack(resized).sum(dim=0))
 
 
+class MaxPoolWithRoom(nn.Module):
+    """Maxima of 2 x 2 cells where that leaves at least `least` cells a side; a smaller map is handed on as it is."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self.least = least
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h_p w_p"]:
+        """Halves the side, or keeps it."""
+        return F.max_pool2d(features, 2) if min(features.shape[2:]) >= 2 * self.least else features
+
+
 class OrganDetectors(nn.Module):
     """N independent detectors (two convolutions, two fully connected layers, coordinate channels) run as one.
 
     Grouped convolutions keep the organs apart: group i sees the mask of organ i and the coordinates, nothing else. A
     fully connected layer per organ is a grouped convolution whose kernel covers the whole pooled map.
+
+    The two convolutions halve the side, and the maxima between them halve it a third time where that leaves the dense
+    layers `pooled` cells a side: from 64 x 64 on, the paper's masks. Of smaller masks, 32 x 32 at 128 pixels, it would
+    leave 4 x 4 cells, and the average pooling would only repeat them: a box could not be placed any finer.
     """
 
     pooled = 8
@@ -121,7 +137,7 @@ class OrganDetectors(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(3 * n, first * n, kernel_size=3, stride=2, padding=1, groups=n),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
+            MaxPoolWithRoom(2 * self.pooled),  # the second convolution halves them once more
             nn.Conv2d(first * n, second * n, kernel_size=3, stride=2, padding=1, groups=n),
             nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d(self.pooled),

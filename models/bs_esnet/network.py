@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.bs_esnet.bsn import BoundarySensitiveNetwork
 from models.bs_esnet.esnet import ExplicitSaliencyNetwork
 from models.prediction import Prediction
+from models.strides import Strides
 from models.unet import Encoder
 
 
@@ -48,6 +49,7 @@ class BSESNet(nn.Module):
                 f"model.query_source is {query_source!r}, expected predicted, annotated or annotated_jittered"
             )
         self.encoder = Encoder(in_channels=in_channels, width=width, depth=5)
+        self.strides = Strides(1, self.encoder.stride)
         channels = self.encoder.channels
         self.bsn = bsn(encoder_channels=channels, num_classes=num_classes)
         self.esnet = ExplicitSaliencyNetwork(

@@ -11,14 +11,39 @@ from torch.nn import functional as F
 from models.dgmsnet.separable import PointwiseConvolution, SeparableConvolution, scaled
 from models.dgmsnet.xception import SlimXception
 
-RATES = (6, 12, 18)  # dilations of the pyramid at an output stride of 16
-
 
 class Features(NamedTuple):
-    """What an encoder finds: `low` at a quarter of the image's side, `high` at a sixteenth."""
+    """What an encoder finds: as published `low` at a quarter of the image's side, `high` at a sixteenth."""
 
     low: Float[Tensor, "b c_l h_l w_l"]
     high: Float[Tensor, "b c h_h w_h"]
+
+
+def atrous_rates(rates_mm: Sequence[float | int], *, cell_mm: float, cells: Sequence[int] | None) -> list[int]:
+    """Rates of the pyramid in cells, from how far its outer taps reach in mm; at least 1.
+
+    Args:
+        rates_mm: Reaches.
+        cell_mm: Side of a cell of the map that the pyramid sees.
+        cells: Size of that map, (rows, columns); None is not checked.
+
+    Raises:
+        ValueError: If a reach is not above 0, or as long as the map: its outer taps would see zeros everywhere, and
+            what is called a 3 x 3 convolution would be one of 1 x 1.
+    """
+    rates = []
+    for rate_mm in rates_mm:
+        if rate_mm <= 0:
+            raise ValueError(f"model.rates_mm has {rate_mm}, expected positive numbers of millimetres")
+        rate = max(1, round(rate_mm / cell_mm))
+        if cells is not None and rate >= max(cells):
+            raise ValueError(
+                f"model.rates_mm has {rate_mm} mm, {rate} cells of {cell_mm:g} mm, on a map of {cells[0]} x {cells[1]} "
+                "cells: the outer taps lie beyond the map everywhere; enlarge the field (data.size x data.spacing_mm) "
+                "or take a shorter reach"
+            )
+        rates.append(rate)
+    return rates
 
 
 class ImagePooling(nn.Module):
@@ -51,9 +76,9 @@ class ImagePooling(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """1 x 1, three dilated separable convolutions and the image's mean, side by side and joined."""
+    """1 x 1, a separable convolution dilated by each of `rates` and the image's mean, side by side and joined."""
 
-    def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int] = RATES) -> None:
+    def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             [
@@ -72,16 +97,22 @@ class AtrousPyramid(nn.Module):
 class Encoder(nn.Module):
     """Slim Xception with a pyramid on top: 5.03 M parameters at width 64.
 
+    Args:
+        in_channels: Channels of the image.
+        width: See `SlimXception`.
+        stem_stride: See `SlimXception`.
+        rates: Dilations of the pyramid in cells.
+
     Attributes:
         low_channels: Channels of the low-level features, 128 at width 64.
         high_channels: Channels of the high-level features, 128 at width 64.
     """
 
-    def __init__(self, *, in_channels: int, width: int) -> None:
+    def __init__(self, *, in_channels: int, width: int, stem_stride: int, rates: Sequence[int]) -> None:
         super().__init__()
-        self.xception = SlimXception(in_channels=in_channels, width=width)
+        self.xception = SlimXception(in_channels=in_channels, width=width, stem_stride=stem_stride)
         self.low_channels, self.high_channels = self.xception.low_channels, scaled(128, width)
-        self.pyramid = AtrousPyramid(self.xception.high_channels, self.high_channels)
+        self.pyramid = AtrousPyramid(self.xception.high_channels, self.high_channels, rates)
 
     def forward(self, image: Float[Tensor, "b m h w"]) -> Features:
         """Returns low-level and high-level features."""

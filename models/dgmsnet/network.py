@@ -5,19 +5,24 @@ from collections.abc import Callable, Sequence
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.dgmsnet.deeplab import Decoder, Encoder
+from models.dgmsnet.deeplab import Decoder, Encoder, atrous_rates
 from models.dgmsnet.fusion import Fusion
 from models.prediction import Prediction
+from models.strides import Strides
 
 
 class TwoPathNetwork(nn.Module):
     """Segmentation path and recognition path, joined at their high-level features.
 
-    With high-level features F_S and F_R of the two encoders, the segmentation decoder sees
-    `fusion(F_S, adapter(F_S, F_R))`; the recognition decoder sees F_R alone. So the loss of the heat maps trains the
-    recognition path only, and the loss of the masks trains everything but the recognition decoder: key points help the
-    masks through the recognition encoder, never the other way round by a short cut. The gradient of the masks in that
-    encoder is fifty times and more that of the key points; `masks_train_recognition` false keeps it out.
+    With high-level features F_S and F_R of the two encoders and the heat maps H, the segmentation decoder sees
+    `fusion(F_S, adapter(F_S, F_R, H))`; the recognition decoder sees F_R alone, and no gradient comes back through H.
+    So the loss of the heat maps trains the recognition path only, and the loss of the masks trains everything but the
+    recognition decoder: key points help the masks through the recognition encoder, never the other way round by a short
+    cut. The gradient of the masks in that encoder is fifty times and more that of the key points;
+    `masks_train_recognition` false keeps it out.
+
+    The network was made for pixels of 0.7 mm. On coarser ones it keeps its scale in millimetres: the first convolution
+    without a stride makes cells half as wide, and the reaches of the pyramid are stated in mm.
 
     10.35 M parameters at width 64 with the dynamic kernel and the sum (DGMSNet, Pang et al. 2022), 10.47 M with
     multi-channel cross attention (SCAR-Net, Lei et al.), for ten key points and eleven classes.
@@ -26,13 +31,23 @@ class TwoPathNetwork(nn.Module):
         in_channels: Channels of the image.
         num_classes: Classes with background.
         keypoints: Names of the key points, a heat map each.
-        adapter: Builds what brings the recognition feature to the segmentation path, from `channels`.
+        adapter: Builds what brings the recognition path to the segmentation path, from `channels`; called with both
+            features and the heat maps, these at the image's size and detached.
         fusion: Builds what joins it with the segmentation feature, from `channels`.
         width: Channels of the encoders' first residual block; 64 as published, every other layer in proportion.
-        masks_train_recognition: Whether the loss of the masks reaches the recognition encoder; neither paper says.
+        stem_stride: Of the encoders' first convolution: 2 as published, or 1. The weights are the same.
+        spacing_mm: Pixel size of the images.
+        rates_mm: Reaches of the atrous pyramid; as published 6, 12 and 18 cells of 16 pixels of 0.7 mm.
+        size: (rows, columns) of the images that the network is meant for, which the reaches are checked against; None
+            checks nothing. Images of any size are processed.
+        masks_train_recognition: Whether the loss of the masks reaches the recognition encoder, as in DGMSNet's public
+            code, which does not detach.
+
+    Attributes:
+        strides: Pixels a cell of the low-level and of the high-level features.
 
     Raises:
-        ValueError: If there are no key points to recognise.
+        ValueError: If there are no key points to recognise, the stride is another, or a reach is longer than the map.
     """
 
     def __init__(
@@ -44,6 +59,10 @@ class TwoPathNetwork(nn.Module):
         adapter: Callable[..., nn.Module],
         fusion: Callable[..., Fusion],
         width: int = 64,
+        stem_stride: int = 2,
+        spacing_mm: float | int = 0.7,
+        rates_mm: Sequence[float | int] = (67.2, 134.4, 201.6),
+        size: Sequence[int] | None = None,
         masks_train_recognition: bool = True,
     ) -> None:
         super().__init__()
@@ -53,8 +72,14 @@ class TwoPathNetwork(nn.Module):
                 "model.keypoints is empty: this network recognises key points and the anatomy has none; choose one "
                 "with key points (anatomy=sagittal10, vertebrae5), or add them to its file"
             )
-        self.segmentation_encoder = Encoder(in_channels=in_channels, width=width)
-        self.recognition_encoder = Encoder(in_channels=in_channels, width=width)
+        if stem_stride not in (1, 2):
+            raise ValueError(f"model.stem_stride is {stem_stride}, expected 2 (as published) or 1 (cells half as wide)")
+        self.strides = Strides(low=2 * stem_stride, bottleneck=8 * stem_stride)
+        cells = None if size is None else [-(-side // self.strides.bottleneck) for side in size]
+        rates = atrous_rates(rates_mm, cell_mm=spacing_mm * self.strides.bottleneck, cells=cells)
+        self.segmentation_encoder, self.recognition_encoder = (
+            Encoder(in_channels=in_channels, width=width, stem_stride=stem_stride, rates=rates) for _ in range(2)
+        )
         channels = self.segmentation_encoder.high_channels
         self.adapter = adapter(channels=channels)
         self.fusion = fusion(channels=channels)
@@ -74,10 +99,10 @@ class TwoPathNetwork(nn.Module):
     def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
         """Segments and recognises; annotated `boxes` are not used."""
         segmented, recognised = self.segmentation_encoder(image), self.recognition_encoder(image)
-        delivered = recognised.high if self.masks_train_recognition else recognised.high.detach()
-        fused = self.fusion(segmented.high, self.adapter(segmented.high, delivered))
         size = image.shape[2:]
         heatmaps = self.recognition_decoder(recognised.low, recognised.high, size)
+        taught = recognised.high if self.masks_train_recognition else recognised.high.detach()
+        fused = self.fusion(segmented.high, self.adapter(segmented.high, taught, heatmaps.detach()))
         attention = None
         if not self.training:
             attention = self.fusion.attention_at(segmented.high, cells_of_peaks(heatmaps, segmented.high.shape[2:]))

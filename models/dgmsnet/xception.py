@@ -59,19 +59,20 @@ class SlimXception(nn.Module):
     Args:
         in_channels: Channels of the image.
         width: Channels of the first residual block; 64 as published, every other layer in proportion.
+        stem_stride: Of the first convolution; 2 as published, 1 doubles the side of all features.
 
     Attributes:
-        low_channels: Channels at a quarter of the side.
-        high_channels: Channels at a sixteenth of the side.
+        low_channels: Channels of the low-level features.
+        high_channels: Channels of the high-level features.
     """
 
-    def __init__(self, *, in_channels: int, width: int) -> None:
+    def __init__(self, *, in_channels: int, width: int, stem_stride: int = 2) -> None:
         super().__init__()
         stem, after_stem, c64, c128, c364, c512, c768, c1024 = (
             scaled(channels, width) for channels in (16, 32, 64, 128, 364, 512, 768, 1024)
         )
         self.stem = nn.Sequential()
-        for before, after, stride in ((in_channels, stem, 2), (stem, after_stem, 1)):
+        for before, after, stride in ((in_channels, stem, stem_stride), (stem, after_stem, 1)):
             self.stem.append(nn.Conv2d(before, after, kernel_size=3, stride=stride, padding=1, bias=False))
             self.stem.append(nn.BatchNorm2d(after))
             self.stem.append(nn.ReLU(inplace=True))

@@ -10,6 +10,9 @@ REDUCTION = 8  # ours: channels of queries and keys, as in the attention blocks 
 class PositionAttention(nn.Module):
     """Every position gathers what all positions hold: softmax(a^T b) c with 1 x 1 convolutions a, b and c.
 
+    A prior of where there is something to see multiplies the weights, which then sum to 1 again: its logarithm is
+    added to a^T b.
+
     Args:
         channels: Of the features.
     """
@@ -21,11 +24,14 @@ class PositionAttention(nn.Module):
         self.key = nn.Conv2d(channels, inner, kernel_size=1)
         self.value = nn.Conv2d(channels, channels, kernel_size=1)
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Returns what each position has gathered."""
+    def forward(
+        self, features: Float[Tensor, "b c h w"], prior: Float[Tensor, "b h w"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Returns what each position has gathered; `prior` is above 0."""
         # One head: with an axis of heads the fused kernels apply, which never hold the whole matrix.
         query, key, value = (project(features).flatten(2).mT[:, None] for project in (self.query, self.key, self.value))
-        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
+        bias = None if prior is None else prior.log().to(query.dtype).flatten(1)[:, None, None]
+        gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)[:, 0]
         return gathered.mT.unflatten(2, features.shape[2:])
 
     def weights(self, features: Float[Tensor, "b c h w"], positions: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.claims.judge import RULES
+from reports.costs import SEEN, rows_shown
 from reports.endpoint import compared_names
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Folded, Gap, Heading, Lines, Table, Text
@@ -123,7 +124,7 @@ def _claim(entry: Mapping) -> list[Cell]:
 
 
 def costs(evidence: Evidence) -> list[Block]:
-    """What a row costs."""
+    """What a row costs, how coarse it sees, and what it was shown."""
     if evidence.costs.empty:
         return [Gap("No summary.json states a cost.")]
     columns = {"parameters": ("parameters, M", 1e-6, 2), "flop_per_image": ("GFLOP an image", 1e-9, 1)}
@@ -145,5 +146,26 @@ def costs(evidence: Evidence) -> list[Block]:
             header=header,
             rows=rows,
             notes=notes,
-        )
+        ),
+        *_shown(evidence),
     ]
+
+
+def _shown(evidence: Evidence) -> list[Block]:
+    lines = {line["row"]: line for line in rows_shown(evidence.costs)}
+    rows = [
+        [
+            Cell(text=label_of(evidence, row), tone="name"),
+            Cell(text=lines[row]["cells_mm"] or DASH),
+            Cell(text=lines[row]["paper_cells_mm"] or DASH, tone="prose"),
+            *(Cell(text=count(lines[row][name])) for name in SEEN),
+        ]
+        for row in in_order(evidence, evidence.costs)["row"]
+        if row in lines
+    ]
+    if not rows:
+        return []
+    caption = "How coarse a row sees and what a training was shown, mean over its runs."
+    notes = ["Cells: side of what one value of a feature map stands for; the paper's where it gives its images' size."]
+    header = ["row", "cells, mm (low-level, bottleneck)", "the paper's", *SEEN.values()]
+    return [Table(caption=caption, header=header, rows=rows, notes=notes)]

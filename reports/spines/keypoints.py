@@ -53,11 +53,12 @@ def build_keypoints(runs: Sequence[Run], cases: pd.DataFrame, structures: Sequen
         for structure in (MEAN, *(name for name in structures if name in set(part["structure"]))):
             own = part if structure == MEAN else part.loc[part["structure"] == structure]
             errors = own["error_mm"].dropna().to_numpy(dtype=float)
+            found = own.dropna(subset=["x"])  # with a nominal spacing, those that were found have no error in mm either
             median, p95 = np.quantile(errors, [0.5, 0.95]) if len(errors) else (nan, nan)
             records.append(
                 {"row": row, "source": source, "structure": structure, **means(structure, "mean_mm")}
-                | {"median_mm": median, "p95_mm": p95, "num_points": len(own), "num_missing": len(own) - len(errors)}
-                | _nearest(own.dropna(subset=["error_mm"]), series)
+                | {"median_mm": median, "p95_mm": p95, "num_points": len(own), "num_missing": len(own) - len(found)}
+                | _nearest(found, series)
             )
     return pd.DataFrame(records, columns=list(KEYPOINT_COLUMNS))
 
