@@ -63,7 +63,7 @@ class AsynchronousTraining(lightning.Callback):
         return frozenset({self.cycle[(epoch - self.joint_epochs) % len(self.cycle)]})
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Checks the schedule against the length of training and the parts against the network; says who learns when."""
+        """Checks the schedule against the length of training and the network's parts; says who learns when."""
         assert isinstance(pl_module, SegmentationModule)
         if stage != "fit":
             return

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the share of the initial rate in every epoch, for a part of a network over its own epochs."""
+"""Learning-rate schedules: the share of the initial rate in every epoch, of each part of a network over its own."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence

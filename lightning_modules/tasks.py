@@ -132,6 +132,8 @@ def network_text(config: DictConfig) -> str:
     model, structures = (
         OmegaConf.to_container(node, resolve=True) for node in (config.model, config.anatomy.structures)
     )
+    assert isinstance(model, dict)
+    model.pop("size", None)  # what settings are checked against; the same network segments pictures of any size
     return OmegaConf.to_yaml({"model": model, "structures": structures})
 
 

@@ -15,7 +15,7 @@ IGNORED_NAMES = (
     *("cache", "num_workers", "device", "devices", "root", "channels_last", "compile", "compile_network", "folder"),
     *("dirpath", "default_root_dir", "accelerator", "precision", "strategy", "num_nodes", "log_every_n_steps", "fold"),
     *("enable_model_summary", "enable_progress_bar", "limit_test_batches", "citation", "licence", "colours"),
-    "use_distributed_sampler",
+    *("use_distributed_sampler", "cell_factor"),
 )
 # Of the node `supervision`: a run says itself what it makes of these (`reports.one_run.Run`).
 SUPERVISION = ("_target_", "masked_patients", "draw", "weak_cohort")

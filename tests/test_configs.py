@@ -6,12 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from datamodules.phantom import PhantomSettings
 from datamodules.phantom.canvas import LABELS
+from models.strides import check_cells
 from tests.conftest import compose_line
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -56,6 +58,8 @@ def chosen(generated, tmp_path_factory):
         overrides = [choice(path), *ROOTLESS]
         if path.parent.as_posix() == "split" and path.stem == "from_file":
             overrides.append("split.path=folds.csv")
+        if path.parent.name == "weak_cohort":
+            overrides.append("supervision.weak_cohort.root=somewhere")
         if path.parent.name == "experiment":
             overrides.append("trainer=paper")
         return compose_line(folder, generated, *host_of(path), *overrides)
@@ -122,6 +126,19 @@ def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(chos
     assert config.trainer.max_epochs == config.paper.epochs
     assert config.model.get("width") == config.paper.width, "null where a network has a width of its own"
     assert config.objective.class_weighting == "none"
+
+
+@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "experiment"], ids=choice)
+def test_the_header_of_an_experiment_states_its_cells(composed, path):
+    """Side of the low-level and of the deepest features, in mm; the preset refuses what is far from the paper's."""
+    config = composed(choice(path), "trainer=small")
+    with torch.device("meta"):
+        network = instantiate(config.model)(in_channels=1, num_classes=len(config.anatomy.structures) + 1)
+    cells, given = network.strides.cells_mm(config.data.spacing_mm), config.paper.cell_mm
+    paper = "not given" if given is None else f"{given.low:g} and {given.bottleneck:g}"
+    expected = f"# Cells: trainer=small: {cells['low']:.3g} and {cells['bottleneck']:.3g} mm; the paper's: {paper}"
+    assert expected in (CONF / path).read_text().splitlines()
+    check_cells(path.stem, network.strides, config.data.spacing_mm, paper_mm=given, factor=config.scale.cell_factor)
 
 
 @pytest.mark.parametrize(

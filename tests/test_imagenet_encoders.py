@@ -175,7 +175,7 @@ def test_windows_are_clamped_to_the_map_and_take_no_rest(kind):
     assert two[0, 0] == 0
     assert not three.any()
     for pooled in whole:
-        torch.testing.assert_close(pooled, torch.full((4, 4), 1 if kind == "ce_net" else 1 / 16))
+        torch.testing.assert_close(pooled, torch.full((4, 4), 1.0 if kind == "ce_net" else 1 / 16))
 
 
 def test_an_unknown_pooling_is_refused():

@@ -1,5 +1,7 @@
 """Learning rates: where they end, and that every part of a network has its schedule over its own epochs."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -27,7 +29,7 @@ def test_a_short_training_starts_and_ends_as_the_long_one_and_only_falls(num_epo
     rates = [polynomial(epoch, num_epochs, power=0.9, ends_as=ends_as) for epoch in range(num_epochs)]
     assert rates[0] == 1
     assert rates[-1] == pytest.approx((1 / ends_as) ** 0.9)
-    assert all(before > after for before, after in zip(rates, rates[1:], strict=False))
+    assert all(before > after for before, after in pairwise(rates))
 
 
 def test_a_single_epoch_is_trained_at_the_full_rate():

@@ -1,4 +1,4 @@
-"""Every network learns four slices by heart: one that cannot has a bug, or starts where nothing is learned."""
+"""Every network learns ten slices by heart at the preset that its row is trained with: one that cannot has a bug."""
 
 import pytest
 import torch
@@ -6,44 +6,53 @@ from hydra.utils import instantiate
 
 from datamodules.slice_batches import SliceBatches
 from lightning_modules import tasks
-from tests.conftest import ROOT, TINY_PHANTOM, compose_line
+from tests.conftest import ROOT, compose_line
 
 FILES = {kind: {path.stem for path in (ROOT / "conf" / kind).glob("*.yaml")} for kind in ("model", "experiment")}
 # An experiment of each network; the others are the same networks with other parts, losses or cohorts.
 NETWORKS = [*sorted(FILES["model"] & FILES["experiment"]), "baur_unet"]
-SAGITTAL = ("phantom.size=72", "phantom.masked_patients=8", "data.size=[96,64]")
+COHORT = ("phantom.num_patients=12", "phantom.levels=[L3/4]", "cohort.num_workers=2")
 OWN = {
-    "baur_unet": ("split.num_folds=4",),
-    "dgmsnet": SAGITTAL,
-    "fcn8s": ("model.head_channels=512",),  # 4096 take ten times as long
-    "scarnet": SAGITTAL,
+    "baur_unet": ("split.num_folds=4", "phantom.view=axial_stack", "phantom.num_slices=[1,1]"),
+    "dgmsnet": ("phantom.masked_patients=12",),
+    "scarnet": ("phantom.masked_patients=12",),
 }
-NUM_STEPS = 150
-LEAST_DICE = 0.5  # mean over structures; a network that has not begun is below 0.1
+NUM_SLICES, NUM_STEPS, CHECK_EVERY = 10, 400, 50
+LEAST_DICE = 0.95  # mean over structures, on the network's grid
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", NETWORKS)
-def test_every_network_overfits_four_slices(tmp_path, generated, experiment):
-    line = (*TINY_PHANTOM, "trainer=small", "data/augmentation=none", "data.size=[64,64]", "data.spacing_mm=3.0")
+def test_every_network_learns_ten_slices_by_heart_at_its_preset(tmp_path, generated, experiment):
+    line = (*COHORT, "trainer=small", "data/augmentation=none", "split.validation_fraction=0.0")
     config = compose_line(tmp_path, generated, *line, f"experiment={experiment}", *OWN.get(experiment, ()))
     data, module, _ = tasks.build(config)
-    batch = SliceBatches(data.store)[[(int(row), 0) for row in data.teaching.masked[:4]]]
+    slices = SliceBatches(data.store)
+    rows = [(int(row), 0) for row in data.teaching.masked[:NUM_SLICES]]
     module.objective.count_classes(data.class_pixel_counts())
     optimizer = instantiate(config.optimizer)(list(module.parameters()))
-    module.train()
-    for _ in range(NUM_STEPS):
-        total, _ = module.losses(batch)
+    generator, found = torch.Generator().manual_seed(0), []
+    for step in range(1, NUM_STEPS + 1):
+        chosen = torch.randperm(len(rows), generator=generator)[: config.scale.batch_size]
+        total, _ = module.train().losses(slices[[rows[place] for place in chosen.tolist()]])
         optimizer.zero_grad()
         total.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.scale.gradient_clip)
         optimizer.step()
-    module.eval()
+        if step % CHECK_EVERY == 0:
+            found.append(dice_of(module, slices[rows]))
+            if found[-1] >= LEAST_DICE:
+                return
+    pytest.fail(f"Dice after every {CHECK_EVERY} steps: {', '.join(f'{dice:.3f}' for dice in found)}")
+
+
+def dice_of(module, batch) -> float:
+    """Mean over the structures, of all slices together."""
     with torch.no_grad():
-        found = module(batch).logits.argmax(dim=1)
+        found = module.eval().decided(batch).logits.argmax(dim=1)
     dice = [
         2 * ((found == structure) & (batch.mask == structure)).sum() / number
-        for structure in range(1, data.anatomy.num_classes)
+        for structure in range(1, batch.labelled.shape[1])
         if (number := (found == structure).sum() + (batch.mask == structure).sum()) > 0
     ]
-    assert torch.stack(dice).mean() > LEAST_DICE, dice
+    return float(torch.stack(dice).mean())

@@ -46,7 +46,9 @@ def test_equation_3_by_loops():
         for label in range(4):
             inside = mask == label
             total += (1 - inside.float().mean()) ** 2 * -probability[label][inside].log().sum()
-    torch.testing.assert_close(SizeAdaptive(alpha=2, background="weighted")(prediction, batch, EVEN), total / batch.mask.numel())
+    torch.testing.assert_close(
+        SizeAdaptive(alpha=2, background="weighted")(prediction, batch, EVEN), total / batch.mask.numel()
+    )
 
 
 def test_equal_shares_are_a_constant_factor():

@@ -25,7 +25,8 @@ def phantom_cohort(
 
     Args:
         anatomy: What to segment; its view must be that of the settings.
-        root: Folder of all phantom cohorts; this one gets a folder of its own in it, named by its settings.
+        root: Folder of all phantom cohorts; this one gets a folder of its own in it, named by its settings. A folder
+            with a cohort.csv is a cohort that `task=phantom` wrote, or another of its labels, and is read as it is.
         settings: Values of `PhantomSettings`, as in `conf/phantom`.
         seed: Seed of the patients.
         name: Name of the cohort.
@@ -42,6 +43,8 @@ def phantom_cohort(
             f" choose an anatomy (and grids) with {checked.anatomy_view} slices, or another preset (phantom=NAME)"
         )
     labels = anatomy.labels_from(LABELS)
-    folder = write_cohort(checked, Path(root), name=name, num_workers=num_workers)
+    folder = Path(root).expanduser()
+    if not (folder / "cohort.csv").exists():
+        folder = write_cohort(checked, Path(root), name=name, num_workers=num_workers)
     other_keypoints = [structure for structure in LABELS if structure not in anatomy.keypoints]
     return Cohort(name=name, root=folder, anatomy=anatomy, labels=labels, other_keypoints=other_keypoints, **options)

@@ -88,9 +88,7 @@ def checkpoint_files(given: Any) -> list[Path]:
     return found
 
 
-def load_members(
-    paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True
-) -> list[Member]:
+def load_members(paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True) -> list[Member]:
     """Loads the networks, each as the run folder around it says.
 
     Members may have different networks and grids: probabilities are averaged on the pixels of the scan.

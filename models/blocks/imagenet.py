@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from monai.networks.nets.resnet import ResNet
+from monai.networks.nets.resnet import ResNet, ResNetBlock
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
@@ -58,6 +58,11 @@ class ResNetEncoder(nn.Module):
         if weights is not None:
             state = read_weights(weights, width)
             load_classifier(network, state, first="conv1.weight", path=weights, but="fc.")
+        for block in network.modules():
+            if isinstance(block, ResNetBlock) and isinstance(block.downsample, nn.Sequential):
+                convolution, norm = block.downsample
+                assert isinstance(convolution, nn.Conv2d)
+                block.downsample = in_two_steps(convolution, norm)
         self.stem = nn.Sequential(network.conv1, network.bn1, network.act)
         self.pool = network.maxpool
         self.stages = nn.ModuleList([network.layer1, network.layer2, network.layer3, network.layer4])
@@ -73,6 +78,17 @@ class ResNetEncoder(nn.Module):
         for number, stage in enumerate(self.stages):
             features.append(stage(self.pool(features[-1]) if number == 0 else features[-1]))
         return tuple(features)
+
+
+def in_two_steps(convolution: nn.Conv2d, norm: nn.Module) -> nn.Sequential:
+    """A shortcut's strided 1 x 1 convolution as a selection of pixels and one without a stride.
+
+    In one step, channels last and narrow, oneDNN's backward pass (torch 2.14) writes beyond its buffer and crashes the
+    process.
+    """
+    subsample = nn.AvgPool2d(kernel_size=1, stride=convolution.stride[0])
+    convolution.stride = (1, 1)
+    return nn.Sequential(subsample, convolution, norm)
 
 
 class VGGEncoder(nn.Module):
