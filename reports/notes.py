@@ -77,6 +77,11 @@ def _cohort(evidence: Evidence) -> list[str]:
         f"{len(own[['case', 'slice']].drop_duplicates())} slices were tested"
         + (f". Licence: {card['licence']}." if card.get("licence") else ".")
     ]
+    if card.get("nominal_spacing"):
+        texts.append(
+            "The pixel size of this cohort is nominal: nobody measured it. Nothing here is measured in mm; grids, cells "
+            "and the bars in pictures are in nominal mm."
+        )
     trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
     seeds = sorted({run.seed for run in trained})
     if len(seeds) > 1:

@@ -16,6 +16,7 @@ from lightning_modules import tasks
 from tests.conftest import ROOT, TINY_PHANTOM
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = {
     match["path"]: match["text"]
     for match in re.finditer(r"```(?:python|yaml)\n# (?P<path>\S+)\n(?P<text>.*?)```", README, re.DOTALL)
@@ -92,7 +93,8 @@ def test_the_map_names_what_is_there():
     assert packages <= set(named)
 
 
-def test_links_and_figures_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_and_figures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target

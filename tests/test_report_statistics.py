@@ -10,6 +10,7 @@ from reports.collect import gather, primary_values
 from reports.comparisons import holm, wilcoxon_p
 from reports.evidence import Evidence
 from reports.intervals import t_interval
+from reports.notes import write_notes
 from reports.patients import patient_scores
 from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs
 from reports.strata import strata, tertile_limits
@@ -204,6 +205,13 @@ def test_rows_with_different_patients_are_compared_on_those_they_share(tmp_path)
     assert found["difference"] != pytest.approx(found["mean"] - line(evidence, "bs_esnet")["mean"], abs=1e-6)
     complete = evidence.table.groupby("row")["complete"].first()
     assert (bool(complete["unet"]), bool(complete["bs_esnet"])) == (False, True)
+
+
+@pytest.mark.parametrize("nominal", [False, True])
+def test_millimetres_that_nobody_measured_are_called_nominal(tmp_path, nominal):
+    write_run(tmp_path / "run", row="bs_esnet", structures=TWO, card={"nominal_spacing": nominal})
+    said = [text for text in write_notes(evidence_of(tmp_path)) if "nominal" in text]
+    assert len(said) == nominal
 
 
 def test_image_level_folds_are_a_table_of_their_own_and_the_inflation(tmp_path):
