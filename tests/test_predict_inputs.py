@@ -61,7 +61,7 @@ def test_unknown_orientation_and_missing_channels_are_refused(tmp_path, generate
             lambda run: OmegaConf.save(
                 OmegaConf.merge(OmegaConf.load(run / "config.yaml"), {"model": {"width": 8}}), run / "config.yaml"
             ),
-            r"holds another network than config\.yaml.*model\.width: None -> 8",
+            r"holds another network than config\.yaml.*model\.width: 1 -> 8",
         ),
     ],
 )

@@ -83,7 +83,7 @@ class ResNetEncoder(nn.Module):
 def in_two_steps(convolution: nn.Conv2d, norm: nn.Module) -> nn.Sequential:
     """A shortcut's strided 1 x 1 convolution as a selection of pixels and one without a stride.
 
-    In one step, channels last and narrow, oneDNN's backward pass (torch 2.14) writes beyond its buffer and crashes the
+    In one step, channels last, oneDNN's backward pass (torch 2.14) writes beyond its buffer and crashes the
     process.
     """
     subsample = nn.AvgPool2d(kernel_size=1, stride=convolution.stride[0])
