@@ -14,7 +14,9 @@ TWO = STRUCTURES[:2]
 def write_arm(folder, *, lr: float, scores: list[float], row: str = "bs_esnet", patients: int = 9):
     """A run whose patients who validate score so from epoch to epoch."""
     write_run(folder, row=row, structures=TWO, settings={"optimizer": {"lr": lr}})
-    epochs = pd.DataFrame({"epoch": range(len(scores)), "val/score": scores, "val/dice": [score + 0.01 for score in scores]})
+    epochs = pd.DataFrame(
+        {"epoch": range(len(scores)), "val/score": scores, "val/dice": [score + 0.01 for score in scores]}
+    )
     epochs.to_csv(folder / "metrics.csv", index=False)
     card = json.loads((folder / "run_card.json").read_text())
     card["patients"] = {"train": 20, "validation": patients, "test": 9}
