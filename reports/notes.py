@@ -79,8 +79,8 @@ def _cohort(evidence: Evidence) -> list[str]:
     ]
     if card.get("nominal_spacing"):
         texts.append(
-            "The pixel size of this cohort is nominal: nobody measured it. Nothing here is measured in mm; grids, cells "
-            "and the bars in pictures are in nominal mm."
+            "The pixel size of this cohort is nominal: nobody measured it. Nothing here is measured in mm; grids, "
+            "cells and the bars in pictures are in nominal mm."
         )
     trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
     seeds = sorted({run.seed for run in trained})

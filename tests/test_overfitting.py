@@ -17,7 +17,7 @@ AXIAL, SAGITTAL = ("phantom.levels=[L3/4]",), ("phantom.masked_patients=13",)
 OWN = {"baur_unet": (*AXIAL, "split.num_folds=5"), "dgmsnet": SAGITTAL, "scarnet": SAGITTAL}
 NUM_SLICES, NUM_STEPS, CHECK_EVERY = 10, 400, 50
 LEAST_DICE = 0.95  # mean over structures, on the network's grid
-# These are not there after 400 steps, or were not looked at for as long (docs/fair_presets.md): that they learn is asked.
+# These are not there after 400 steps, or were not looked at for as long (docs/fair_presets.md): they have to learn.
 LEARNS = 0.5
 SLOW_LEARNERS = ("baur_unet", "ce_net", "fcn8s", "lumnet", "mask_rcnn", "msff")
 
