@@ -19,6 +19,7 @@ from lightning_modules.segmentation import SegmentationModule
 from metrics.agreement_map import MEANINGS, agreement_colours, agreement_map
 from metrics.overlap import count_overlap
 
+LABEL_INCH = 0.32  # left of the panels: two lines that name the slice, whatever the width of the panels
 MARGIN_MM = 15.0  # of image around the structures
 STYLES = ("structures", "agreement")
 
@@ -104,7 +105,8 @@ def draw_sheet(
     half_mm = np.max([extent_mm(item, _rows_and_columns(item)) for _, item in slices], axis=0) / 2 + MARGIN_MM
     panel_height = 2.6 * min(1.0, half_mm[0] / half_mm[1])
     panel_width = panel_height * half_mm[1] / half_mm[0]
-    figure = Figure(figsize=(panel_width * len(panels) + 0.3, panel_height * len(slices) + 0.9), dpi=130)
+    width = panel_width * len(panels) + LABEL_INCH
+    figure = Figure(figsize=(width, panel_height * len(slices) + 0.9), dpi=130)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(slices), len(panels), squeeze=False)
     for row, (dice, item) in zip(axes, slices, strict=True):
@@ -120,7 +122,8 @@ def draw_sheet(
     legend_height = add_legend(figure, names)
     height = figure.get_figheight()
     bottom = (legend_height + 0.1) / height
-    figure.subplots_adjust(left=0.06, right=0.995, top=1 - 0.3 / height, bottom=bottom, wspace=0.02, hspace=0.03)
+    margins = {"left": LABEL_INCH / width, "right": 0.995, "top": 1 - 0.3 / height, "bottom": bottom}
+    figure.subplots_adjust(**margins, wspace=0.02, hspace=0.03)
     return figure
 
 

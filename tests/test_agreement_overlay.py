@@ -58,6 +58,21 @@ def test_the_legend_of_the_sheet_is_whole_and_below_the_panels(agreement, num_sl
     assert titles == (["image", "agreement"] if agreement else ["image", "truth", "prediction"])
 
 
+def test_the_names_of_slices_are_whole_beside_narrow_panels():
+    """Sagittal slices are tall: the margin must not shrink with their width."""
+    colours = {name: f"#{20 * k:02x}8040" for k, name in enumerate(NAMES)}
+    anatomy = Anatomy(name="axial7", view="axial", structures=NAMES, colours=colours, parts={n: (n,) for n in NAMES})
+    mask, boxes = np.zeros((120, 20), int), np.full((7, 4), np.nan, np.float32)
+    mask[5:115, 8:12] = 1
+    rest = {"labelled": np.ones(8, bool), "true_boxes": boxes, "mask_boxes": boxes, "saliency": None}
+    image = np.zeros((1, 120, 20), np.float32)
+    item = replace(small_slice(0, "case"), image=image, true_mask=mask, predicted_mask=mask, **rest)
+    figure = draw_sheet([(0.5, item)], anatomy)
+    FigureCanvasAgg(figure).draw()
+    assert figure.bbox.width < 500, "narrow enough to have clipped them"
+    assert figure.axes[0].yaxis.label.get_window_extent().x0 >= figure.bbox.x0
+
+
 def test_a_panel_of_the_report_has_the_colours_of_the_agreement():
     true, predicted = np.zeros((40, 40), np.int64), np.zeros((40, 40), np.int64)
     true[10:30, 5:25] = 1
