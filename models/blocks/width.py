@@ -1,6 +1,6 @@
 """How the layers of a network become narrower or wider with it."""
 
-PUBLISHED_WIDTH = 64  # channels of the first stage of U-Net, ResNet and VGG alike
+PUBLISHED_WIDTH = 64  # channels of the first stage of U-Net, ResNet and VGG, and of the slim Xception, alike
 
 
 def in_proportion(channels: int, width: int) -> int:

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.dgmsnet.separable import PointwiseConvolution, SeparableConvolution, scaled
+from models.blocks.width import in_proportion
+from models.dgmsnet.separable import PointwiseConvolution, SeparableConvolution
 from models.dgmsnet.xception import SlimXception
 
 
@@ -111,7 +112,7 @@ class Encoder(nn.Module):
     def __init__(self, *, in_channels: int, width: int, stem_stride: int, rates: Sequence[int]) -> None:
         super().__init__()
         self.xception = SlimXception(in_channels=in_channels, width=width, stem_stride=stem_stride)
-        self.low_channels, self.high_channels = self.xception.low_channels, scaled(128, width)
+        self.low_channels, self.high_channels = self.xception.low_channels, in_proportion(128, width)
         self.pyramid = AtrousPyramid(self.xception.high_channels, self.high_channels, rates)
 
     def forward(self, image: Float[Tensor, "b m h w"]) -> Features:
@@ -132,7 +133,7 @@ class Decoder(nn.Module):
 
     def __init__(self, *, low_channels: int, high_channels: int, out_channels: int, width: int) -> None:
         super().__init__()
-        projected, decoded = scaled(24, width), scaled(256, width)
+        projected, decoded = in_proportion(24, width), in_proportion(256, width)
         self.projection = PointwiseConvolution(low_channels, projected)
         self.convolutions = nn.Sequential(
             SeparableConvolution(high_channels + projected, decoded, rectify=True),

@@ -2,13 +2,6 @@
 
 from torch import nn
 
-REFERENCE_WIDTH = 64  # channels of the first residual block of DGMSNet as published
-
-
-def scaled(channels: int, width: int) -> int:
-    """Channels of a layer that has `channels` in the published network, in one of another width; at least 1."""
-    return max(1, round(channels * width / REFERENCE_WIDTH))
-
 
 class SeparableConvolution(nn.Sequential):
     """3 x 3 convolution of each channel, then a 1 x 1 convolution across channels, batch normalisation after both.

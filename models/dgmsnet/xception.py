@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.dgmsnet.separable import SeparableConvolution, scaled
+from models.blocks.width import in_proportion
+from models.dgmsnet.separable import SeparableConvolution
 
 NUM_MIDDLE_BLOCKS = 3
 
@@ -69,7 +70,7 @@ class SlimXception(nn.Module):
     def __init__(self, *, in_channels: int, width: int, stem_stride: int = 2) -> None:
         super().__init__()
         stem, after_stem, c64, c128, c364, c512, c768, c1024 = (
-            scaled(channels, width) for channels in (16, 32, 64, 128, 364, 512, 768, 1024)
+            in_proportion(channels, width) for channels in (16, 32, 64, 128, 364, 512, 768, 1024)
         )
         self.stem = nn.Sequential()
         for before, after, stride in ((in_channels, stem, stem_stride), (stem, after_stem, 1)):
