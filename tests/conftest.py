@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -53,6 +54,12 @@ def compose_line(output: Path, generated: Path, *overrides: str) -> DictConfig:
     base = [f"output={output}", f"paths.data={generated}", f"paths.cache={generated}/cache", "logger=csv"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", overrides=[*base, *overrides])
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, which is closed: one left open is reported by whichever test comes next."""
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
 
 
 @pytest.fixture(scope="session")

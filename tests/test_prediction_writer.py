@@ -9,7 +9,7 @@ import pytest
 from lightning_modules import tasks
 from lightning_modules.evaluation import EvaluatedSlice
 from lightning_modules.prediction_files import INDEX_COLUMNS, PredictionFolder
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, arrays_of, compose_line
 
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1.0")
 
@@ -25,7 +25,7 @@ def run(tmp_path_factory, generated):
 
 def files_of(folder):
     index = pd.read_csv(folder / "predictions" / "index.csv", dtype=str, keep_default_na=False)
-    return [(row, np.load(folder / "predictions" / row.file)) for row in index.itertuples()]
+    return [(row, arrays_of(folder / "predictions" / row.file)) for row in index.itertuples()]
 
 
 def test_every_test_slice_has_a_file_of_the_agreed_shapes(run):

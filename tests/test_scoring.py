@@ -14,7 +14,7 @@ from datamodules.foreign_masks import find_masks
 from lightning_modules import scoring
 from lightning_modules.scoring import score
 from metrics.cases import CASE_COLUMNS, FACTOR_COLUMNS
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, arrays_of, compose_line
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_annotation_itself_is_perfect_on_every_case_whatever_the_split(score
     assert (config.task, config.row, config.fold) == ("score", "other", None)
     index = pd.read_csv(tmp_path / "run" / "predictions" / "index.csv")
     assert len(index) == len(cohort.cases)
-    content = np.load(tmp_path / "run" / "predictions" / index["file"][0])
+    content = arrays_of(tmp_path / "run" / "predictions" / index["file"][0])
     np.testing.assert_array_equal(content["predicted_mask"], content["true_mask"])
 
 
