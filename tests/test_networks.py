@@ -7,6 +7,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
+from models.blocks.width import in_proportion
 from models.bs_esnet.bsn import OrganDetectors
 from models.bs_esnet.sag import CASCADES, SpatialAttentionGate, rasterise
 from models.scarnet.mcca import SUMS
@@ -148,6 +149,14 @@ def test_all_layers_are_in_proportion_to_the_width(composed, experiment):
             network = build(config, num_classes=len(config.anatomy.structures) + 1)
         counts.append(sum(parameter.numel() for parameter in network.parameters()))
     assert counts[1] / counts[0] == pytest.approx(4, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "found"), [(16, 64, 16), (16, 16, 16), (16, 4, 4), (24, 16, 16), (256, 16, 64), (1, 16, 1)]
+)
+def test_no_layer_ends_narrower_than_the_first_stage_and_sixteen_channels(channels, width, found):
+    """Published channels, width, channels at that width: a decoder that ends at 16 keeps them at a quarter."""
+    assert in_proportion(channels, width) == found
 
 
 @pytest.mark.parametrize(("side", "cells"), [(16, 4), (32, 8), (40, 10), (56, 14), (64, 8), (128, 16)])

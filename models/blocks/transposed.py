@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from models.blocks.width import in_proportion
+from models.blocks.width import LEAST_CHANNELS, in_proportion
 
 
 class TransposedBlock(nn.Sequential):
@@ -12,7 +12,7 @@ class TransposedBlock(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        between = max(1, in_channels // 4)
+        between = max(min(in_channels, LEAST_CHANNELS), in_channels // 4)
         super().__init__(
             *(nn.Conv2d(in_channels, between, kernel_size=1), nn.BatchNorm2d(between), nn.ReLU(inplace=True)),
             nn.ConvTranspose2d(between, between, kernel_size=3, stride=2, padding=1, output_padding=1),
