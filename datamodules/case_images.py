@@ -12,6 +12,8 @@ from datamodules.image_file import not_finite, read_image_file
 from datamodules.stated_geometry import with_stated_geometry
 from datamodules.volume import Volume, canonical_volume, grid_differences
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def read_images(case: Case, *, view: View, has_sides: bool) -> list[list[Volume]]:
     """Reads every channel of a case as its volumes: one, or one per block of a DICOM series.
@@ -54,6 +56,12 @@ def _check_values(volumes: list[Volume]) -> None:
         values = volume.voxels
         if not np.isfinite(values).all():
             raise ValueError(not_finite(volume.path, int((~np.isfinite(values)).sum())))
+        largest = float(np.abs(values.astype(np.float64)).max())
+        if largest > LARGEST:
+            raise ValueError(
+                f"{volume.path}: holds values up to {largest:.3g}, more than networks can compute with ({LARGEST:.3g}); "
+                "the header's scale may be wrong; divide the values, or export the image anew"
+            )
         if values.min() == values.max():
             raise ValueError(
                 f"{volume.path}: the image is constant ({values.flat[0]:g} everywhere); export it anew, "

@@ -37,7 +37,7 @@ class Case:
         level: Spinal level, or one per block separated by ';'.
         contrast: Contrast, as the cohort names it.
         site: Hospital or scanner, for stratified folds.
-        spacing_mm: (row, column), for files that do not state it.
+        spacing_mm: (row, column), or (row, column, slice), for files that do not state it.
         orientation: Sides towards which columns, then rows run, for files that do not state it.
         series: SeriesInstanceUID, where a DICOM folder holds several.
         labelled: Structures that the annotator of this case drew, if not those of the cohort.
@@ -52,7 +52,7 @@ class Case:
     level: str = ""
     contrast: str = ""
     site: str = ""
-    spacing_mm: tuple[float, float] | None = None
+    spacing_mm: tuple[float, ...] | None = None
     orientation: str = ""
     series: str = ""
     labelled: tuple[str, ...] | None = None
@@ -155,16 +155,19 @@ def _parts(cell: str) -> list[str]:
     return [part.strip() for part in cell.split(SEPARATOR) if part.strip()]
 
 
-def _spacing(where: str, cell: str) -> tuple[float, float] | None:
+def _spacing(where: str, cell: str) -> tuple[float, ...] | None:
     if not cell:
         return None
     try:
         numbers = [float(part) for part in _parts(cell)]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or not all(0 < number < 100 for number in numbers):
-        raise ValueError(f"{where}: spacing is {cell!r}, expected mm of a pixel: 0.6875, or rows;columns as 0.7;0.6")
-    return numbers[0], numbers[-1]
+    if len(numbers) not in (1, 2, 3) or not all(0 < number < 100 for number in numbers):
+        raise ValueError(
+            f"{where}: spacing is {cell!r}, expected mm of a pixel: 0.6875, or rows;columns as 0.7;0.6, or of a volume "
+            "rows;columns;slices as 0.7;0.6;4"
+        )
+    return tuple(numbers * 2 if len(numbers) == 1 else numbers)
 
 
 def _pair_by_name(root: Path) -> list[Case]:

@@ -168,7 +168,7 @@ def _read_block(block: list[Slice]) -> ImageFile:
     first = block[0]
     step = block[1].height_mm - first.height_mm if len(block) > 1 else first.step_mm or 1.0
     direction = np.column_stack([*first.axes, first.normal])
-    check_geometry(first.path, (*first.spacing_mm, step), direction)
+    check_geometry(first.path, (*first.spacing_mm, step), direction, tuple(first.origin_mm.tolist()))
     return ImageFile(
         voxels=np.stack(pixels),
         spacing_mm=(*first.spacing_mm, float(step)),
