@@ -59,8 +59,8 @@ def _check_values(volumes: list[Volume]) -> None:
         largest = float(np.abs(values.astype(np.float64)).max())
         if largest > LARGEST:
             raise ValueError(
-                f"{volume.path}: holds values up to {largest:.3g}, more than networks can compute with ({LARGEST:.3g}); "
-                "the header's scale may be wrong; divide the values, or export the image anew"
+                f"{volume.path}: holds values up to {largest:.3g}, more than networks can compute with "
+                f"({LARGEST:.3g}); the header's scale may be wrong; divide the values, or export the image anew"
             )
         if values.min() == values.max():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What the text headers of MetaImage and NRRD files state of their geometry; what they leave out, SimpleITK makes up."""
+"""What the text headers of MetaImage and NRRD files state of their geometry; SimpleITK makes up what they leave out."""
 
 import re
 from math import isfinite

@@ -1,7 +1,7 @@
 """Checks NIfTI files for what SimpleITK passes over in silence.
 
-It fills what is missing of a truncated file with zeros, turns NaN into 0, takes a pixel without size for 1 mm, and reads
-a file without orientation, with sheared axes, or with two orientations that contradict each other, as if all were well.
+It fills what is missing of a truncated file with zeros, turns NaN into 0, takes a pixel without size for 1 mm, and reads a
+file without orientation, with sheared axes, or with two orientations that contradict each other, as if all were well.
 """
 
 import struct
@@ -111,7 +111,7 @@ def _describe(content: bytes, order: str, fields: dict[str, tuple[Any, ...]]) ->
 
 
 def _quaternion_form(fields: Float64[np.ndarray, "6"], pixdim: Float64[np.ndarray, "8"]) -> Float64[np.ndarray, "4 4"]:
-    """Voxel indices to places, from the quaternion (b, c, d), the offset, and pixdim with its sign for the third axis."""
+    """Voxel indices to places, from the quaternion (b, c, d), the offset, and pixdim with the third axis' sign."""
     b, c, d = fields[:3]
     a = np.sqrt(max(1 - b * b - c * c - d * d, 0.0))
     b, c, d = fields[:3] / max(np.sqrt(b * b + c * c + d * d), 1.0)
