@@ -1,7 +1,7 @@
 """Checks NIfTI files for what SimpleITK passes over in silence.
 
-It fills what is missing of a truncated file with zeros, turns NaN into 0, takes a pixel without size for 1 mm, and reads a
-file without orientation, with sheared axes, or with two orientations that contradict each other, as if all were well.
+It fills what is missing of a truncated file with zeros, turns NaN into 0, takes a pixel without size for 1 mm, and
+reads a file without orientation, with sheared axes, or with orientations that disagree, as if all were well.
 """
 
 import struct
