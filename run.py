@@ -3,7 +3,18 @@
 import os
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+
+OURS = ("benchmarks", "callbacks", "datamodules", "lightning_modules", "metrics", "models", "reports")
+for name in OURS:  # common words, which another installed package or the folder of a start elsewhere may have as well
+    found = find_spec(name)
+    if found is None or Path(found.origin or "").resolve() != Path(__file__).resolve().parent / name / "__init__.py":
+        where = "nowhere" if found is None else found.origin or next(iter(found.submodule_search_locations or ()), "?")
+        raise SystemExit(
+            f"paraspine: the package {name} is found at {where}, not beside {Path(__file__).resolve()}: uninstall the "
+            f"other one, take its folder out of PYTHONPATH, or start as python {Path(__file__).resolve()}"
+        )
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer release
 

@@ -1,20 +1,31 @@
 """Reads the images of a case: one file or DICOM series per channel, all on one grid."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.anatomy import View
 from datamodules.case_list import Case
-from datamodules.dicom import read_blocks
-from datamodules.dicom_series import is_dicom
+from datamodules.dicom import find_blocks, read_block
+from datamodules.dicom_series import Series, find_series, is_dicom
 from datamodules.image_file import not_finite, read_image_file
 from datamodules.stated_geometry import with_stated_geometry
 from datamodules.volume import Volume, canonical_volume, grid_differences
 
+log = logging.getLogger(__name__)
 
-def read_images(case: Case, *, view: View, has_sides: bool) -> list[list[Volume]]:
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def read_images(case: Case, *, view: View, has_sides: bool, series: Series | None = None) -> list[list[Volume]]:
     """Reads every channel of a case as its volumes: one, or one per block of a DICOM series.
+
+    Args:
+        case: What to read.
+        view: View that is wanted; blocks of another one (a scout) are left aside where there are some of this one.
+        has_sides: Whether left and right are different structures.
+        series: The DICOM series of the case, if its headers have been read already.
 
     Raises:
         ValueError: If a file cannot be trusted, is constant or not finite, or channels do not share a grid.
@@ -22,14 +33,31 @@ def read_images(case: Case, *, view: View, has_sides: bool) -> list[list[Volume]
     channels = []
     for path in case.images:
         if is_dicom(path):
-            blocks = read_blocks(path, case.series)
-            volumes = [canonical_volume(path, block, view=view, slice_index=stored) for block, stored in blocks]
+            volumes = _read_series(path, series or find_series(path, case.series), case, view, has_sides)
         else:
             volumes = [read_volume(path, case, view=view, has_sides=has_sides)]
         _check_values(volumes)
         channels.append(volumes)
         _check_channels(channels[0], volumes)
     return channels
+
+
+def _read_series(path: Path, series: Series, case: Case, view: View, has_sides: bool) -> list[Volume]:
+    blocks, left_aside = find_blocks(path, series, view)
+    for told in left_aside:
+        log.info("%s: left aside: %s", path, told)
+    volumes = []
+    for block in blocks:
+        file = with_stated_geometry(
+            path,
+            read_block(block),
+            view=view,
+            has_sides=has_sides,
+            spacing_mm=case.spacing_mm,
+            orientation=case.orientation,
+        )
+        volumes.append(canonical_volume(path, file, view=view, slice_index=block.stored))
+    return volumes
 
 
 def read_volume(path: Path, case: Case, *, view: View, has_sides: bool) -> Volume:
@@ -54,6 +82,12 @@ def _check_values(volumes: list[Volume]) -> None:
         values = volume.voxels
         if not np.isfinite(values).all():
             raise ValueError(not_finite(volume.path, int((~np.isfinite(values)).sum())))
+        largest = float(np.abs(values.astype(np.float64)).max())
+        if largest > LARGEST:
+            raise ValueError(
+                f"{volume.path}: holds values up to {largest:.3g}, more than networks can compute with "
+                f"({LARGEST:.3g}); the header's scale may be wrong; divide the values, or export the image anew"
+            )
         if values.min() == values.max():
             raise ValueError(
                 f"{volume.path}: the image is constant ({values.flat[0]:g} everywhere); export it anew, "

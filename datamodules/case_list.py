@@ -37,7 +37,7 @@ class Case:
         level: Spinal level, or one per block separated by ';'.
         contrast: Contrast, as the cohort names it.
         site: Hospital or scanner, for stratified folds.
-        spacing_mm: (row, column), for files that do not state it.
+        spacing_mm: (row, column), or (row, column, slice), for files that do not state it.
         orientation: Sides towards which columns, then rows run, for files that do not state it.
         series: SeriesInstanceUID, where a DICOM folder holds several.
         labelled: Structures that the annotator of this case drew, if not those of the cohort.
@@ -52,7 +52,7 @@ class Case:
     level: str = ""
     contrast: str = ""
     site: str = ""
-    spacing_mm: tuple[float, float] | None = None
+    spacing_mm: tuple[float, ...] | None = None
     orientation: str = ""
     series: str = ""
     labelled: tuple[str, ...] | None = None
@@ -66,6 +66,23 @@ def read_cases(root: Path, view: str) -> list[Case]:
     Raises:
         ValueError: If the folder, a column, a cell or a file is missing, or a case is listed twice.
     """
+    cases, refused = list_cases(root, view)
+    for reason in refused.values():
+        raise ValueError(reason)
+    return cases
+
+
+def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list[Case], dict[str, str]]:
+    """The cases of a folder as `read_cases` reads them, and the rows that are refused, with the reason of each.
+
+    Args:
+        root: Folder with cohort.csv, or with images/.
+        view: View of the anatomy.
+        with_labels: Whether label files have to be there.
+
+    Raises:
+        ValueError: If there is no such folder, or its cohort.csv is no table with the columns that are needed.
+    """
     table = root / "cohort.csv"
     if not root.is_dir():
         raise ValueError(
@@ -73,17 +90,25 @@ def read_cases(root: Path, view: str) -> list[Case]:
             "the folder of your scans as cohort.root=DIR"
         )
     if not table.is_file():
-        return _pair_by_name(root)
-    rows = read_table(table, REQUIRED)
+        return _pair_by_name(root, with_labels)
+    rows, refused = _read_lines(table, REQUIRED)
     lines: dict[str, int] = {}
+    cases: dict[str, Case] = {}
     for line, row in rows.items():
-        if row["case"] in lines:
-            raise ValueError(
-                f"{table}: case {row['case']!r} is listed twice, in lines {lines[row['case']]} and {line}; give each "
-                "image a case name of its own"
+        name = row["case"]
+        if name in lines:
+            cases.pop(name, None)
+            refused[name] = (
+                f"{table}: case {name!r} is listed twice, in lines {lines[name]} and {line}; give each image a case "
+                "name of its own"
             )
-        lines[row["case"]] = line
-    return [_case_of_row(root, f"{table}, case {row['case']!r}", row, view) for row in rows.values()]
+            continue
+        lines[name] = line
+        try:
+            cases[name] = _case_of_row(root, f"{table}, case {name!r}", row, view, with_labels)
+        except ValueError as error:
+            refused[name] = str(error)
+    return list(cases.values()), refused
 
 
 def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]:
@@ -93,6 +118,14 @@ def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]
         ValueError: If it is no CSV file with rows, a line has too few or too many cells, a required column is missing,
             or one of its cells is empty.
     """
+    rows, refused = _read_lines(path, required)
+    for reason in refused.values():
+        raise ValueError(reason)
+    return rows
+
+
+def _read_lines(path: Path, required: Sequence[str]) -> tuple[dict[int, dict[str, str]], dict[str, str]]:
+    """The lines of a CSV file as `read_table` returns them, and what is wrong with others, by "line 7"."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -109,18 +142,21 @@ def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]
         )
     if not lines:
         raise ValueError(f"{path}: lists nothing; add one row per image")
+    rows, refused = {}, {}
     for line, cells in lines.items():
+        empty = [name for name, cell in zip(header, cells, strict=False) if name in required and not cell]
         if len(cells) != len(header):
-            raise ValueError(
+            refused[f"line {line}"] = (
                 f"{path}: line {line} has {len(cells)} cells, the header {len(header)}; add or remove commas"
             )
-        empty = [name for name, cell in zip(header, cells, strict=True) if name in required and not cell]
-        if empty:
-            raise ValueError(f"{path}: line {line} has no {empty[0]}; fill it in")
-    return {line: dict(zip(header, cells, strict=True)) for line, cells in lines.items()}
+        elif empty:
+            refused[f"line {line}"] = f"{path}: line {line} has no {empty[0]}; fill it in"
+        else:
+            rows[line] = dict(zip(header, cells, strict=True))
+    return rows, refused
 
 
-def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case:
+def _case_of_row(root: Path, where: str, row: dict[str, str], view: str, with_labels: bool) -> Case:
     if row.get("view") and row["view"] != view:
         raise ValueError(
             f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy of "
@@ -130,7 +166,7 @@ def _case_of_row(root: Path, where: str, row: dict[str, str], view: str) -> Case
     for column in ("image", "label"):
         files[column] = tuple(root / part for part in _parts(row.get(column, "")))
         for path in files[column]:
-            if not path.exists():
+            if not path.exists() and (column == "image" or with_labels):
                 remedy = "leave the cell empty if nobody drew it" if column == "label" else "remove the row"
                 raise ValueError(
                     f"{where}: the {column} file {path} is missing; correct the path in cohort.csv, or {remedy}"
@@ -155,32 +191,35 @@ def _parts(cell: str) -> list[str]:
     return [part.strip() for part in cell.split(SEPARATOR) if part.strip()]
 
 
-def _spacing(where: str, cell: str) -> tuple[float, float] | None:
+def _spacing(where: str, cell: str) -> tuple[float, ...] | None:
     if not cell:
         return None
     try:
         numbers = [float(part) for part in _parts(cell)]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or not all(0 < number < 100 for number in numbers):
-        raise ValueError(f"{where}: spacing is {cell!r}, expected mm of a pixel: 0.6875, or rows;columns as 0.7;0.6")
-    return numbers[0], numbers[-1]
+    if len(numbers) not in (1, 2, 3) or not all(0 < number < 100 for number in numbers):
+        raise ValueError(
+            f"{where}: spacing is {cell!r}, expected mm of a pixel: 0.6875, or rows;columns as 0.7;0.6, or of a volume "
+            "rows;columns;slices as 0.7;0.6;4"
+        )
+    return tuple(numbers * 2 if len(numbers) == 1 else numbers)
 
 
-def _pair_by_name(root: Path) -> list[Case]:
+def _pair_by_name(root: Path, with_labels: bool) -> tuple[list[Case], dict[str, str]]:
     """Cases of a folder without cohort.csv: a file in images/ and the one of the same name in labels/."""
-    images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
-    if not images:
+    images, refused = _by_stem(root / "images")
+    labels, ambiguous = _by_stem(root / "labels") if with_labels else ({}, {})
+    if not images and not refused:
         raise ValueError(
             f"{root.absolute()}: holds neither cohort.csv nor an images/ folder with images; write a cohort.csv with "
             "the columns case, patient, image (and label), or put the files into images/ and labels/"
         )
-    lonely = sorted(set(labels) - set(images))
-    if lonely:
-        raise ValueError(
-            f"{labels[lonely[0]]}: no image of that name in {root / 'images'}; rename it like its image, or write a "
-            "cohort.csv"
-        )
+    lonely = {
+        name: f"{path}: no image of that name in {root / 'images'}; rename it like its image, or write a cohort.csv"
+        for name, path in sorted(labels.items())
+        if name not in images
+    }
     log.warning(
         "%s has no cohort.csv: %d images and %d labels are paired by name, each taken as a patient of its own. If one "
         "person has several images, write a cohort.csv with the columns case, patient, image, label, or folds will "
@@ -189,23 +228,26 @@ def _pair_by_name(root: Path) -> list[Case]:
         len(images),
         len(labels),
     )
-    return [
+    cases = [
         Case(case=stem, patient=stem, images=(path,), labels=(labels[stem],) if stem in labels else (), row={})
         for stem, path in images.items()
     ]
+    return cases, {**lonely, **ambiguous, **refused}
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Images of a folder by their name without suffix."""
+def _by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Images of a folder by their name without suffix, and names that several files have."""
     found: dict[str, Path] = {}
+    refused: dict[str, str] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         suffix = next((s for s in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES) if path.name.lower().endswith(s)), "")
         if path.name.startswith(".") or not (suffix or path.is_dir()):
             continue
         stem = path.name[: len(path.name) - len(suffix)]
         if stem in found:
-            raise ValueError(
+            refused[stem] = (
                 f"{path}: {found[stem].name} has the same name; case listed twice: rename one, or write a cohort.csv"
             )
-        found[stem] = path
-    return found
+        else:
+            found[stem] = path
+    return {stem: path for stem, path in found.items() if stem not in refused}, refused

@@ -13,6 +13,8 @@ from datamodules.case_list import SEPARATOR, Case
 from datamodules.keypoint_placement import KeypointPlacer
 from datamodules.volume import Volume, grid_differences
 
+LABEL_ROUNDING = 1e-4
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaseSlices:
@@ -141,7 +143,10 @@ class CaseReader:
         Raises:
             ValueError: If an id is not among `labels`.
         """
-        ids = np.unique(label.voxels)
+        # Tools that scale or resample leave whole numbers as 0.9999999.
+        nearest = np.rint(label.voxels)
+        voxels = np.where(np.isclose(label.voxels, nearest, rtol=0, atol=LABEL_ROUNDING), nearest, label.voxels)
+        ids = np.unique(voxels)
         unknown = [f"{value:g}" for value in ids if value != 0 and value not in self.labels]
         if unknown:
             raise ValueError(
@@ -154,7 +159,7 @@ class CaseReader:
         classes = [0 if name is None else self.structures.index(name) + 1 for name in names]
         # What counts as not drawn in this case must not appear as drawn: there, 0 is "background or unlabelled".
         table = np.array([index if drawn[index] else 0 for index in classes], np.uint8)
-        return table[np.searchsorted(ids, label.voxels)]
+        return table[np.searchsorted(ids, voxels)]
 
     def _choose_slices(self, record: CaseSlices) -> CaseSlices:
         if self.slices == "all":

@@ -40,6 +40,7 @@ class Cohort:
         prefix: Goes before the names of cases and patients, where another cohort has the same for other persons.
         nominal_spacing: Whether the spacing was stated without having been measured (pictures without a header). It
             places the network's grid, and what is in millimetres is undefined in every table.
+        sides: "checked", or "as_named" to insist on label files whose left and right look swapped.
         licence: Licence of the data.
         citation: What to cite.
 
@@ -63,6 +64,7 @@ class Cohort:
         same_patient: Sequence[Sequence[str]] = (),
         prefix: str = "",
         nominal_spacing: bool = False,
+        sides: str = "checked",
         licence: str = "",
         citation: str = "",
     ) -> None:
@@ -75,9 +77,12 @@ class Cohort:
         self.same_patient = tuple(tuple(str(patient) for patient in group) for group in same_patient or ())
         self.prefix = prefix
         self.nominal_spacing = nominal_spacing
+        self.sides = sides
         self.licence = licence
         self.citation = citation
         try:
+            if sides not in ("checked", "as_named"):
+                raise ValueError(f"sides is {sides!r}, expected 'checked' or 'as_named'")
             self.reader = reader_of(name, anatomy, labels, labelled, slices)
             self.cases = self._read_cases()
         except ValueError as error:

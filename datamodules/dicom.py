@@ -1,99 +1,109 @@
 """Reads the slices of a DICOM series as blocks, as scanners write them.
 
 An axial lumbar series usually holds several blocks, each tilted to its disc. Slices are grouped by orientation, then
-split where the next one lies much farther away than its neighbours do. Each block is a volume of its own; nothing is
-interpolated.
+split where the next one lies much farther away than its neighbours do. Positions decide that; what the header says of
+the distance of slices is asked only where they cannot. Each block is a volume of its own; nothing is interpolated.
 
-The index of a slice is its place in the series as stored: by InstanceNumber, then by position along the normal of the
-slices. File names play no part.
+The index of a slice is its place in the series as stored: by InstanceNumber (and frame), then by position along the
+normal of the slices. File names play no part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 
-from datamodules.dicom_series import files_of_series, open_header, tag
+from datamodules.anatomy import View
+from datamodules.dicom_header import Slice
+from datamodules.dicom_series import Series
 from datamodules.image_file import ImageFile, check_geometry
+from datamodules.volume import is_of_view
 
-SAME_DIRECTION = 1e-3  # of a direction cosine, 0.06 degrees: less than any intended tilt, more than rounding
+SAME_DIRECTION = 2e-3  # of a direction cosine, 0.11 degrees: less than any intended tilt, more than rounding
 BLOCK_GAP = 2.5  # a step of so many usual steps starts a block; one missing slice makes a step of 2 and is an error
-REGULAR = 0.02  # by how much steps inside a block may differ, as a share of the usual step
+REGULAR = 0.02  # by how much steps inside a block may differ, as a share of the usual step, or
+REGULAR_MM = 0.02  # positions that were rounded to 0.01 mm
+
+SPACING_BETWEEN_SLICES = 0x00180088
 
 
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """One DICOM file with the header fields that place it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DicomBlock:
+    """Parallel slices that lie on each other, along their normal.
+
+    Attributes:
+        path: Folder or file of the series, for messages.
+        slices: From the lowest along the normal.
+        stored: Index of each in the series as stored.
+    """
 
     path: Path
-    number: int
-    origin_mm: Float64[np.ndarray, "3"]
-    axes: Float64[np.ndarray, "2 3"]  # direction of rising column, then of rising row index
-    spacing_mm: tuple[float, float]  # (x, y)
-    size: tuple[int, int]
-    step_mm: float | None  # distance of slice centres as the scanner states it
-
-    @property
-    def normal(self) -> Float64[np.ndarray, "3"]:
-        """Direction across the slice."""
-        return np.cross(*self.axes)
-
-    @property
-    def height_mm(self) -> float:
-        """Position along the normal."""
-        return float(self.normal @ self.origin_mm)
+    slices: tuple[Slice, ...]
+    stored: tuple[int, ...]
 
 
-def read_blocks(path: Path, series: str = "") -> list[tuple[ImageFile, list[int]]]:
-    """Reads a series (a folder, or one file) as blocks, each with the indices of its slices in the series as stored.
+def find_blocks(path: Path, series: Series, view: View | None = None) -> tuple[list[DicomBlock], list[str]]:
+    """The blocks of a series, and what was left aside: those of another view, where there are some of this one.
 
     Args:
-        path: Folder with the files of the series, in it or below it, or one file.
-        series: SeriesInstanceUID to read where the folder holds several series.
+        path: Folder or file of the series, for messages.
+        series: The series.
+        view: View that is wanted; None for all.
 
     Raises:
-        ValueError: If there is no DICOM image, a file is corrupt, several series are there and none is chosen, a slice
-            has no position, or slices of a block are not evenly spaced.
+        ValueError: If a file does not say where its slices lie.
     """
-    slices = [_read_header(file) for file in files_of_series(path, series)]
-    slices.sort(key=lambda item: (item.number, item.height_mm, item.path.name))
-    stored = {item.path: index for index, item in enumerate(slices)}
-    blocks = _group(path, slices)
-    blocks.sort(key=lambda block: min(stored[item.path] for item in block))
-    return [(_read_block(block), [stored[item.path] for item in block]) for block in blocks]
+    for file in series.files:
+        if file.problem:
+            raise ValueError(file.problem)
+    slices = [item for file in series.files for item in file.slices]
+    slices.sort(key=lambda item: (item.number, item.frame, float(item.normal @ item.origin_mm), item.path.name))
+    stored = {(item.path, item.frame): index for index, item in enumerate(slices)}
+    blocks = [
+        DicomBlock(path=path, slices=tuple(group), stored=tuple(stored[item.path, item.frame] for item in group))
+        for group in _group(slices)
+    ]
+    blocks.sort(key=lambda block: min(block.stored))
+    wanted = [block for block in blocks if view is None or is_of_view(block.slices[0].normal, view)]
+    if not wanted:
+        return blocks, []
+    others = [block for block in blocks if block not in wanted]
+    told = [f"{len(block.slices)} slice(s) of another view ({block.slices[0].path.name} ...)" for block in others]
+    return wanted, told
 
 
-def _read_header(path: Path) -> Slice:
-    reader = open_header(path)
+def read_block(block: DicomBlock) -> ImageFile:
+    """Reads the voxels of a block.
 
-    def numbers(key: str) -> list[float]:
-        return [float(part) for part in tag(reader, key).split("\\") if part.strip()]
-
-    if sum(numbers("0028|0008")) > 1:
-        raise ValueError(
-            f"{path}: is a multi-frame DICOM file, which is not read; convert it to NIfTI or to single frames"
-        )
-    origin, axes = numbers("0020|0032"), numbers("0020|0037")
-    if len(origin) != 3 or len(axes) != 6:
-        raise ValueError(
-            f"{path}: has no ImagePositionPatient and ImageOrientationPatient, so its place is not known; take the "
-            "original images of the scanner, not a secondary capture"
-        )
-    stated_step, instance = numbers("0018|0088") or numbers("0018|0050"), numbers("0020|0013")
-    return Slice(
-        path=path,
-        number=int(instance[0]) if instance else 0,
-        origin_mm=np.array(origin),
-        axes=np.array(axes).reshape(2, 3),
-        spacing_mm=(reader.GetSpacing()[0], reader.GetSpacing()[1]),
-        size=(reader.GetSize()[0], reader.GetSize()[1]),
-        step_mm=stated_step[0] if stated_step else None,
+    Raises:
+        ValueError: If its slices are not evenly spaced, or a file is corrupt.
+    """
+    first, *_, last = (*block.slices, block.slices[-1])
+    _check_steps(block)
+    num_steps = len(block.slices) - 1
+    step = float(first.normal @ (last.origin_mm - first.origin_mm)) / num_steps if num_steps else _stated_step(first)
+    direction = np.column_stack([*first.axes, first.normal])
+    x, y, z = first.origin_mm.tolist()
+    check_geometry(first.path, (*first.spacing_mm, step), direction, (x, y, z))
+    return ImageFile(
+        voxels=np.stack(_pixels(block.slices)),
+        spacing_mm=(*first.spacing_mm, step),
+        origin_mm=(x, y, z),
+        direction=direction,
     )
 
 
-def _group(path: Path, slices: list[Slice]) -> list[list[Slice]]:
+def _stated_step(item: Slice) -> float:
+    """How far the next slice would lie: of a wrong SpacingBetweenSlices (the gap alone) the thickness is larger."""
+    return max(item.steps_mm, default=1.0)
+
+
+def _group(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices of one orientation and size, split at gaps and sideways steps, each group along its normal."""
     parallel: list[list[Slice]] = []
     for item in slices:
@@ -105,20 +115,31 @@ def _group(path: Path, slices: list[Slice]) -> list[list[Slice]]:
             parallel.append([item])
     blocks = []
     for group in parallel:
-        group.sort(key=lambda item: item.height_mm)
-        steps = np.diff([item.height_mm for item in group])
-        usual = steps.min(initial=np.inf)
-        stated = group[0].step_mm
-        # Two single slices, far apart: their distance is no step of a stack.
-        if stated and usual > BLOCK_GAP * stated:
-            usual = stated
+        normal = group[0].normal  # of all: far from the magnet's centre, rounded cosines move a slice along its own
+        group.sort(key=lambda item: float(normal @ item.origin_mm))
+        steps = np.diff([float(normal @ item.origin_mm) for item in group])
+        usual = _usual_step(steps, group[0])
         starts = [
             i + 1 for i, step in enumerate(steps) if step > BLOCK_GAP * usual or _sideways(group[i], group[i + 1])
         ]
         blocks += [group[a:b] for a, b in zip([0, *starts], [*starts, len(group)], strict=True)]
-    for block in blocks:
-        _check_steps(path, block)
     return blocks
+
+
+def _usual_step(steps: Float64[np.ndarray, " n"], first: Slice) -> float:
+    """The smallest step, if it occurs twice; one of its kind may lie between blocks of one slice, so the file is asked.
+
+    Images at one place take no step.
+    """
+    apart = steps[steps > REGULAR_MM]
+    usual = float(apart.min(initial=np.inf))
+    occurs = int((np.abs(apart - usual) <= _tolerance_mm(usual)).sum())
+    stated = _stated_step(first)
+    return stated if occurs < 2 and first.steps_mm and usual > BLOCK_GAP * stated else usual
+
+
+def _tolerance_mm(usual_mm: float) -> float:
+    return max(REGULAR * usual_mm, REGULAR_MM)
 
 
 def _same_plane(one: Slice, other: Slice) -> bool:
@@ -135,43 +156,81 @@ def _sideways(one: Slice, other: Slice) -> bool:
     return bool((np.abs(shift) > 0.1 * np.array(one.spacing_mm)).any())
 
 
-def _check_steps(path: Path, block: list[Slice]) -> None:
-    steps = np.diff([item.height_mm for item in block])
+def _check_steps(block: DicomBlock) -> None:
+    normal = block.slices[0].normal
+    steps = np.diff([float(normal @ item.origin_mm) for item in block.slices])
     if len(steps) == 0:
         return
     usual = float(np.median(steps))
-    odd = np.flatnonzero(np.abs(steps - usual) > REGULAR * max(usual, 0.0))
-    if usual > 0 and len(odd) == 0:
+    if usual <= REGULAR_MM:
+        raise ValueError(
+            f"{block.path}: holds several images at one place, such as {_names(block.slices[:2])}: a time series, "
+            "echoes, or phase beside magnitude; give each of them a series or a folder of its own"
+        )
+    odd = np.flatnonzero(np.abs(steps - usual) > _tolerance_mm(usual))
+    if len(odd) == 0:
         return
-    first = int(odd[0]) if len(odd) else int(steps.argmin())
+    first = int(odd[0])
     raise ValueError(
-        f"{path}: irregular slice spacing inside a block: {steps[first]:.2f} mm between {block[first].path.name} and "
-        f"{block[first + 1].path.name}, {usual:.2f} mm elsewhere; nothing is interpolated: a slice may be missing or "
-        "stored twice (two echoes?): export the series anew, or give each block or echo a folder of its own"
+        f"{block.path}: irregular slice spacing inside a block: {steps[first]:.2f} mm between "
+        f"{_names(block.slices[first : first + 2])}, {usual:.2f} mm elsewhere; nothing is interpolated: a slice may be "
+        "missing or stored twice (two echoes?): export the series anew, or give each block or echo a folder of its own"
     )
 
 
-def _read_block(block: list[Slice]) -> ImageFile:
-    pixels = []
-    for item in block:
-        try:
-            image = sitk.ReadImage(str(item.path))
-        except RuntimeError as error:
+def _names(slices: Sequence[Slice]) -> str:
+    frames = len({item.path for item in slices}) < len(slices)
+    return " and ".join(item.path.name + (f" frame {item.frame + 1}" if frames else "") for item in slices)
+
+
+def _pixels(slices: Sequence[Slice]) -> list[Shaped[np.ndarray, "y x"]]:
+    """The voxels of each slice; every file is read once."""
+    content = {path: _read_frames(path) for path in dict.fromkeys(item.path for item in slices)}
+    for item in slices:
+        if item.frame >= len(content[item.path]) or content[item.path].shape[1:] != item.size[::-1]:
             raise ValueError(
-                f"{item.path}: cannot be read, it may be corrupt or truncated; export the series anew"
-            ) from error
-        if image.GetNumberOfComponentsPerPixel() > 1:
-            raise ValueError(
-                f"{item.path}: is a colour image, expected grey values; take the original images of the scanner"
+                f"{item.path}: holds {content[item.path].shape} voxels (frames, rows, columns), its header says "
+                f"otherwise; export the series anew"
             )
-        pixels.append(sitk.GetArrayFromImage(image)[0])
-    first = block[0]
-    step = block[1].height_mm - first.height_mm if len(block) > 1 else first.step_mm or 1.0
-    direction = np.column_stack([*first.axes, first.normal])
-    check_geometry(first.path, (*first.spacing_mm, step), direction)
-    return ImageFile(
-        voxels=np.stack(pixels),
-        spacing_mm=(*first.spacing_mm, float(step)),
-        origin_mm=(float(first.origin_mm[0]), float(first.origin_mm[1]), float(first.origin_mm[2])),
-        direction=direction,
-    )
+    return [_rescaled(content[item.path][item.frame], item) for item in slices]
+
+
+def _rescaled(frame: Shaped[np.ndarray, "y x"], item: Slice) -> Shaped[np.ndarray, "y x"]:
+    """Values by the slope and intercept of the frame itself: the reader takes those of the file's first one for all."""
+    if item.scale == item.first_scale:
+        return frame
+    slope, intercept = item.scale
+    stored = np.rint((frame.astype(np.float64) - item.first_scale[1]) / item.first_scale[0])
+    return stored * slope + intercept
+
+
+def _read_frames(path: Path) -> Shaped[np.ndarray, "f y x"]:
+    try:
+        try:
+            image = sitk.ReadImage(str(path))
+        except RuntimeError as error:
+            if "Zero-valued spacing" not in str(error):
+                raise
+            image = _read_without_step(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: cannot be read, it may be corrupt or truncated; export the series anew") from error
+    frames = sitk.GetArrayFromImage(image)
+    return frames[None] if image.GetDimension() == 2 else frames
+
+
+def _read_without_step(path: Path) -> sitk.Image:
+    """Reads a file that says that slices are 0 mm apart, which SimpleITK takes for an error, from a copy that does not.
+
+    Positions are known by then; what is read here are voxels.
+    """
+
+    def drop(data: pydicom.Dataset, element: pydicom.DataElement) -> None:
+        if element.tag == SPACING_BETWEEN_SLICES:
+            del data[element.tag]
+
+    data = pydicom.dcmread(path, force=True)
+    data.walk(drop)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.dcm"
+        data.save_as(copy)
+        return sitk.ReadImage(str(copy))

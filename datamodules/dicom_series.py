@@ -1,15 +1,23 @@
 """Finds DICOM files and the series and studies that they belong to; file names play no part."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from datamodules.dicom_header import DicomFile, NoPixelsError, read_header
+from datamodules.folder_walk import walk
+from datamodules.image_file import OTHER_SUFFIXES, PICTURE_SUFFIXES, VOLUME_SUFFIXES
+
 log = logging.getLogger(__name__)
 
+DICOM_SUFFIXES = (".dcm", ".ima")
+OTHER_FORMATS = tuple({*VOLUME_SUFFIXES, *PICTURE_SUFFIXES, *OTHER_SUFFIXES} - {*DICOM_SUFFIXES})
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Series:
     """One series of a folder.
 
@@ -17,56 +25,77 @@ class Series:
         uid: SeriesInstanceUID, or "".
         study: StudyInstanceUID, or ""; a study is of one person.
         number: SeriesNumber, or "".
-        files: Its files.
+        files: Its files, with their headers.
     """
 
     uid: str
     study: str
     number: str
-    files: tuple[Path, ...]
+    files: tuple[DicomFile, ...]
+
+
+@dataclass
+class Listing:
+    """What there is of DICOM among some files, every header read once.
+
+    Attributes:
+        series: In the order of their UIDs.
+        left_aside: Files without pixels and copies, with the reason.
+        corrupt: Files that cannot be read, with the reason.
+        other: Files that are no DICOM.
+    """
+
+    series: list[Series] = field(default_factory=list)
+    left_aside: dict[Path, str] = field(default_factory=dict)
+    corrupt: dict[Path, str] = field(default_factory=dict)
+    other: list[Path] = field(default_factory=list)
+
+    def suspects(self, file: Path) -> list[Series]:
+        """Series that a corrupt file may be a part of: those with files in the same folder."""
+        return [item for item in self.series if any(each.path.parent == file.parent for each in item.files)]
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a path is a DICOM folder or file."""
-    return path.is_dir() or path.suffix.lower() in (".dcm", ".ima") or (path.is_file() and _has_preamble(path))
+    return path.is_dir() or path.suffix.lower() in DICOM_SUFFIXES or (path.is_file() and _has_preamble(path))
 
 
-def series_in(path: Path) -> list[Series]:
-    """The series of a folder, in it or below it, or of one file; none where nothing is DICOM.
+def list_series(files: Iterable[Path]) -> Listing:
+    """Reads the header of every DICOM file among some, and sorts the files into series."""
+    found = Listing()
+    parts: dict[tuple[str, str], list[DicomFile]] = {}
+    for path in files:
+        if not _is_dicom_file(path):
+            found.other.append(path)
+            continue
+        try:
+            file = read_header(path)
+        except NoPixelsError as reason:
+            found.left_aside[path] = str(reason)
+        except ValueError as error:
+            found.corrupt[path] = str(error)
+        else:
+            parts.setdefault((file.series, file.study), []).append(file)
+    for (uid, study), of_series in sorted(parts.items()):
+        once = _without_copies(of_series, found.left_aside)
+        found.series.append(Series(uid=uid, study=study, number=once[-1].series_number, files=tuple(once)))
+    return found
+
+
+def find_series(path: Path, uid: str = "") -> Series:
+    """The only series of a folder, in it or below it, or of one file; or the one with this SeriesInstanceUID.
 
     Raises:
-        ValueError: If a file is corrupt.
+        ValueError: If there is no DICOM image, several series are there and none is chosen, the chosen one is not, or
+            a corrupt file may be a part of it.
     """
-    found: dict[tuple[str, str], list[Path]] = {}
-    numbers: dict[tuple[str, str], str] = {}
-    for file in dicom_files(path):
-        header = open_header(file)
-        uid, study, number = (tag(header, key) for key in ("0020|000e", "0020|000d", "0020|0011"))
-        found.setdefault((uid, study), []).append(file)
-        numbers[uid, study] = number
-    return [
-        Series(uid=uid, study=study, number=numbers[uid, study], files=tuple(files))
-        for (uid, study), files in sorted(found.items())
-    ]
-
-
-def files_of_series(path: Path, uid: str = "") -> list[Path]:
-    """The files of one series.
-
-    Args:
-        path: Folder with the files of the series, in it or below it, or one file.
-        uid: SeriesInstanceUID to take where the folder holds several series.
-
-    Raises:
-        ValueError: If there is no DICOM image, a file is corrupt, several series are there and none is chosen, or the
-            chosen one is not.
-    """
-    found = series_in(path)
-    if not found:
+    found = list_series(walk(path).files)
+    if not found.series:
         raise ValueError(
-            f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series"
+            next(iter(found.corrupt.values()), "")
+            or f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series"
         )
-    names = sorted({item.uid for item in found})
+    names = sorted({item.uid for item in found.series})
     if uid and uid not in names:
         raise ValueError(
             f"{path}: has no series {uid}; it holds {', '.join(names)}; correct the column series of cohort.csv"
@@ -76,52 +105,44 @@ def files_of_series(path: Path, uid: str = "") -> list[Path]:
             f"{path}: holds {len(names)} series: {', '.join(names)}; name one in the column series of cohort.csv, or "
             "give each a folder of its own"
         )
-    return [file for item in found if not uid or item.uid == uid for file in item.files]
+    chosen = [item for item in found.series if not uid or item.uid == uid]
+    for file, reason in found.corrupt.items():
+        if not uid or any(item in chosen for item in found.suspects(file)):
+            raise ValueError(reason)
+    for file, reason in found.left_aside.items():
+        log.info("%s: left aside: %s", file, reason)
+    if found.other:
+        log.info("%s: left aside what is no DICOM: %s", path, ", ".join(file.name for file in found.other[:5]))
+    first = chosen[0]
+    files = tuple(file for item in chosen for file in item.files)  # a series that was sent in two studies is one
+    return Series(uid=first.uid, study=first.study, number=first.number, files=files)
 
 
-def dicom_files(path: Path) -> list[Path]:
-    """The DICOM files of a folder, in it or below it, or one file.
-
-    Raises:
-        ValueError: If one is corrupt.
-    """
-    if path.is_file():
-        return [path]
-    found, other = [], []
-    for file in sorted(path.rglob("*")):
-        if not file.is_file() or file.name.startswith(".") or file.name.upper() == "DICOMDIR":
-            continue
-        if sitk.ImageFileReader.GetImageIOFromFileName(str(file)) == "GDCMImageIO":
-            found.append(file)
-        elif file.suffix.lower() in (".dcm", ".ima") or _has_preamble(file):
-            raise ValueError(f"{file}: cannot be read as DICOM, it may be corrupt or truncated; export the series anew")
-        else:
-            other.append(file.name)
-    if found and other:
-        log.info("%s: left aside what is no DICOM: %s", path, ", ".join(other[:5]))
-    return found
+def _is_dicom_file(path: Path) -> bool:
+    """By content; files of other formats, known by their suffix, are not opened."""
+    name = path.name.lower()
+    if name.endswith(OTHER_FORMATS):
+        return False
+    if name.endswith(DICOM_SUFFIXES) or _has_preamble(path):
+        return True
+    return sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO"  # DICOM of before 1993
 
 
-def open_header(path: Path) -> sitk.ImageFileReader:
-    """A reader that knows the header of a file.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read, it may be corrupt or truncated; export the series anew") from error
-    return reader
-
-
-def tag(header: sitk.ImageFileReader, key: str) -> str:
-    """Text of a field such as "0020|000e", or ""."""
-    return header.GetMetaData(key).strip("\0 ") if header.HasMetaDataKey(key) else ""
+def _without_copies(files: list[DicomFile], left_aside: dict[Path, str]) -> list[DicomFile]:
+    """One file of each image: exports hold "IM0001 (copy).dcm"; broken ones give one name to several images."""
+    first: dict[tuple[object, ...], DicomFile] = {}
+    for file in sorted(files, key=lambda file: (len(file.path.name), file.path)):
+        places = [(item.number, *item.origin_mm.tolist()) for item in file.slices]
+        twin = first.setdefault((file.instance or file.path, *places), file)
+        if twin is not file:
+            left_aside[file.path] = f"is a copy of {twin.path.name} (the same SOPInstanceUID and place)"
+    kept = {file.path for file in first.values()}
+    return [file for file in files if file.path in kept]
 
 
 def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -9,11 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 
-from datamodules.nifti import NiftiFile, is_orthonormal, read_nifti_file
+from datamodules.header_text import states_geometry
+from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, read_nifti_file
 
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
+OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".gipl", ".vtk", ".par", ".rec")  # not read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class ImageFile:
         spacing_mm: Distance of voxel centres along (x, y, z).
         origin_mm: Place of the first voxel in patient coordinates (left, posterior, superior positive).
         direction: Column i is the direction of file axis i.
-        has_spacing: Whether the file states how large a pixel is.
+        has_spacing: Whether the file states how large a voxel is.
         has_orientation: Whether the file states where the patient's sides are.
     """
 
@@ -38,25 +40,34 @@ class ImageFile:
 
 
 def read_image_file(path: Path) -> ImageFile:
-    """Reads a 2-D or 3-D image with one number per pixel.
+    """Reads a 2-D or 3-D image with one real number per pixel.
 
     Raises:
-        ValueError: If the file is missing, truncated or corrupt, not 2-D or 3-D, has several numbers per pixel, a
-            spacing that is not positive, or axes that are not perpendicular.
+        ValueError: If the file is missing, truncated or corrupt, not 2-D or 3-D, has several numbers per pixel or
+            complex ones, a spacing that is not positive, an offset that is not finite, axes that are not
+            perpendicular, or states one thing in two ways that contradict each other.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; correct the path or copy the file there")
-    header = check_whole(path)
+    content = read_whole(path)
+    header = _check_nifti(path, content) if path.name.lower().endswith((".nii", ".nii.gz")) else None
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise ValueError(_not_orthonormal(path)) from None
         raise ValueError(f"{path}: cannot be read, it may be corrupt or truncated; copy or convert it anew") from error
-    return _as_image_file(path, image, header)
+    is_flat = image.GetDimension() == 2
+    image = _in_three_dimensions(path, image)
+    if header is not None:
+        return _with_header(path, image, header, is_flat=is_flat)
+    has_spacing, has_orientation = states_geometry(path, content)
+    return _as_image_file(path, image, has_spacing=has_spacing, has_orientation=has_orientation)
 
 
-def _as_image_file(path: Path, image: sitk.Image, header: NiftiFile | None) -> ImageFile:
+def _in_three_dimensions(path: Path, image: sitk.Image) -> sitk.Image:
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise ValueError(f"{path}: has complex numbers as voxels, expected real ones; save the magnitude as an image")
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(
             f"{path}: has {image.GetNumberOfComponentsPerPixel()} numbers per pixel (colours or a palette), expected "
@@ -64,24 +75,45 @@ def _as_image_file(path: Path, image: sitk.Image, header: NiftiFile | None) -> I
         )
     dimensions, size = image.GetDimension(), image.GetSize()
     if dimensions > 3 and all(number == 1 for number in size[3:]):
-        image = sitk.Extract(image, [*size[:3], *[0] * (dimensions - 3)])
-    elif dimensions > 3:
+        return sitk.Extract(image, [*size[:3], *[0] * (dimensions - 3)])
+    if dimensions > 3:
         raise ValueError(
-            f"{path}: has {dimensions} axes of {list(size)} voxels, expected 2 or 3; save one file per channel and "
-            "name them in the column image, separated by ';'"
+            f"{path}: has {dimensions} axes of {list(size)} voxels (a time series, or several images), expected 2 or "
+            "3; save one file per channel and name them in the column image, separated by ';'"
         )
-    is_flat = dimensions == 2
-    if is_flat:
-        image = sitk.JoinSeries(image)
+    return sitk.JoinSeries(image) if dimensions == 2 else image
+
+
+def _with_header(path: Path, image: sitk.Image, header: NiftiFile, *, is_flat: bool) -> ImageFile:
+    """A NIfTI image, whose header must agree with itself and with what SimpleITK made of it."""
+    read = np.eye(4)
+    read[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    read[:3, 3] = image.GetOrigin()
+    told = contradiction(header, None if is_flat else read)
+    if told:
+        raise ValueError(
+            f"{path}: the header contradicts itself: {told}; export the image anew, or write what is right into all of "
+            "its fields (in nibabel: image.set_qform(affine, 1); image.set_sform(affine, 1), and save)"
+        )
+    form = header.first_form
+    if is_flat and form is not None:  # of a 2-D file, SimpleITK leaves the third direction out
+        lengths = np.linalg.norm(form[:3, :3], axis=0)
+        image.SetOrigin(form[:3, 3].tolist())
+        image.SetSpacing(lengths.tolist())
+        image.SetDirection((form[:3, :3] / lengths).ravel().tolist())
+    return _as_image_file(path, image, has_spacing=header.has_spacing, has_orientation=bool(header.forms))
+
+
+def _as_image_file(path: Path, image: sitk.Image, *, has_spacing: bool, has_orientation: bool) -> ImageFile:
     spacing, direction = image.GetSpacing(), np.array(image.GetDirection(), np.float64).reshape(3, 3)
-    check_geometry(path, spacing, direction)
+    check_geometry(path, spacing, direction, image.GetOrigin())
     return ImageFile(
         voxels=sitk.GetArrayFromImage(image),
         spacing_mm=spacing,
         origin_mm=image.GetOrigin(),
         direction=direction,
-        has_spacing=not path.name.lower().endswith(PICTURE_SUFFIXES),
-        has_orientation=not is_flat and (header is None or header.has_orientation),
+        has_spacing=has_spacing,
+        has_orientation=has_orientation,
     )
 
 
@@ -94,14 +126,21 @@ def write_image_file(path: Path, file: ImageFile) -> None:
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def check_geometry(path: Path, spacing_mm: tuple[float, ...], direction: Float64[np.ndarray, "3 3"]) -> None:
-    """Refuses spacings that are not positive and axes that are not perpendicular unit vectors.
+def check_geometry(
+    path: Path,
+    spacing_mm: tuple[float, ...],
+    direction: Float64[np.ndarray, "3 3"],
+    origin_mm: tuple[float, ...],
+) -> None:
+    """Refuses spacings that are not positive, offsets that are not finite, and axes that are not perpendicular.
 
     Raises:
         ValueError: As said.
     """
     if not (np.isfinite(spacing_mm).all() and min(spacing_mm) > 0):
         raise ValueError(f"{path}: spacing is {spacing_mm} mm, expected positive numbers; correct the header")
+    if not np.isfinite(origin_mm).all():
+        raise ValueError(f"{path}: offset is {origin_mm} mm, expected finite numbers; correct the header")
     if not is_orthonormal(direction):
         raise ValueError(_not_orthonormal(path))
 
@@ -118,36 +157,34 @@ def _not_orthonormal(path: Path) -> str:
     )
 
 
-def check_whole(path: Path) -> NiftiFile | None:
-    """Refuses a truncated or corrupt file; SimpleITK does so only in part.
-
-    Returns:
-        What it says of itself, if the file is a NIfTI.
+def read_whole(path: Path) -> bytes:
+    """The uncompressed content of a file; a truncated or corrupt one is refused, which SimpleITK does only in part.
 
     Raises:
-        ValueError: If compressed content fails its check sum, there are fewer bytes than the header promises, voxels
-            are NaN, or axes are sheared.
+        ValueError: If compressed content fails its check sum.
     """
     name = path.name.lower()
     if name.endswith((".hdr", ".img", ".img.gz")):
         raise ValueError(f"{path}: images of two files (.hdr, .img) are not read; convert it to .nii.gz")
     content = path.read_bytes()
-    remedy = "copy or export the file anew"
     try:
         if name.endswith(".gz"):
-            content = gzip.decompress(content)
-        elif name.endswith((".mha", ".nrrd")):
+            return gzip.decompress(content)
+        if name.endswith((".mha", ".nrrd")):
             _check_stream(content, b"ElementDataFile = LOCAL\n" if name.endswith(".mha") else b"\n\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: is truncated or corrupt ({error}); {remedy}") from None
-    if not name.endswith((".nii", ".nii.gz")):
-        return None
+        raise ValueError(f"{path}: is truncated or corrupt ({error}); copy or export the file anew") from None
+    return content
+
+
+def _check_nifti(path: Path, content: bytes) -> NiftiFile:
     header = read_nifti_file(content)
     if header is None:
-        raise ValueError(f"{path}: does not start with a NIfTI header; {remedy}")
+        raise ValueError(f"{path}: does not start with a NIfTI header; copy or export the file anew")
     if len(content) < header.num_bytes:
         raise ValueError(
-            f"{path}: is truncated: {len(content)} bytes where its header promises {header.num_bytes}; {remedy}"
+            f"{path}: is truncated: {len(content)} bytes where its header promises {header.num_bytes}; copy or export "
+            "the file anew"
         )
     if header.num_not_finite:
         raise ValueError(not_finite(path, header.num_not_finite))

@@ -1,68 +1,177 @@
 """Finds the scans that somebody wants numbers of: a file, a DICOM series, or a folder of patients, without labels."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
 
 from datamodules.anatomy import View
-from datamodules.case_list import Case, read_cases
+from datamodules.case_list import Case, list_cases
 from datamodules.channels import join_channels
-from datamodules.dicom_series import Series, is_dicom, series_in
-from datamodules.image_file import VOLUME_SUFFIXES
+from datamodules.dicom import find_blocks
+from datamodules.dicom_series import DICOM_SUFFIXES, Listing, Series, is_dicom, list_series
+from datamodules.folder_walk import walk
+from datamodules.image_file import OTHER_SUFFIXES, PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
 
-def find_scans(path: Path, view: View, channels: Sequence[str] = ()) -> tuple[list[Case], dict[str, str]]:
-    """The scans of a file or folder, and what was found but cannot be read, with the reason.
+@dataclass
+class ScanList:
+    """What is to be predicted, and what is not.
 
-    * A folder with cohort.csv (or images/) is read as `datamodules.case_list.read_cases` does, labels left aside;
+    Attributes:
+        cases: The scans; no two have the same name.
+        series: The DICOM series of a case, by its name; its headers are read once.
+        notes: What has to be said of a case, by its name.
+        refused: What should have been a scan and is none, with the reason.
+        left_aside: Files and folders that were not read, with the reason.
+    """
+
+    cases: list[Case] = field(default_factory=list)
+    series: dict[str, Series] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    left_aside: dict[Path, str] = field(default_factory=dict)
+
+    def add(self, case: Case, series: Series | None = None) -> None:
+        """Adds a scan under a name of its own."""
+        names = {each.case for each in self.cases}
+        number = next(number for number in range(1, len(names) + 2) if _numbered(case.case, number) not in names)
+        name = _numbered(case.case, number)
+        if number > 1:
+            first = next(each for each in self.cases if each.case == case.case)
+            told = f"another scan is called {case.case} as well ({first.images[0]}); this one is {case.images[0]}"
+            self.notes.setdefault(name, []).append(told)
+        self.cases.append(replace(case, case=name))
+        if series is not None:
+            self.series[name] = series
+
+
+def find_scans(path: Path, view: View, channels: Sequence[str] = ()) -> ScanList:
+    """The scans of a file or folder; what cannot be read refuses itself alone.
+
+    * A folder with cohort.csv (or images/) is read as `datamodules.case_list.list_cases` does, labels left aside;
       `channels` are the contrasts in it that are joined as the channels of one scan.
     * A NIfTI, MHA or NRRD file is a scan. Its patient is the first folder below `path` that it lies in, or itself.
     * A DICOM series is a scan, wherever its files lie. Its patient is its study, which is of one person: named
       after the first folder below `path`, or, where that holds several studies, after the folders down to it.
 
+    Links are followed; what an earlier prediction wrote is left aside.
+
     Raises:
-        ValueError: If there is nothing at `path`, nothing that could be a scan, or two studies lie in one folder.
+        ValueError: If there is nothing at `path`, or nothing that could be a scan.
     """
     if not path.exists():
         raise ValueError(f"input={path}: there is no such file or folder; give a scan, or a folder of scans")
+    found = ScanList()
     if path.is_file():
         name = _stem(path)
-        return [Case(case=name, patient=name, images=(path,), row={})], {}
-    if (path / "cohort.csv").is_file() or (path / "images").is_dir():
-        listed = read_cases(path, view)
-        cases = join_channels(listed, channels) if channels else listed
-        return [replace(case, labels=(), keypoints=()) for case in cases], {}
-    files = [file for file in sorted(path.rglob("*")) if _is_volume(file)]
-    cases = [_case_of_file(path, file) for file in files]
-    found, unreadable = _dicom_series(path)
-    cases += list(_cases_of_series(path, found))
-    if not cases and not unreadable:
+        found.add(Case(case=name, patient=name, images=(path,), row={}))
+    elif (path / "cohort.csv").is_file() or _holds_images(path / "images"):
+        _add_listed(found, path, view, channels)
+    else:
+        _add_files(found, path, view)
+    if not found.cases and not found.refused:
+        aside = "".join(f"; {where}: {reason}" for where, reason in list(found.left_aside.items())[:3])
         raise ValueError(
             f"input={path}: no scan in this folder; expected DICOM files, or files ending in "
-            f"{', '.join(suffix for suffix in VOLUME_SUFFIXES if suffix not in ('.dcm', '.ima'))}"
+            f"{', '.join(suffix for suffix in VOLUME_SUFFIXES if suffix not in DICOM_SUFFIXES)}{aside}"
         )
-    twice = [name for name, count in Counter(case.case for case in cases).items() if count > 1]
-    if twice:
-        raise ValueError(f"input={path}: two scans would be called {twice[0]}; rename one of them")
-    return cases, unreadable
+    return found
 
 
-def _is_volume(path: Path) -> bool:
-    """Whether a file is a volume of a format that is no DICOM, which is looked for by content."""
-    name = path.name.lower()
-    hidden = path.name.startswith(".")
-    return path.is_file() and not hidden and _suffix(path) != "" and not name.endswith((".dcm", ".ima"))
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number > 1 else name
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a folder called images/ holds one file or folder per case, not the slices of a DICOM series."""
+    children = [child for child in folder.iterdir() if not child.name.startswith(".")] if folder.is_dir() else []
+    return bool(children) and not any(child.is_file() and is_dicom(child) for child in children)
+
+
+def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]) -> None:
+    cases, found.refused = list_cases(path, view, with_labels=False)
+    if channels:
+        listed, cases = cases, []
+        for patient in dict.fromkeys(case.patient for case in listed):
+            try:
+                cases += join_channels([case for case in listed if case.patient == patient], channels)
+            except ValueError as error:
+                found.refused[patient] = str(error)
+    for case in cases:
+        found.add(replace(case, labels=(), keypoints=()))
+
+
+def _add_files(found: ScanList, root: Path, view: View) -> None:
+    below = walk(root)
+    listing = list_series(below.files)
+    found.left_aside = {**below.left_aside, **listing.left_aside}
+    for file in listing.other:
+        if _suffix(file):
+            found.add(_case_of_file(root, file))
+        else:
+            found.left_aside[file] = _why_not_read(file)
+    lost = _lost_parts(root, listing)
+    for item, case in _cases_of_series(root, listing.series):
+        if isinstance(case, str):
+            found.refused[case] = (
+                f"{root / case}: holds the series of several studies side by side, which may be of several persons; "
+                "give each study a folder of its own"
+            )
+        elif item in lost:
+            found.refused[case.case] = lost[item]
+        else:
+            found.add(case, item)
+            _note_other_views(found, found.cases[-1].case, item, view)
+    for file, reason in listing.corrupt.items():
+        suspects = listing.suspects(file)
+        if not suspects:  # all of a folder, often
+            found.refused.setdefault(_name(root, file.parent), reason)
+        elif len(suspects) > 1:
+            found.refused[str(file.relative_to(root))] = reason
+            for name in [name for name, series in found.series.items() if series in suspects]:
+                found.notes.setdefault(name, []).append(
+                    f"{file.name} beside its slices cannot be read; one may be lost"
+                )
+
+
+def _lost_parts(root: Path, listing: Listing) -> Mapping[Series, str]:
+    """Series that a corrupt file takes with it: the only ones that it can be a part of."""
+    return {
+        listing.suspects(file)[0]: reason
+        for file, reason in listing.corrupt.items()
+        if len(listing.suspects(file)) == 1
+    }
+
+
+def _note_other_views(found: ScanList, name: str, series: Series, view: View) -> None:
+    try:
+        _, told = find_blocks(Path(name), series, view)
+    except ValueError:
+        return  # the reason to refuse it, once it is read
+    if told:
+        found.notes.setdefault(name, []).append(f"left aside: {', '.join(told)}")
+
+
+def _why_not_read(file: Path) -> str:
+    name = file.name.lower()
+    if name.endswith(PICTURE_SUFFIXES):
+        return "is not read: a picture says neither how large a pixel is nor where left is; list it in a cohort.csv"
+    if name.endswith(OTHER_SUFFIXES):
+        return "is not read: this format of images is not; convert it to .nii.gz"
+    return "is no image by itself"
 
 
 def _suffix(path: Path) -> str:
-    return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
+    """The suffix of a volume of a format that is no DICOM, which is looked for by content; "" for anything else."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix) and suffix not in DICOM_SUFFIXES), "")
 
 
 def _stem(path: Path) -> str:
-    suffix = _suffix(path)
-    return path.name[: len(path.name) - len(suffix)] if suffix else path.name
+    suffix = next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def _case_of_file(root: Path, file: Path) -> Case:
@@ -72,50 +181,36 @@ def _case_of_file(root: Path, file: Path) -> Case:
     return Case(case="_".join(named), patient=parts[0], images=(file,), row={})
 
 
-def _dicom_series(root: Path) -> tuple[list[Series], dict[str, str]]:
-    """Series below a folder, and what is wrong with each of its children that holds a corrupt file."""
-    files: dict[Series, tuple[Path, ...]] = {}  # a series may lie in several folders
-    unreadable: dict[str, str] = {}
-    for child in sorted(root.iterdir()):
-        if child.name.startswith(".") or child.name.upper() == "DICOMDIR" or _is_volume(child):
-            continue
-        try:
-            for item in series_in(child) if is_dicom(child) else ():
-                whole = replace(item, files=())
-                files[whole] = (*files.get(whole, ()), *item.files)
-        except ValueError as error:
-            unreadable[child.name] = str(error)
-    return [replace(item, files=found) for item, found in files.items()], unreadable
-
-
-def _cases_of_series(root: Path, found: list[Series]) -> Iterator[Case]:
-    folders = [_folder(root, item.files) for item in found]
+def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Series, Case | str]]:
+    """The scan that each series is, or, where studies lie side by side, the folder that holds them."""
+    folders = [_folder(item) for item in found]
     names = [item.study or str(folder) for item, folder in zip(found, folders, strict=True)]
     studies: dict[str, Path] = {}  # the folder that holds all of a study
     for name, folder in zip(names, folders, strict=True):
         studies[name] = Path(commonpath([studies.get(name, folder), folder]))
-    for folder, count in Counter(studies.values()).items():
-        if count > 1:
-            raise ValueError(
-                f"{folder}: holds the series of {count} studies side by side, which may be of several persons; give "
-                "each study a folder of its own"
-            )
+    in_folder = Counter(studies.values())
     tops = Counter(_top(root, folder) for folder in studies.values())
     for item, folder, name in zip(found, folders, names, strict=True):
         study = studies[name]
-        number = f"_{item.number or item.uid}" if folders.count(folder) > 1 else ""
-        yield Case(
+        if in_folder[study] > 1:
+            yield item, str(study.relative_to(root))
+            continue
+        beside = [each for each, place in zip(found, folders, strict=True) if place == folder]
+        same_number = sum(each.number == item.number for each in beside) > 1
+        number = f"_{item.uid if same_number or not item.number else item.number}" if len(beside) > 1 else ""
+        case = Case(
             case=_name(root, folder) + number,
             patient=_top(root, study) if tops[_top(root, study)] == 1 else _name(root, study),
             images=(folder,),
             series=item.uid,
             row={},
         )
+        yield item, case
 
 
-def _folder(root: Path, files: tuple[Path, ...]) -> Path:
+def _folder(series: Series) -> Path:
     """The innermost folder that holds all files."""
-    return Path(commonpath([root / file.parent for file in files]))
+    return Path(commonpath([file.path.parent for file in series.files]))
 
 
 def _top(root: Path, folder: Path) -> str:

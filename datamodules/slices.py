@@ -18,6 +18,7 @@ from datamodules.cohort import Cohort
 from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
 from datamodules.loading import Share
+from datamodules.sides import check_sides
 from datamodules.slice_batches import Augmentation, SliceBatches
 from datamodules.store import build_store
 from datamodules.supervision import Supervision
@@ -80,6 +81,7 @@ class SliceDataModule(lightning.LightningDataModule):
         )
         self.weak_cohort = open_weak_cohort(supervision.weak_cohort, cohort)
         self.store = build_store(cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
+        check_sides(self.store, cohort)
         self.split = split(self.store.table)
         self.supervision = supervision
         self.teaching = supervision.teach(self.store, self.split, fold)

@@ -108,7 +108,7 @@ def canonical_volume(
     cosines = file.direction.T @ target.T  # file axis x canonical axis
     orders = [order for order in permutations(range(3)) if slice_axis in (None, order[0])]
     axes = max(orders, key=lambda order: sum(abs(cosines[axis, place]) for place, axis in enumerate(order)))
-    if abs(cosines[axes[0], 0]) < MAX_TILT_COSINE:
+    if not is_of_view(file.direction[:, axes[0]], view):
         raise OtherViewError(
             f"{path}: its slices are not {view}: of {size.tolist()} voxels of {np.round(file.spacing_mm, 3).tolist()} "
             f"mm, axis {axes[0] + 1} lies between slices, more than 60 degrees from that of {view} ones; take the "
@@ -134,6 +134,11 @@ def canonical_volume(
         flips=(flips[0], flips[1], flips[2]),
         file_origin_mm=file.origin_mm,
     )
+
+
+def is_of_view(normal: Float64[np.ndarray, "3"], view: View) -> bool:
+    """Whether slices with this direction across them are of a view, at most 60 degrees from it."""
+    return bool(abs(normal @ np.array(DIRECTIONS[CANONICAL[view][0]], np.float64)) >= MAX_TILT_COSINE)
 
 
 def _slice_axis(size: Int[np.ndarray, "3"], spacing_mm: Float[np.ndarray, "3"]) -> int | None:

@@ -55,6 +55,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     # A picture; cells that were trained before there was one keep their names.
     raw.get("callbacks", {}).pop("augmentation_sheet", None)
     raw.get("scale", {}).pop("cell_factor", None)  # refuses to train, and changes nothing of what is trained
+    raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
         raw[key] = dict.fromkeys(raw[key]) if isinstance(raw[key], dict) else None

@@ -76,12 +76,14 @@ def write_scan(path: Path, values, *, order=(2, 1, 0), flips=(False, False, Fals
     return path
 
 
-def write_series(folder: Path, values, *, tilt: np.ndarray, height_mm: float, first: int, study="1.2", series="1.2.3"):
+def write_series(
+    folder: Path, values, *, tilt: np.ndarray, height_mm: float, first: int, study="1.2", series="1.2.3", **more
+):
     """Writes a canonical block as DICOM files, slices from head to foot; its pixels are those of `write_dicom`."""
     for number, slice_ in enumerate(values):
         axes = tilt[:, :2].T
         position = np.array([-14.0, -20.0, height_mm]) - tilt[:, 2] * 6.0 * number
-        tags = {"SeriesInstanceUID": series, "StudyInstanceUID": study, "SpacingBetweenSlices": 6.0}
+        tags = {"SeriesInstanceUID": series, "StudyInstanceUID": study, "SpacingBetweenSlices": 6.0, **more}
         name = folder / f"{series[-1]}_{first + number:03d}"
         write_dicom(name, slice_, position=position, axes=axes, number=first + number, **tags)
     return folder

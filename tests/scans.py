@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
@@ -82,15 +82,49 @@ def write_dicom(path: Path, pixels: np.ndarray, *, position, axes, number: int, 
     data.ImagePositionPatient = [f"{value:.6f}" for value in position]
     data.ImageOrientationPatient = [f"{value:.8f}" for value in np.ravel(axes)]
     data.PixelSpacing, data.SliceThickness = [0.7, 0.6], 4.0
-    data.Rows, data.Columns = pixels.shape
+    data.Rows, data.Columns = pixels.shape[-2:]
     data.BitsAllocated = data.BitsStored = 16
     data.HighBit, data.PixelRepresentation, data.SamplesPerPixel = 15, 0, 1
     data.PhotometricInterpretation = "MONOCHROME2"
     data.PixelData = pixels.astype(np.uint16).tobytes()
     for name, value in tags.items():
-        setattr(data, name, value)
+        delattr(data, name) if value is None and name in data else setattr(data, name, value)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     path.parent.mkdir(parents=True, exist_ok=True)
     pydicom.dcmwrite(str(path), data, enforce_file_format=True)
+
+
+def write_enhanced(path: Path, pixels: np.ndarray, *, places, scales=None, **tags) -> None:
+    """Writes an enhanced multi-frame MR file as scanners do: what holds of a frame lies in its functional groups.
+
+    Args:
+        path: The file.
+        pixels: Stored values, (frames, rows, columns).
+        places: Position and axes of each frame.
+        scales: Slope and intercept of each frame.
+        tags: Of the file.
+    """
+
+    def group(**fields) -> pydicom.Sequence:
+        item = pydicom.Dataset()
+        for name, value in fields.items():
+            setattr(item, name, value)
+        return pydicom.Sequence([item])
+
+    frames = []
+    for number, (position, axes) in enumerate(places):
+        frame = pydicom.Dataset()
+        frame.PlanePositionSequence = group(ImagePositionPatient=[f"{value:.6f}" for value in position])
+        frame.PlaneOrientationSequence = group(ImageOrientationPatient=[f"{value:.8f}" for value in np.ravel(axes)])
+        if scales is not None:
+            slope, intercept = (str(value) for value in scales[number])
+            frame.PixelValueTransformationSequence = group(RescaleSlope=slope, RescaleIntercept=intercept)
+        frames.append(frame)
+    shared = group(PixelMeasuresSequence=group(PixelSpacing=[0.7, 0.6], SliceThickness=4.0))
+    nested = {"SharedFunctionalGroupsSequence": shared, "PerFrameFunctionalGroupsSequence": pydicom.Sequence(frames)}
+    of_file = {"SOPClassUID": EnhancedMRImageStorage, "NumberOfFrames": len(pixels), **nested, **tags}
+    left_out = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"))
+    write_dicom(path, pixels, position=(0, 0, 0), axes=np.eye(3)[:2], number=1, **{**of_file, **left_out})
 
 
 def read_all(root, **changes):

@@ -6,12 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from datamodules.dicom import read_blocks
+from datamodules.dicom import find_blocks, read_block
+from datamodules.dicom_series import find_series
 from tests.scans import small_cohort, two_muscles, write_dicom, write_volume
 
 SIZE = (12, 16)  # rows, columns
 STEP = 4.4
 TILTS = (-8.0, 5.0, 28.0)  # degrees, of L3/4, L4/5 and L5/S1
+
+
+def read_blocks(folder):
+    """The blocks of the only series of a folder, each with the places of its slices in the series."""
+    blocks, left_aside = find_blocks(folder, find_series(folder))
+    assert left_aside == []
+    return [(read_block(each), list(each.stored)) for each in blocks]
 
 
 def pixels_of(number):

@@ -125,9 +125,9 @@ def test_patients_of_a_folder(tmp_path):
         write_series(
             tmp_path / "in" / name, picture()[:1], tilt=still, height_mm=0, first=1, study=study, series=series
         )
-    cases, unreadable = find_scans(tmp_path / "in", "axial")
-    assert unreadable == {}
-    assert {case.case: case.patient for case in cases} == {
+    found = find_scans(tmp_path / "in", "axial")
+    assert found.refused == {}
+    assert {case.case: case.patient for case in found.cases} == {
         "anna": "anna",
         "bert_L4-5": "bert",
         "carl_a": "carl",
@@ -137,8 +137,10 @@ def test_patients_of_a_folder(tmp_path):
         "emil_4.1": "emil",
         "emil_4.2": "emil",
     }
-    (alone,), _ = find_scans(tmp_path / "in" / "carl" / "a", "axial")
+    (alone,) = find_scans(tmp_path / "in" / "carl" / "a", "axial").cases
     assert (alone.case, alone.patient) == ("a", "a")
     write_series(tmp_path / "in" / "emil", picture()[:1], tilt=still, height_mm=0, first=9, study="5", series="5.9")
-    with pytest.raises(ValueError, match=r"emil: holds the series of 2 studies side by side.*several persons"):
-        find_scans(tmp_path / "in", "axial")
+    later = find_scans(tmp_path / "in", "axial")
+    assert list(later.refused) == ["emil"]
+    assert "holds the series of several studies side by side" in later.refused["emil"]
+    assert [case.case for case in later.cases] == [each.case for each in found.cases if each.patient != "emil"]

@@ -30,7 +30,7 @@ def measure_scan(
     An ensemble adds `<measure>_sd`, the standard deviation (n - 1) of its members, each measured on its own mask, and
     for every grade the number of members that give it, and `<scale>_probability_<grade>`, their share of all members:
     NaN where none gives a grade; where some do not, the shares of a row add up to less than 1. `label_map` is the name
-    of the block's file without its suffix, `remark` what makes a row doubtful.
+    of the block, for which its file is put once that is written, `remark` what makes a row doubtful.
 
     Args:
         blocks: All blocks of one scan: a threshold for fat is pooled over them, and over no other scan, whose

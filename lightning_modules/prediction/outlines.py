@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datamodules.case_images import read_images
 from datamodules.case_list import SEPARATOR, Case
+from datamodules.dicom_series import Series
 from datamodules.preparation import z_score
 from datamodules.volume import Volume
 from lightning_modules.native_grid import field_of_view, likeliest, to_native_grid
@@ -58,8 +59,13 @@ class Block:
         return self.volumes[0].pixel_mm
 
 
-def outline(members: Sequence[Member], case: Case) -> list[Block]:
+def outline(members: Sequence[Member], case: Case, series: Series | None = None) -> list[Block]:
     """Reads a scan and outlines its blocks.
+
+    Args:
+        members: The networks.
+        case: The scan.
+        series: Its DICOM series, if the headers have been read already.
 
     Raises:
         ValueError: If a file cannot be trusted, was acquired in another view, does not say where its sides are, or has
@@ -73,7 +79,7 @@ def outline(members: Sequence[Member], case: Case) -> list[Block]:
             "in a cohort.csv beside the scans: a row per scan with its files in the column image, separated by ';'"
         )
     # Sides are asked for whatever the anatomy: a mirrored or upside-down slice is another picture to the network.
-    channels = read_images(case, view=first.anatomy.view, has_sides=True)
+    channels = read_images(case, view=first.anatomy.view, has_sides=True, series=series)
     levels = [part.strip() for part in case.level.split(SEPARATOR)]
     if len(levels) not in (1, len(channels[0])):
         raise ValueError(

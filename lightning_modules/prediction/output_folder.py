@@ -1,14 +1,21 @@
 """The folder that a prediction writes into."""
 
-import json
 import re
+import unicodedata
 from pathlib import Path
+from typing import Any
 
-CARD = "run_card.json"
+from datamodules.folder_walk import CARD, written_files
+from lightning_modules.records import write_json
+
+MOST_BYTES = 120  # of a name without its suffix; file systems take 255 with it
 
 
 class OutputFolder:
     """Hands out paths of files, a folder per patient; a prediction that lies there already is replaced.
+
+    From the start the folder says in its run card that it is a prediction's, and which files it has: one that was
+    interrupted is known as such, and is replaced as well.
 
     Args:
         path: The folder.
@@ -21,41 +28,57 @@ class OutputFolder:
         self.path = path
         self._files: list[str] = []
         self._folders: dict[str, str] = {}  # of patients
+        self._taken: set[str] = set()
         if path.is_file() or (path.exists() and any(path.iterdir()) and not self._clear()):
             raise ValueError(f"output={path}: holds other files; choose a folder of its own for the prediction")
         path.mkdir(parents=True, exist_ok=True)
+        self._taken.add(_as_compared(CARD))
+        self.finish({})
 
-    def file(self, patient: str, name: str) -> Path:
-        """Path of a file of a patient; of all patients where that is ""."""
+    def file(self, patient: str, name: str, suffix: str) -> Path:
+        """Path of a new file of a patient; of all patients where that is "".
+
+        A scan may be called anything. Names that can be seen stay as they are; other characters become "_", what is
+        too long is cut, and of two that would be one file the second is numbered.
+        """
         parts = [self._folder_of(patient)] if patient else []
-        path = self.path.joinpath(*parts, _readable(name))
+        path = self.path.joinpath(*parts, self._free_name("/".join(parts), name, suffix))
         path.parent.mkdir(exist_ok=True)
-        self._files.append(str(path.relative_to(self.path)))
+        self._files.append(self.name_of(path))
+        self.finish({})
         return path
 
-    def finish(self) -> list[str]:
-        """Every file that was written, relative to the folder."""
-        return [*self._files, CARD]
+    def name_of(self, path: Path) -> str:
+        """What tables call a file: its path in this folder."""
+        return path.relative_to(self.path).as_posix()
+
+    def finish(self, card: dict[str, Any]) -> None:
+        """Writes the run card, with the names of all files that were handed out."""
+        write_json(self.path / CARD, {**card, "files": [*self._files, CARD]})
 
     def _folder_of(self, patient: str) -> str:
-        """A patient may be called anything; two never share a folder."""
         if patient not in self._folders:
-            name = _readable(patient)
-            taken = {other.lower() for other in self._folders.values()}
-            number = next(n for n in range(len(taken) + 2) if (f"{name}_{n}" if n else name).lower() not in taken)
-            self._folders[patient] = f"{name}_{number}" if number else name
+            self._folders[patient] = self._free_name("", patient, "")
         return self._folders[patient]
+
+    def _free_name(self, folder: str, name: str, suffix: str) -> str:
+        """A readable name that no other file of a folder has, whatever the file system takes for the same."""
+        stem, number = _readable(name), 1
+        while _as_compared(f"{folder}/{stem}{suffix}") in self._taken:
+            number += 1
+            stem = f"{_readable(name)}_{number}"
+        self._taken.add(_as_compared(f"{folder}/{stem}{suffix}"))
+        return f"{stem}{suffix}"
 
     def _clear(self) -> bool:
         """Removes the files of an earlier prediction, if this is one."""
-        card = self.path / CARD
-        if not card.is_file():
-            return False
-        written = json.loads(card.read_text()).get("files")
+        written = written_files(self.path)
         if written is None:
             return False
         for name in written:
             path = self.path / name
+            if self.path.resolve() not in path.resolve().parents:
+                continue  # nobody but an edited card names what lies outside
             path.unlink(missing_ok=True)
             if path.parent != self.path and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
@@ -63,4 +86,13 @@ class OutputFolder:
 
 
 def _readable(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100].strip("_") or "unnamed"
+    """A name of letters and digits of any script, and "._-", that neither hides a file nor leaves its folder."""
+    known = unicodedata.normalize("NFC", name)
+    kept = "".join(letter if unicodedata.category(letter)[0] in "LNM" or letter in "._-" else " " for letter in known)
+    joined = re.sub(" +", "_", kept)
+    short = joined.strip("._").encode()[:MOST_BYTES].decode(errors="ignore").strip("._")
+    return short or "unnamed"
+
+
+def _as_compared(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()

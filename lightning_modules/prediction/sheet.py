@@ -1,5 +1,6 @@
 """The overlay sheet of a patient: outlines on slices of the scan."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
     for axis, (block, index) in zip(axes, slices, strict=False):
         _draw_slice(axis, block, index, anatomy, half_mm)
         where = f"{block.level or (block.name if several else '')} slice {block.slice_names[index]}"
-        axis.text(0.02, 0.98, where.strip(), transform=axis.transAxes, va="top", **INK)
+        axis.text(0.02, 0.98, where.strip(), transform=axis.transAxes, va="top", parse_math=False, **INK)
     shown = {name for block, index in slices for name in _structures_on(block, index, anatomy)}
     figure.legend(
         handles=[
@@ -54,12 +55,15 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
         fontsize=7,
         frameon=False,
     )
-    figure.text(0.5, 1 - 0.15 / size[1], title, ha="center", va="center", fontsize=9)
+    figure.text(0.5, 1 - 0.15 / size[1], title, ha="center", va="center", fontsize=9, parse_math=False)
     figure.text(0.5, 0.12 / size[1], notice, ha="center", va="center", fontsize=5.5, wrap=True)
     figure.subplots_adjust(
         left=0.005, right=0.995, top=1 - 0.28 / size[1], bottom=0.65 / size[1], wspace=0.02, hspace=0.02
     )
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # A patient's name in a script that the font lacks is drawn as boxes; the page shows it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path)
 
 
 def _shown(blocks: Sequence[Block]) -> list[tuple[Block, int]]:

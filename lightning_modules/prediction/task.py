@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.case_list import Case
 from datamodules.file_hashes import FileHashes
 from datamodules.image_file import write_image_file
-from datamodules.scan_list import find_scans
+from datamodules.scan_list import ScanList, find_scans
 from datamodules.volume import OtherViewError
 from lightning_modules.measurement import morphometry_settings
 from lightning_modules.phantom_task import leave_no_run_folder
@@ -29,12 +29,14 @@ from lightning_modules.prediction.page_tables import tables_of
 from lightning_modules.prediction.page_words import describe_geometry, describe_members, explain
 from lightning_modules.prediction.sheet import draw_sheet
 from lightning_modules.provenance import code_card
-from lightning_modules.records import write_json
 from metrics.morphometry import Morphometry
 
 logger = logging.getLogger(__name__)
 
 FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nhdr": ".nrrd"}
+
+
+SHOWN = 3  # of the paths that were left aside for one reason; left_aside.csv has all
 
 
 @dataclass
@@ -67,23 +69,26 @@ def predict(config: DictConfig) -> None:
         checkpoint_files(config.checkpoint), device, undo_class_weights=config.objective.undo_class_weights
     )
     anatomy, settings = members[0].anatomy, settings_of_scans(config, members[0])
-    cases, unreadable = find_scans(given, anatomy.view, members[0].channels)
+    found = find_scans(given, anatomy.view, members[0].channels)
     folder = OutputFolder(_output(config, given))
-    refused = [f"{name}: {reason}" for name, reason in unreadable.items()]
-    tables, scans = [], [{"case": name, "refused": reason} for name, reason in unreadable.items()]
-    for patient in dict.fromkeys(case.patient for case in cases):
-        done = [predict_scan(case, members, settings) for case in cases if case.patient == patient]
+    refused = [f"{name}: {reason}" for name, reason in found.refused.items()]
+    tables, scans = [], [{"case": name, "refused": reason} for name, reason in found.refused.items()]
+    for patient in dict.fromkeys(case.patient for case in found.cases):
+        done = [predict_scan(case, members, settings, found) for case in found.cases if case.patient == patient]
         write_patient(folder, patient, done, members, settings)
         tables += [item.table for item in done if item.table is not None]
         scans += [_scan_row(item) for item in done]
         has_scan = any(item.table is not None for item in done)
         failed = [item for item in done if item.summary.refused and not (item.is_other_view and has_scan)]
         refused += [f"{item.case.case}: {item.summary.refused}" for item in failed]
-    write_tables(folder, tables, scans, members)
+    write_tables(folder, tables, scans, found, members)
     hashes = FileHashes()
     checkpoints = {str(member.path): hashes.of_path(member.path) for member in members}
-    write_json(folder.path / "run_card.json", {**code_card(), "checkpoints": checkpoints, "files": folder.finish()})
-    logger.info("%d of %d scans predicted: %s\n%s", len(tables), len(cases) + len(unreadable), folder.path, NOTICE)
+    folder.finish({**code_card(), "checkpoints": checkpoints})
+    num_scans = len(found.cases) + len(found.refused)
+    logger.info("%d of %d scans predicted: %s\n%s", len(tables), num_scans, folder.path, NOTICE)
+    for reason, paths in _by_reason(found).items():
+        logger.warning("left aside, %s: %s", reason, paths)
     if refused:
         raise ValueError(f"{len(refused)} scan(s) could not be predicted:\n" + "\n".join(refused))
 
@@ -105,10 +110,10 @@ def settings_of_scans(config: DictConfig, member: Member) -> Morphometry | None:
     return settings
 
 
-def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | None) -> Predicted:
+def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | None, found: ScanList) -> Predicted:
     """Outlines, measures and judges one scan; what is wrong with it becomes its reason to be refused."""
     try:
-        blocks = outline(members, case)
+        blocks = outline(members, case, found.series.get(case.case))
         anatomy, taught = members[0].anatomy, members[0].taught.numpy()
         familiar = [compare(block, members) for block in blocks]
         # Blocks of a scan are of one sequence; one that is unlike those trained on puts all in doubt.
@@ -117,7 +122,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
     except ValueError as error:
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
-    summary = ScanSummary(name=case.case)
+    summary = ScanSummary(name=case.case, notes=list(found.notes.get(case.case, ())))
     for block, told in zip(blocks, familiar, strict=True):
         prefix = f"block {block.number}: " if block.number else ""
         summary.facts.append(prefix + describe_geometry(block))
@@ -142,19 +147,24 @@ def write_patient(
     members: Sequence[Member],
     settings: Morphometry | None,
 ) -> None:
-    """Writes label maps, sheet and page of one patient."""
+    """Writes label maps, sheet and page of one patient, and the names of the label maps into the tables."""
     blocks = [block for item in done for block in item.blocks]
     anatomy = members[0].anatomy
-    for block in blocks:
-        write_image_file(folder.file(patient, f"{block.name}{_suffix(block)}"), block.volumes[0].as_stored(block.mask))
-    sheet = None
-    if blocks:
-        sheet = folder.file(patient, "overlay.png")
-        draw_sheet(blocks, anatomy, sheet, title=patient, notice=NOTICE)
     records = [row for item in done if item.table is not None for row in item.table.to_dict("records")]
     rows = [{str(name): value for name, value in row.items()} for row in records]
+    for item in done:
+        files = {block.name: folder.file(patient, block.name, _suffix(block)) for block in item.blocks}
+        for block in item.blocks:
+            write_image_file(files[block.name], block.volumes[0].as_stored(block.mask))
+        if item.table is not None:
+            names = {name: folder.name_of(path) for name, path in files.items()}
+            item.table["label_map"] = item.table["label_map"].map(names)
+    sheet = None
+    if blocks:
+        sheet = folder.file(patient, "overlay", ".png")
+        draw_sheet(blocks, anatomy, sheet, title=patient, notice=NOTICE)
     write_page(
-        folder.file(patient, "summary.html"),
+        folder.file(patient, "summary", ".html"),
         patient=patient,
         scans=[item.summary for item in done],
         tables=tables_of(rows),
@@ -165,24 +175,43 @@ def write_patient(
 
 
 def write_tables(
-    folder: OutputFolder, tables: Sequence[pd.DataFrame], scans: Sequence[dict[str, Any]], members: Sequence[Member]
+    folder: OutputFolder,
+    tables: Sequence[pd.DataFrame],
+    scans: Sequence[dict[str, Any]],
+    found: ScanList,
+    members: Sequence[Member],
 ) -> None:
-    """Writes the tables of all patients, and what the numbers in the label maps mean."""
+    """Writes the tables of all patients, what was not read, and what the numbers in the label maps mean."""
     anatomy = members[0].anatomy
     ids = [(number, name, anatomy.colours[name]) for number, name in enumerate(anatomy.structures, start=1)]
-    pd.DataFrame(ids, columns=["id", "structure", "colour"]).to_csv(folder.file("", "labels.csv"), index=False)
-    columns = ["case", "patient", "refused", "warnings", "notes"]
-    pd.DataFrame(scans, columns=columns).to_csv(folder.file("", "scans.csv"), index=False)
+    pd.DataFrame(ids, columns=["id", "structure", "colour"]).to_csv(folder.file("", "labels", ".csv"), index=False)
+    columns = ["case", "patient", "source", "refused", "warnings", "notes"]
+    pd.DataFrame(scans, columns=columns).to_csv(folder.file("", "scans", ".csv"), index=False)
+    if found.left_aside:
+        rows = [(str(path), reason) for path, reason in found.left_aside.items()]
+        pd.DataFrame(rows, columns=["path", "reason"]).to_csv(folder.file("", "left_aside", ".csv"), index=False)
     if tables:
         pd.concat(tables, ignore_index=True).to_csv(
-            folder.file("", "morphometry.csv"), index=False, float_format="%.6g"
+            folder.file("", "morphometry", ".csv"), index=False, float_format="%.6g"
         )
 
 
 def _scan_row(item: Predicted) -> dict[str, str]:
-    told = item.summary
+    told, case = item.summary, item.case
+    source = ";".join(str(path) for path in case.images) + (f" series {case.series}" if case.series else "")
     texts = {"refused": told.refused, "warnings": " | ".join(told.warnings), "notes": " | ".join(told.notes)}
-    return {"case": item.case.case, "patient": item.case.patient, **texts}
+    return {"case": case.case, "patient": case.patient, "source": source, **texts}
+
+
+def _by_reason(found: ScanList) -> dict[str, str]:
+    """What was left aside, in a line for each reason."""
+    paths: dict[str, list[str]] = {}
+    for path, reason in found.left_aside.items():
+        paths.setdefault(reason, []).append(str(path))
+    return {
+        reason: ", ".join(listed[:SHOWN]) + (f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else "")
+        for reason, listed in paths.items()
+    }
 
 
 def _suffix(block: Block) -> str:

@@ -1,0 +1,326 @@
+"""One odd file refuses itself alone; what is not read is named; every label map has a place of its own."""
+
+import json
+import os
+import time
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
+
+from datamodules import dicom_series
+from datamodules.case_images import read_images
+from datamodules.dicom_series import list_series
+from datamodules.folder_walk import walk
+from datamodules.scan_list import find_scans
+from lightning_modules.prediction import task
+from lightning_modules.prediction.output_folder import OutputFolder
+from lightning_modules.prediction.sheet import draw_sheet
+from lightning_modules.prediction.task import predict
+from tests.conftest import SHARED, compose_line
+from tests.predicted_scans import picture, run_config, write_run, write_scan, write_series
+from tests.test_dicom_positions import write_object
+
+PREPARED = SHARED / "cases" / "dicom"
+STILL = np.eye(3)
+
+
+def series(folder, uid="1.1", study="1", **tags):
+    """A sound axial series of three slices."""
+    return write_series(
+        folder, picture(), tilt=STILL, height_mm=0, first=int(uid[-1]) * 10, study=study, series=uid, **tags
+    )
+
+
+def names(found):
+    return {case.case for case in found.cases}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, generated):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return write_run(folder, run_config(folder, generated))
+
+
+@pytest.fixture
+def predicted(tmp_path, generated, checkpoint):
+    """Runs task=predict on an input; returns the folder that it wrote and what it refused."""
+
+    def run(given, output="predicted"):
+        refused = ""
+        try:
+            line = ("task=predict", f"checkpoint={checkpoint}", f"input='{given}'")
+            predict(compose_line(tmp_path / output, generated, *line))
+        except ValueError as error:
+            refused = str(error)
+        return tmp_path / output, refused
+
+    return run
+
+
+def test_objects_without_pixels_do_not_stop_a_patient(tmp_path):
+    series(tmp_path / "anna")
+    write_object(tmp_path / "anna" / "PR1.dcm", GrayscaleSoftcopyPresentationStateStorage, SeriesInstanceUID="1.9")
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"anna"}
+    assert found.refused == {}
+    assert list(found.left_aside) == [tmp_path / "anna" / "PR1.dcm"]
+
+
+def test_a_corrupt_file_takes_the_series_of_its_folder_and_no_other(tmp_path):
+    for uid in ("1.1", "1.2"):
+        series(tmp_path / "anna" / uid[-1], uid)
+    bad = next((tmp_path / "anna" / "2").iterdir())
+    bad.write_bytes(bad.read_bytes()[:400])
+    series(tmp_path / "bert", "1.3", "2")
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"anna_1", "bert"}
+    assert list(found.refused) == ["anna_2"]
+    assert f"{bad.name}: cannot be read as DICOM" in found.refused["anna_2"]
+
+
+def test_a_corrupt_file_among_two_series_is_named_and_both_are_warned_of(tmp_path):
+    for uid in ("1.1", "1.2"):
+        series(tmp_path / "anna", uid)
+    (tmp_path / "anna" / "x.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"anna_1.1", "anna_1.2"}
+    assert list(found.refused) == ["anna/x.dcm"]
+    assert all("x.dcm beside its slices cannot be read" in found.notes[name][0] for name in names(found))
+
+
+def test_two_studies_side_by_side_refuse_themselves(tmp_path):
+    series(tmp_path / "good", "1.1", "1")
+    series(tmp_path / "bad", "2.2", "2")
+    series(tmp_path / "bad", "3.3", "3")
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"good"}
+    assert list(found.refused) == ["bad"]
+
+
+def test_two_series_of_one_number_and_a_converted_file_beside_its_folder_are_told_apart(tmp_path):
+    for uid in ("1.1", "1.2"):
+        series(tmp_path / "anna", uid, SeriesNumber=7)
+    series(tmp_path / "s1", "1.3", "2")
+    write_scan(tmp_path / "s1.nii.gz", picture())
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"anna_1.1", "anna_1.2", "s1", "s1_2"}
+    assert "another scan is called s1 as well" in found.notes["s1_2"][0]
+
+
+def test_one_odd_row_of_cohort_csv_refuses_itself(tmp_path):
+    for name in ("anna", "bert", "carl", "dora", "emil"):
+        write_scan(tmp_path / f"{name}.nii.gz", picture())
+    rows = [
+        "case,patient,image,label,view",
+        "anna,anna,anna.nii.gz,lost.nii.gz,axial",
+        "bert,bert,bert.nii.gz,,sagittal",
+        "carl,carl,nowhere.nii.gz,,axial",
+        "dora,dora,dora.nii.gz,,axial,",
+        "emil,emil,emil.nii.gz,,axial",
+        "emil,emil,emil.nii.gz,,axial",
+    ]
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    found = find_scans(tmp_path, "axial")
+    assert names(found) == {"anna"}, "a label is not needed"
+    assert set(found.refused) == {"bert", "carl", "line 5", "emil"}
+    assert "view is 'sagittal'" in found.refused["bert"]
+
+
+def test_channels_that_one_patient_lacks_refuse_him_alone(tmp_path):
+    for name in ("aw", "af", "bw"):
+        write_scan(tmp_path / f"{name}.nii.gz", picture())
+    rows = "case,patient,image,contrast\naw,anna,aw.nii.gz,water\naf,anna,af.nii.gz,fat\nbw,bert,bw.nii.gz,water\n"
+    (tmp_path / "cohort.csv").write_text(rows)
+    found = find_scans(tmp_path, "axial", ["water", "fat"])
+    assert names(found) == {"aw+af"}
+    assert list(found.refused) == ["bert"]
+
+
+def test_links_are_followed_and_other_formats_are_named(tmp_path):
+    series(tmp_path / "elsewhere" / "carl")
+    given = tmp_path / "in"
+    write_scan(given / "anna.nii.gz", picture())
+    (given / "carl").symlink_to(tmp_path / "elsewhere" / "carl")
+    (given / "again").symlink_to(given)
+    (given / "nowhere.nii.gz").symlink_to(tmp_path / "nothing")
+    for name in ("bert.mgz", "bert.hdr", "bert.png", "bert.txt", ".hidden"):
+        (given / name).write_bytes(b"x")
+    found = find_scans(given, "axial")
+    assert names(found) == {"anna", "carl"}
+    assert {path.name: reason.partition(":")[0] for path, reason in found.left_aside.items()} == {
+        "again": f"leads to the same folder as {given}",
+        "nowhere.nii.gz": "is a link to nowhere, or no file",
+        "bert.mgz": "is not read",
+        "bert.hdr": "is not read",
+        "bert.png": "is not read",
+        "bert.txt": "is no image by itself",
+    }
+
+
+def test_a_folder_called_images_may_hold_a_series(tmp_path):
+    series(tmp_path / "images")
+    assert names(find_scans(tmp_path, "axial")) == {"images"}
+
+
+def test_relative_paths_of_series_work(tmp_path, monkeypatch):
+    series(tmp_path / "in" / "anna" / "s1")
+    monkeypatch.chdir(tmp_path / "in")
+    for path, name, patient in [("anna", "s1", "s1"), (".", "anna_s1", "anna"), ("../in/anna/s1", "s1", "s1")]:
+        found = find_scans(Path(path), "axial")
+        (case,) = found.cases
+        assert (case.case, case.patient) == (name, patient)
+        for headers in (found.series[name], None):  # as predicted, and as a row of a cohort would be read
+            ((volume,),) = read_images(case, view="axial", has_sides=True, series=headers)
+            assert volume.voxels.shape == picture().shape
+
+
+def test_an_earlier_prediction_is_no_patient(tmp_path, predicted):
+    write_scan(tmp_path / "in" / "anna.nii.gz", picture())
+    for _ in range(2):
+        folder, refused = predicted(tmp_path / "in", output="in/predictions")
+        assert refused == ""
+        assert pd.read_csv(folder / "scans.csv")["case"].tolist() == ["anna"]
+    left_aside = pd.read_csv(folder / "left_aside.csv")
+    assert left_aside["reason"].tolist() == ["holds what an earlier prediction wrote"]
+    # Also one that was killed in its midst.
+    (folder / "anna" / "extra").mkdir()
+    OutputFolder(tmp_path / "in" / "killed").file("anna", "anna", ".nii.gz").write_bytes(b"x")
+    assert names(find_scans(tmp_path / "in", "axial")) == {"anna"}
+
+
+def test_what_was_read_left_aside_and_refused_is_listed_at_the_end(tmp_path, predicted, caplog):
+    write_scan(tmp_path / "in" / "anna.nii.gz", picture())
+    (tmp_path / "in" / "bert.png").write_bytes(b"x")
+    (tmp_path / "in" / "carl.nii.gz").write_bytes(b"x")
+    folder, refused = predicted(tmp_path / "in")
+    assert "1 scan(s) could not be predicted" in refused
+    assert "carl" in refused
+    assert "left aside, is not read: a picture" in caplog.text
+    scans = pd.read_csv(folder / "scans.csv", keep_default_na=False).set_index("case")
+    assert scans.loc["anna", "refused"] == ""
+    assert "truncated or corrupt" in scans.loc["carl", "refused"]
+    assert scans.loc["anna", "source"].endswith("in/anna.nii.gz")
+
+
+TWINS = [
+    "scan 1",
+    "scan_1",
+    "Scan_1",
+    "患者一",
+    "患者二",
+    "..",
+    ".",
+    "..\\..",
+    "x" * 250,
+    "x" * 251,
+    "е" * 200,
+    "💀",
+    "a\u0301",
+    "á",
+]
+
+
+def test_label_maps_are_unique_whole_visible_and_inside(tmp_path, predicted, monkeypatch):
+    """Every case of cohort.csv gets a file of its own, and morphometry.csv names it."""
+
+    def draw_few(blocks, anatomy, path, *, title, notice):
+        if title in ("scan $1", "患者一"):  # no formula; letters that the font lacks
+            return draw_sheet(blocks, anatomy, path, title=title, notice=notice)
+        return path.write_bytes(b"")
+
+    monkeypatch.setattr(task, "draw_sheet", draw_few)
+    write_scan(tmp_path / "in" / "scan.nii.gz", picture())
+    rows = [f'"{name}","{name}",scan.nii.gz' for name in TWINS]
+    (tmp_path / "in" / "cohort.csv").write_text("case,patient,image\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    folder, refused = predicted(tmp_path / "in", output="deep/er/predicted")
+    assert refused == ""
+    table = pd.read_csv(folder / "morphometry.csv", keep_default_na=False)
+    files = table.groupby("case", sort=False)["label_map"].unique()
+    assert len(files) == len(TWINS)
+    assert all(len(paths) == 1 for paths in files)
+    paths = [folder / each[0] for each in files]
+    assert len({os.path.realpath(path).lower() for path in paths}) == len(TWINS)
+    for path in paths:
+        assert path.resolve().is_relative_to(folder.resolve())
+        assert not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        assert sitk.ReadImage(str(path)).GetSize() == (48, 40, 3)
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"er"}
+    assert {"患者一.nii.gz", "患者二.nii.gz"} <= {path.name for path in paths}
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=1, max_size=8, unique=True))
+def test_any_names_make_files_of_their_own(tmp_path_factory, pairs):
+    folder = OutputFolder(tmp_path_factory.mktemp("out") / "predicted")
+    paths = [folder.file(patient, name, ".nii.gz") for patient, name in pairs]
+    known = {unicodedata.normalize("NFKC", str(path)).casefold() for path in paths}
+    assert len(known) == len(pairs)
+    for path in paths:
+        path.write_bytes(b"")
+        assert path.parent.parent == folder.path
+        assert path.name.endswith(".nii.gz")
+        assert not path.name.startswith(".")
+    assert json.loads((folder.path / "run_card.json").read_text())["files"] == [
+        *(path.relative_to(folder.path).as_posix() for path in paths),
+        "run_card.json",
+    ]
+
+
+def test_every_header_is_read_once(tmp_path, predicted, monkeypatch):
+    for number in range(3):
+        series(tmp_path / "in" / "anna" / str(number), f"1.{number}")
+    read, original = [], dicom_series.read_header
+
+    def counted(path):
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(dicom_series, "read_header", counted)
+    _, refused = predicted(tmp_path / "in")
+    assert refused == ""
+    assert len(read) == len(set(read)) == 9
+
+
+@pytest.mark.slow
+def test_listing_takes_at_most_half_as_long_again_as_reading(tmp_path):
+    for number in range(12):
+        big = np.random.default_rng(number).integers(0, 4000, (40, 256, 256))
+        write_series(tmp_path / str(number), big, tilt=STILL, height_mm=0, first=1, series=f"1.{number}")
+    files = walk(tmp_path).files
+    assert len(files) == 480
+    start = time.perf_counter()
+    for path in files:
+        sitk.ReadImage(str(path))
+    reading = time.perf_counter() - start
+    start = time.perf_counter()
+    assert len(find_scans(tmp_path, "axial").cases) == 12
+    assert time.perf_counter() - start < 1.5 * reading
+
+
+@pytest.mark.skipif(not PREPARED.is_dir(), reason="the odd files are not part of the repository")
+def test_prepared_folders_give_these_scans():
+    found = find_scans(PREPARED, "axial")
+    assert {case.case.split("_1.2")[0] for case in found.cases} == {
+        *(
+            "dup_p1",
+            "imagesdir_images",
+            "iop_round3_p1",
+            "ko_p1",
+            "localizer_p1",
+            "mosaic_p1",
+            "onebad_p1_s1",
+            "plain_p1",
+        ),
+        *("pr_p1", "samenumber_p1", "sbs_gap_p1", "sbs_zero_p1", "scout_p1", "thin_round_p1", "twostudies_good"),
+    }
+    assert len(found.cases) == 16
+    assert set(found.refused) == {"onebad_p1_s2", "twostudies/bad"}
+    assert {path.name for path in found.left_aside} == {"PR000001.dcm", "KO000001", "IM0001 (copy).dcm"}
+    assert list_series([PREPARED / "README.md"]).series == []
