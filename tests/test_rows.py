@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
 from metrics.cases import CASE_COLUMNS
 from tests.conftest import TINY_PHANTOM, compose_line
 from tests.test_run import StopAt

@@ -13,7 +13,7 @@ from datamodules.folds import PatientFolds
 from datamodules.slices import SliceDataModule
 from datamodules.supervision import Supervision
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
 from tests.conftest import compose_line
 from tests.spines import edit_keypoints, spine_anatomy, spine_cohort, write_spines
 from tests.test_run import StopAt

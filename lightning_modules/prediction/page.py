@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lightning_modules.prediction.page_tables import Table
-from lightning_modules.records import replace_text
+from lightning_modules.written import replace_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOTICE = (
