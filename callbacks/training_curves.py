@@ -48,7 +48,7 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
             values, label = epochs[column], column.removeprefix(prefix)
             if label.endswith("_mm"):
                 values, label = values / 10, f"{label.removesuffix('_mm')}, cm"  # fits beside scores in 0..1
-            axis.plot(epochs["epoch"], values, marker=".", label=label, **style)
+            axis.plot(epochs["epoch"][values.notna()], values.dropna(), marker=".", label=label, **style)
         axis.grid(alpha=0.3)
     losses.set(ylabel="training loss", yscale="log")
     scores.set(ylabel="validation, mean over patients", xlabel="epoch", ylim=(0, 1))

@@ -68,6 +68,15 @@ class Run:
         return self.config.get("task") == "fuse"
 
     @property
+    def trained_epochs(self) -> str:
+        """How many epochs were trained, as its records say, and of how many if of more; "" where nobody says it."""
+        asked = (self.config.get("scale") or {}).get("epochs")
+        trained = (self.summary.get("train") or {}).get("epochs", asked)
+        if trained is None:
+            return ""
+        return f"{trained} epochs" if asked in (None, trained) else f"{trained} epochs (of {asked} asked for)"
+
+    @property
     def series(self) -> dict[str, list[str]]:
         """Structures that follow each other, by kind, as the anatomy says; {} where it has none."""
         return dict(self.config["anatomy"].get("series") or {})

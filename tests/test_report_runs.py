@@ -210,6 +210,15 @@ def test_a_later_attempt_that_failed_is_named_beside_the_numbers(tmp_path):
     assert f"{folder}: an attempt after its test failed: ValueError: the images changed" in runs.problems
 
 
+def test_a_report_states_the_epochs_that_were_trained(tmp_path):
+    folder = write_run(tmp_path / "a", num_patients=8)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["train"]["epochs"] = 7
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (run,) = load_runs([folder]).runs
+    assert run.trained_epochs.startswith("7 epochs")
+
+
 def test_a_damaged_arm_costs_the_arm_alone(tmp_path):
     folder = write_run(tmp_path / "a", arms={"none": 0.1, "shuffled": 0.2}, num_patients=8)
     (folder / "arms" / "none" / "summary.json").unlink()

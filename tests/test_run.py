@@ -151,7 +151,10 @@ def test_albumentations_resume_bit_for_bit_too(composed, tmp_path, generated):
     line = (*SMOKE, "experiment=unet", "data/augmentation=papers", "scale.epochs=2")
     whole = compose_line(tmp_path / "whole", generated, *line)
     tasks.train(whole)
-    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *line))
+    config = compose_line(tmp_path / "parts", generated, *line)
+    with RunFolder(config.output, config).locked():
+        RunFolder(config.output, config).claim()
+    data, module, trainer = tasks.build(config)
     trainer.callbacks.append(StopAt(2))
     with pytest.raises(RuntimeError, match="killed"):
         trainer.fit(module, data)

@@ -1,8 +1,7 @@
 """What was compared, on whom, and what came of it: the first section of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,7 +153,7 @@ def significance_sentence(evidence: Evidence) -> str:
 
 
 def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
-    cards, configs = [run.card for run in runs], [run.config for run in runs]
+    cards = [run.card for run in runs]
     tables = [run.cases for run in runs]
     own = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     num_slices = len(own[["case", "slice"]].drop_duplicates()) if {"case", "slice"} <= set(own.columns) else 0
@@ -178,7 +177,7 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
         ("Split", f"{runs[0].split}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
         ("Seeds", listed(sorted({run.seed for run in runs}))),
         ("Runs", f"{len(runs)}"),
-        ("Size", _size(configs)),
+        ("Size", _size(runs)),
         ("Code", listed(commits)),
         ("Report written", date.today().isoformat()),
     ]
@@ -191,15 +190,17 @@ def _regions(evidence: Evidence) -> str:
     return "; ".join(f"{spoken(name)}: {' + '.join(map(spoken, members[name]))}" for name in known)
 
 
-def _size(configs: Sequence[Mapping[str, Any]]) -> str:
+def _size(runs: Sequence[Run]) -> str:
     """Presets and what they mean, as far as the configurations say."""
     texts = []
-    for config in configs:
+    for run in runs:
+        config = run.config
         scale = config.get("scale") or {}
         grid = (config.get("grids") or {}).get(scale.get("name")) or {}
         side = " x ".join(str(side) for side in grid.get("size", ()))
         parts = [f"preset {scale['name']}"] if "name" in scale else []
         parts += [f"{side} pixels of {grid.get('spacing_mm')} mm"] if side else []
-        parts += [f"{key.replace('_', ' ')} {scale[key]}" for key in ("epochs", "width", "batch_size") if key in scale]
+        parts += [run.trained_epochs] if run.trained_epochs else []
+        parts += [f"{key.replace('_', ' ')} {scale[key]}" for key in ("width", "batch_size") if key in scale]
         texts += [", ".join(parts)] if parts else []
     return listed(texts, 3).replace(", preset", "; preset")
