@@ -6,13 +6,14 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from reports.endpoint import averaged_kind, averaged_words, averages_regions
+from reports.endpoint import averaged_words, averages_regions
 from reports.evidence import Evidence
 from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
 from reports.page.labels import curve_sentence
+from reports.page.order import order_sentence
 from reports.page.regions import muscle_sentences
-from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
+from reports.page.setting import label_of, main_split, primary_comparisons, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, spoken, word
 from reports.runs import Run
 
@@ -100,43 +101,6 @@ def primary_sentence(evidence: Evidence) -> str:
     patients = count(found.get("num_patients"))
     value = f"{label} reaches a Dice of {percent(found['mean'])} %{named}"
     return f"Primary endpoint: {value}, patient mean over {averaged_words(evidence)}, n = {patients} patients."
-
-
-def order_sentence(evidence: Evidence) -> str:
-    """Whether the rows come in the paper's order; empty if fewer than two can be compared."""
-    paper, ours = published_means(evidence), our_means(evidence)
-    if len(paper) == 1:
-        return _order_of_names(evidence)
-    both = [row for row in evidence.rows if row in paper and row in ours]
-    if len(both) < 2:
-        return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
-    theirs, here = (sorted(both, key=lambda row: -means[row]) for means in (paper, ours))
-    orders = [" > ".join(label_of(evidence, row) for row in order) for order in (theirs, here)]
-    return _holds(f"The paper's order of its {len(both)} rows, by mean over {averaged_words(evidence)},", *orders)
-
-
-def _order_of_names(evidence: Evidence) -> str:
-    """Whether what a paper with a single row prints a Dice of comes in its order; "" if there are not two."""
-    table = pick(evidence.table, split=main_split(evidence), row=evidence.reference)
-    lines = {str(line["structure"]): line for line in table.to_dict("records")}
-    known = [
-        name
-        for name in evidence.averaged
-        if name in lines and all(is_number(lines[name][column]) for column in ("published_mean", "patient_mean"))
-    ]
-    if len(known) < 2:
-        return ""
-    orders = [
-        " > ".join(spoken(name) for name in sorted(known, key=lambda name: -lines[name][column]))
-        for column in ("published_mean", "patient_mean")
-    ]
-    return _holds(
-        f"The paper's order of its {len(known)} {averaged_kind(evidence)}, by mean Dice (not tested),", *orders
-    )
-
-
-def _holds(start: str, paper: str, ours: str) -> str:
-    return f"{start} holds: {ours}." if paper == ours else f"{start} does not hold. Paper: {paper}. Here: {ours}."
 
 
 def significance_sentence(evidence: Evidence) -> str:
