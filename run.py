@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_modules.grid_cell import cause_of, run_cell
 from lightning_modules.grid_line import check_sweep_line
-from lightning_modules.run_folder import cell_name, row_name
+from lightning_modules.identity import cell_name, row_name, run_name
 
 # Found when they are run: training imports torch, seconds that --help, --cfg and task=phantom need not wait for.
 TASKS = {
@@ -37,9 +37,11 @@ TASKS = {
     "fuse": "lightning_modules.label_fusion.fuse",
     "phantom": "lightning_modules.phantom_task.write",
     "report": "reports.task.write",
+    "rescore": "lightning_modules.rescoring.rescore",
 }
 OmegaConf.register_new_resolver("cell", cell_name, replace=True)
 OmegaConf.register_new_resolver("row", row_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

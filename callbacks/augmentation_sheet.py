@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from callbacks.loggers import log_image
 from callbacks.overlays import add_legend, save
+from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.slice_batches import SliceBatches
@@ -33,7 +34,7 @@ LEFT, TOP = 0.25, 0.55  # inches beside and above the panels
 FEWEST_INCHES = 6.0  # width, for the caption
 
 
-class AugmentationSheet(lightning.Callback):
+class AugmentationSheet(Writer):
     """Draws training slices as they are stored and, below, as they are trained on into `folder`/augmentations.png.
 
     Drawn once, before the first step, from seeds of its own: what is trained does not depend on it. A folder that has
@@ -48,6 +49,10 @@ class AugmentationSheet(lightning.Callback):
     def __init__(self, folder: str, num_slices: int = 5, num_draws: int = 3) -> None:
         self.path = Path(folder) / FILE
         self.num_slices, self.num_draws = num_slices, num_draws
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The sheet."""
+        return (self.path,)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draws the sheet."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from callbacks.cost import Cost
 from callbacks.terminal import print_summary
+from callbacks.writer import Writer
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice
 from lightning_modules.records import of_all_processes, slice_rows, write_cases, write_json
@@ -22,7 +23,7 @@ from models.strides import strides_of
 SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 
 
-class CaseTable(lightning.Callback):
+class CaseTable(Writer):
     """Scores every validation and test slice on its native grid.
 
     Validation logs `val/dice`, `val/dice/<structure>` and `val/box_iou`, for a network with heat maps also
@@ -49,6 +50,10 @@ class CaseTable(lightning.Callback):
         self._nominal_spacing = False
         self._rows: dict[int, list[dict[str, Any]]] = {}  # of each slice, by its row in the store
         self._errors: dict[int, tuple[str, float]] = {}  # patient and mean key-point error of each slice, likewise
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """Both files of a test."""
+        return (self.folder / "cases.csv", self.folder / "summary.json")
 
     def state_dict(self) -> dict[str, float | None]:
         """The smoothed score, for a run that goes on."""

@@ -9,27 +9,35 @@ import lightning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_modules.run_folder import LAST_CHECKPOINTS
 from lightning_modules.segmentation import SegmentationModule
+from lightning_modules.written import partial_of, register
 
 logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames: a checkpoint is the old one or the new one, never half of one."""
+    """Writes beside the target and renames: a checkpoint is the old one or the new one, never half of one.
+
+    The last checkpoint before the present one is kept, for a disk may lose what it was given last.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Saves `checkpoint` to `path`."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        partial.replace(target)
+        target, (last, previous) = Path(path), LAST_CHECKPOINTS
+        super().save_checkpoint(checkpoint, partial_of(target), storage_options)
+        if target.name == last and target.exists():
+            target.replace(target.with_name(previous))
+        partial_of(target).replace(target)
 
 
 class RunCheckpoint(ModelCheckpoint):
     """A checkpoint in the run folder, where an interrupted run has left its own."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Lightning warns of a folder that is not empty; here that is a run that goes on."""
+        """Registers the file. Lightning warns of a folder that is not empty; here that is a run that goes on."""
+        if trainer.is_global_zero and stage == "fit":
+            register(Path(str(self.dirpath)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
             super().setup(trainer, pl_module, stage)

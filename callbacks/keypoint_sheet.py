@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from callbacks.loggers import log_image
 from callbacks.overlays import MARGIN_MM, extent_mm, save, worst_to_best, zoom
+from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from lightning_modules.evaluation import EvaluatedSlice, windowed
@@ -25,7 +26,7 @@ PANEL_INCHES = 2.9  # height
 PANELS = ("image and true points", "heat maps and decoded points", "attention")
 
 
-class KeypointSheet(lightning.Callback):
+class KeypointSheet(Writer):
     """Draws test slices from the largest to the smallest key-point error into `folder`/keypoints.png.
 
     For networks with heat maps; others have no such sheet.
@@ -44,8 +45,13 @@ class KeypointSheet(lightning.Callback):
         self.num_slices, self.looks_from = num_slices, looks_from
         self._slices: list[tuple[float, EvaluatedSlice]] = []
 
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The sheet."""
+        return (self.path,)
+
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Refuses an unknown key point before anything is trained."""
+        super().setup(trainer, pl_module, stage)
         assert isinstance(pl_module, SegmentationModule)
         anatomy = pl_module.data.anatomy
         if self.looks_from is not None and self.looks_from not in anatomy.keypoints:

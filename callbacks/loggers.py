@@ -1,5 +1,6 @@
 """What a run shows on a wandb dashboard: one wandb run a run folder, however often it was interrupted."""
 
+import logging
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+
+from lightning_modules.run_folder import is_first_process
+from lightning_modules.written import register, replace_text
 
 
 class CellLogger(WandbLogger):
@@ -29,6 +33,8 @@ class CellLogger(WandbLogger):
     def __init__(self, *, cell: str, tags: Sequence[str], save_dir: str, **options: Any) -> None:
         super().__init__(tags=[str(tag) for tag in tags if tag != "none"], save_dir=save_dir, **options)
         self.folder = Path(save_dir) / "wandb"
+        if is_first_process():
+            register(self.folder)
         self._cell = cell
         self._config: dict[str, Any] = {}
 
@@ -69,11 +75,14 @@ class CellLogger(WandbLogger):
 
 
 def run_id(path: Path, cell: str) -> str:
-    """The id in the file `path`, which is made where there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{cell}-{secrets.token_hex(3)}")
-    return path.read_text()
+    """The id in the file `path`, which is made where there is none, or an empty one."""
+    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    if path.exists() and not known:
+        logging.getLogger(__name__).warning("%s is empty: what wandb has of this run so far stays apart.", path)
+    if not known:
+        known = f"{cell}-{secrets.token_hex(3)}"
+        replace_text(path, known)
+    return known
 
 
 def wandb_loggers(trainer: lightning.Trainer) -> list[WandbLogger]:

@@ -28,6 +28,7 @@ class MorphometryTable(SliceTable):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Measures one slice, so that settings that do not fit to the cohort are refused before the first batch."""
+        super().setup(trainer, pl_module, stage)
         assert isinstance(pl_module, SegmentationModule)
         try_out(self.readout(pl_module.data), pl_module.data)
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from callbacks.loggers import log_image
+from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
@@ -24,7 +25,7 @@ MARGIN_MM = 15.0  # of image around the structures
 STYLES = ("structures", "agreement")
 
 
-class Overlays(lightning.Callback):
+class Overlays(Writer):
     """Draws test slices spread evenly from the worst to the best Dice into `folder`/overlays.png.
 
     Args:
@@ -48,6 +49,10 @@ class Overlays(lightning.Callback):
         self.num_slices = num_slices
         self.agreement = agreement_colours(colours) if style == "agreement" else {}
         self._slices: list[tuple[float, EvaluatedSlice]] = []
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The sheet."""
+        return (self.path,)
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts a new sheet."""

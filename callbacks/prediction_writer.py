@@ -1,13 +1,17 @@
 """predictions/: image, masks, boxes and maps of every test slice, for reports to draw from."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
 
+from callbacks.writer import Writer
 from lightning_modules.prediction_files import PredictionFolder
+from lightning_modules.segmentation import SegmentationModule
 
 
-class PredictionWriter(lightning.Callback):
+class PredictionWriter(Writer):
     """Writes every test slice into `folder`/predictions, see `lightning_modules.prediction_files`.
 
     Args:
@@ -19,6 +23,10 @@ class PredictionWriter(lightning.Callback):
     def __init__(self, folder: str, enabled: bool = True) -> None:
         self.enabled = enabled
         self.predictions = PredictionFolder(folder)
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The folder."""
+        return (self.predictions.path,) if self.enabled else ()
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts with an empty folder."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import lightning
 
+from callbacks.writer import Writer
 from datamodules.slices import SliceDataModule
 from lightning_modules.readouts import Readout
 from lightning_modules.records import of_all_processes
 from lightning_modules.segmentation import SegmentationModule
 
 
-class SliceTable(lightning.Callback):
+class SliceTable(Writer):
     """Writes a read-out into `folder` at the end of a test, in the order of the store, before the summary ends the run.
 
     Args:
@@ -28,6 +29,10 @@ class SliceTable(lightning.Callback):
     @abstractmethod
     def readout(self, data: SliceDataModule) -> Readout:
         """The table of these slices."""
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The table."""
+        return (self.folder / self.readout(module.data).file,)
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts a new table."""

@@ -1,5 +1,6 @@
 """Training curves from metrics.csv."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -11,21 +12,27 @@ from matplotlib.ticker import MaxNLocator
 
 from callbacks.loggers import log_image
 from callbacks.overlays import save
+from callbacks.writer import Writer
+from lightning_modules.segmentation import SegmentationModule
 
 
-class TrainingCurves(lightning.Callback):
+class TrainingCurves(Writer):
     """Draws losses, validation scores and learning rate over the epochs into `folder`/figures/curves.png."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self.path = self.folder / "figures" / "curves.png"
+
+    def files(self, module: SegmentationModule) -> Sequence[Path]:
+        """The sheet."""
+        return (self.path,)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draws what metrics.csv holds."""
         table = self.folder / "metrics.csv"
         if trainer.is_global_zero and table.exists():
-            path = self.folder / "figures" / "curves.png"
-            save(draw_curves(pd.read_csv(table)), path)
-            log_image(trainer, "train/curves", path)
+            save(draw_curves(pd.read_csv(table)), self.path)
+            log_image(trainer, "train/curves", self.path)
 
 
 def draw_curves(epochs: pd.DataFrame) -> Figure:
@@ -41,7 +48,7 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
             values, label = epochs[column], column.removeprefix(prefix)
             if label.endswith("_mm"):
                 values, label = values / 10, f"{label.removesuffix('_mm')}, cm"  # fits beside scores in 0..1
-            axis.plot(epochs["epoch"], values, marker=".", label=label, **style)
+            axis.plot(epochs["epoch"][values.notna()], values.dropna(), marker=".", label=label, **style)
         axis.grid(alpha=0.3)
     losses.set(ylabel="training loss", yscale="log")
     scores.set(ylabel="validation, mean over patients", xlabel="epoch", ylim=(0, 1))

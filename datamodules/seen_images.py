@@ -7,9 +7,11 @@ another contrast away where the histogram does not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Float64, Integer
 
 from datamodules.store import SliceStore
@@ -71,6 +73,7 @@ class SeenImages:
         pixel_mm: Smallest and largest edge of a pixel.
         field_mm: Smallest and largest extent of a slice along its rows and its columns, one after the other.
         looks: By contrast, as the cohort names it; "" where it does not.
+        slices: `fingerprint` of the middle slice of every case; none in checkpoints of earlier versions.
     """
 
     structures: Sequence[str]
@@ -79,6 +82,11 @@ class SeenImages:
     pixel_mm: Sequence[float]
     field_mm: Sequence[float]
     looks: Mapping[str, Look]
+    slices: Sequence[str] = ()
+
+    def holds(self, image: Float[np.ndarray, "m d H W"]) -> bool:
+        """Whether a z-scored volume is one that was trained on, whatever file it came in."""
+        return any(fingerprint(image[:, index]) in self.slices for index in range(image.shape[1]))
 
     def plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dictionaries."""
@@ -112,7 +120,21 @@ def seen_images(store: SliceStore, rows: Integer[np.ndarray, " r"]) -> SeenImage
         pixel_mm=[float(edges.min()), float(edges.max())],
         field_mm=[float(value) for axis in (0, 1) for value in (field[:, axis].min(), field[:, axis].max())],
         looks=looks,
+        slices=sorted({fingerprint(store.native(row).image) for row in _middle_rows(table["case"], rows)}),
     )
+
+
+def fingerprint(image: Float[np.ndarray, "m H W"]) -> str:
+    """Names a z-scored slice by its pixels, as coarsely as a store keeps them."""
+    return blake2b(np.ascontiguousarray(image, dtype=np.float16).tobytes(), digest_size=8).hexdigest()
+
+
+def _middle_rows(cases: pd.Series, rows: Integer[np.ndarray, " r"]) -> list[int]:
+    """The row in the middle of those of each case."""
+    of_case: dict[str, list[int]] = {}
+    for case, row in zip(cases, rows, strict=True):
+        of_case.setdefault(str(case), []).append(int(row))
+    return [found[len(found) // 2] for found in of_case.values()]
 
 
 def look_of_slice(

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from datamodules.anatomy import Anatomy
 from datamodules.slices import SliceDataModule
 from lightning_modules.box_arms import check_box_arm, shown_boxes
+from lightning_modules.checkpoint_files import read_checkpoint
 from lightning_modules.pose_arms import SETTINGS, lying_so, pose_of_arm
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.segmentation import SegmentationModule
@@ -47,9 +48,9 @@ def test_arms(
     """
     check_arms(config, module, data.anatomy)
     best = folder.path / "checkpoints" / "best.ckpt"
-    if folder.missing_arms(config.arms) and not best.exists():
-        raise ValueError(f"arms are to be tested, but {best} is no longer there; train anew (retrain=true)")
     callbacks, loggers = trainer.callbacks, trainer.loggers  # pyright: ignore[reportAttributeAccessIssue]
+    if folder.missing_arms(config.arms):
+        read_checkpoint(best, "arms are to be tested on it; train anew (retrain=true)")
     for name in folder.missing_arms(config.arms):
         assert isinstance(module, SegmentationModule)
         logger.info("Testing the arm %s: %s", name, dict(config.arms[name]))

@@ -12,7 +12,9 @@ import pandas as pd
 from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.run_folder import IDENTITY, RunFolder, row_name
+from lightning_modules.identity import reduced, row_name
+from lightning_modules.run_folder import RunFolder
+from lightning_modules.written import IDENTITY, read_json
 
 LAMBDA = ("objective", "terms", "keypoints", "weight")
 Slice = tuple[str, int]  # case, slice
@@ -82,7 +84,7 @@ def find_ensembles(paths: Sequence[str | Path]) -> list[tuple[Member, ...]]:
     """
     groups: dict[str, list[Member]] = {}
     for folder in sorted({found for path in paths for found in _run_folders(Path(path).expanduser())}):
-        settings: dict[str, Any] = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+        settings = reduced(read_json(folder / IDENTITY, "train this run anew (retrain=true)"))
         if settings.get("task") != "train":
             continue  # masks that were scored, or an earlier fusion
         member, common = _member(folder, settings)
@@ -120,6 +122,6 @@ def _member(folder: Path, settings: dict[str, Any]) -> tuple[Member, str]:
     if LAMBDA[-1] not in term:
         raise ValueError(f"task=fuse: {folder} was trained without {'.'.join(LAMBDA)}; fuse rows with key points")
     weight = float(term.pop(LAMBDA[-1]))
-    choices = json.loads((folder / "run_card.json").read_text(encoding="utf-8"))["choices"]
+    choices = read_json(folder / "run_card.json", "train this run anew (retrain=true)")["choices"]
     row = row_name(choices.get("experiment", "network"), choices.get("ablation", "none"))
     return Member(folder=folder, row=row, weight=weight), f"{row} {json.dumps(settings, sort_keys=True)}"

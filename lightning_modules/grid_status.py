@@ -1,6 +1,7 @@
 """How far a grid is: the state of every cell as its folder tells it, as a table, as a file, as an exit code."""
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from lightning_modules.grid_plan import Cell
 from lightning_modules.run_folder import ERROR, RunFolder
+from lightning_modules.written import IDENTITY
 
 STATES = ("done", "failed", "interrupted", "running", "missing")
 COLUMNS = ("cell", "experiment", "ablation", "split", "fold", "seed", "overrides", "status", "error", "epochs")
@@ -74,11 +76,17 @@ def write_csv(statuses: Sequence[CellStatus], path: Path) -> None:
 
 
 def print_table(statuses: Sequence[CellStatus], folder: Path) -> None:
-    """Prints a row per cell, then how many there are of each state; or that nothing ever ran."""
+    """Prints a row per cell, then how many there are of each state; or that nothing ever ran.
+
+    Runs of other settings that lie in the same folder are counted, with the presets that they were made with.
+    """
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     states = [status.state for status in statuses]
+    beside = other_runs(statuses, folder)
     if set(states) == {"missing"}:
-        console.print(f"{folder}: none of the {len(states)} cells of this grid has ever been started")
+        ever = "has been started with these settings" if beside else "has ever been started"
+        console.print(f"{folder}: none of the {len(states)} cells of this grid {ever}")
+        console.print(beside, markup=False, end="\n" if beside else "")
         return
     table = Table(title=f"{len(states)} cells of {folder}", title_justify="left")
     for name in ("cell", "split", "fold", "seed", "epochs", "status"):
@@ -92,6 +100,27 @@ def print_table(statuses: Sequence[CellStatus], folder: Path) -> None:
             console.print(f"{status.cell.folder / ERROR}: {status.error}", markup=False)
     count = Counter(states)
     console.print(", ".join(f"{count[state]} {state}" for state in STATES if count[state]))
+    console.print(beside, markup=False, end="\n" if beside else "")
+
+
+def other_runs(statuses: Sequence[CellStatus], folder: Path) -> str:
+    """A sentence about runs in the folder that are no cell of this grid's command line; "" where there are none."""
+    own = {status.cell.folder.resolve() for status in statuses}
+    found = [file.parent for file in sorted(folder.glob(f"*/{IDENTITY}")) if file.parent.resolve() not in own]
+    if not found:
+        return ""
+    presets = Counter(_preset(path) for path in found)
+    text = ", ".join(f"{number} with {preset}" for preset, number in sorted(presets.items()))
+    return f"{len(found)} other runs lie in {folder}, which this command line does not ask for: {text}"
+
+
+def _preset(folder: Path) -> str:
+    """How a run was made, as its card says."""
+    try:
+        choices = json.loads((folder / "run_card.json").read_text(encoding="utf-8"))["choices"]
+        return f"trainer={choices['trainer']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "settings that no run_card.json says"
 
 
 def _epochs(table: Path) -> int:

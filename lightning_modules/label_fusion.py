@@ -1,7 +1,6 @@
 """`task=fuse`: detection-guided label fusion over networks of different lambda (DGMSNet; SCAR-Net, section 3.2)."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +19,11 @@ from lightning_modules.evaluation import slice_with_mask
 from lightning_modules.prediction_files import PredictionFolder
 from lightning_modules.provenance import run_card
 from lightning_modules.readouts import Readout
-from lightning_modules.records import replace_text, write_json
+from lightning_modules.records import write_json
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.scoring import Scored, readouts
 from lightning_modules.tasks import build_data, card_identity, check_same_data
+from lightning_modules.written import read_json, register, replace_text
 from metrics.keypoints import centres_of_masks
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def _fuse_group(members: Sequence[Member], output: Path) -> None:
     folder = RunFolder(config.output, config)
     with folder.locked():
         folder.claim()
+        register(folder.path / "predictions", folder.path / "summary.json")
         (folder.path / "summary.json").unlink(missing_ok=True)
         data = build_data(config)
         for member in members:
@@ -75,9 +76,10 @@ def _fuse_group(members: Sequence[Member], output: Path) -> None:
 def _write(
     folder: Path, members: Sequence[Member], data: SliceDataModule, scored: Scored, decisions: pd.DataFrame
 ) -> None:
+    register(*(folder / name for name in ("fusion.csv", "split.csv", "run_card.json")))
     replace_text(folder / "fusion.csv", decisions.to_csv(index=False, float_format="%.6g"))
     data.split.write(folder / "split.csv")
-    choices = json.loads((members[0].folder / "run_card.json").read_text(encoding="utf-8"))["choices"]
+    choices = read_json(members[0].folder / "run_card.json", "train this run anew (retrain=true)")["choices"]
     names = {f"{member.weight:g}": str(member.folder) for member in members}
     write_json(folder / "run_card.json", {**run_card(data), "choices": choices, "members": names})
     test = scored.write(folder)

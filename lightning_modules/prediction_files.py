@@ -10,7 +10,8 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 
 from lightning_modules.evaluation import EvaluatedSlice, windowed
-from lightning_modules.records import of_all_processes, replace_text
+from lightning_modules.records import of_all_processes
+from lightning_modules.written import replace_text
 
 INDEX_COLUMNS = ("file", "case", "patient", "level", "slice")
 

@@ -12,7 +12,7 @@ from datamodules.slices import SliceDataModule
 from datamodules.stored_slices import StoredSlices
 from lightning_modules.evaluation import EvaluatedSlice, slice_with_mask
 from lightning_modules.measurement import Measurement
-from lightning_modules.records import replace_text
+from lightning_modules.written import replace_text
 from metrics.cases import without_millimetres
 from metrics.dixon import fat_picture
 from metrics.keypoints import KEYPOINT_COLUMNS, centres_of_masks, score_keypoints

@@ -9,6 +9,7 @@ import pandas as pd
 from torch import distributed
 
 from lightning_modules.evaluation import EvaluatedSlice
+from lightning_modules.written import replace_text
 from metrics.cases import CASE_COLUMNS, score_slice, without_millimetres
 from metrics.mechanism import score_mechanism
 
@@ -66,11 +67,3 @@ def write_cases(path: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes nested, JSON-ready values; NaN is refused, None stands for what is undefined."""
     replace_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

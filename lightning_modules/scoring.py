@@ -20,6 +20,7 @@ from lightning_modules.provenance import run_card
 from lightning_modules.readouts import CONFUSION, KEYPOINTS, Readout, morphometry, try_out
 from lightning_modules.records import slice_rows, write_cases, write_json
 from lightning_modules.run_folder import RunFolder
+from lightning_modules.written import register
 from metrics.aggregate import summarise
 from metrics.cases import FACTOR_COLUMNS
 
@@ -52,7 +53,8 @@ class Scored:
             self.gathered[readout.file] += readout.of_slice(item, data)
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Writes the tables and returns the summary of `cases.csv`."""
+        """Registers and writes the tables and returns the summary of `cases.csv`."""
+        register(*(folder / readout.file for readout in self.readouts), folder / "cases.csv")
         for readout in self.readouts:
             readout.write(folder, self.gathered[readout.file])
         return summarise(write_cases(folder / "cases.csv", self.rows))
@@ -78,6 +80,7 @@ def score(config: DictConfig) -> None:
         if config.retrain:
             folder.clear()
         folder.claim()
+        register(*(folder.path / name for name in ("summary.json", "cases.csv", "run_card.json", "predictions")))
         (folder.path / "summary.json").unlink(missing_ok=True)
         data: SliceDataModule = instantiate(config.data, fold=0)
         annotated = data.store.table["case"].iloc[data.indices["test"]]

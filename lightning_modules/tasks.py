@@ -2,7 +2,6 @@
 
 import fcntl
 import inspect
-import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -16,7 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
-from lightning_modules.run_folder import RunFolder, differences, is_first_process
+from lightning_modules.checkpoint_files import latest_whole, read_checkpoint
+from lightning_modules.identity import differences
+from lightning_modules.run_folder import RunFolder, is_first_process
+from lightning_modules.written import read_json
 from models.strides import check_cells, strides_of
 
 logger = logging.getLogger(__name__)
@@ -65,13 +67,15 @@ def fit_and_test(
     folder: RunFolder, data: SliceDataModule, module: lightning.LightningModule, trainer: lightning.Trainer
 ) -> None:
     """Trains from the start or from the last checkpoint, and tests the best one."""
-    resumed = folder.last_checkpoint
-    if resumed is not None:
+    resumed, best = None, folder.path / "checkpoints" / "best.ckpt"
+    if (latest := latest_whole(folder.last_checkpoints)) is not None:
+        resumed, saved = latest
         logger.info("Going on from %s.", resumed)
-        saved = torch.load(resumed, map_location="cpu", weights_only=True)
         check_same_data(saved["data"], resumed, data)
+        if best.exists():
+            read_checkpoint(best, "no later epoch may be better, so start anew (retrain=true)")
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-    trainer.test(module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False)
+    trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
 
 
 def test(config: DictConfig) -> None:
@@ -143,7 +147,7 @@ def check_same_network(config: DictConfig) -> None:
     Raises:
         ValueError: Naming what differs.
     """
-    checkpoint = torch.load(config.checkpoint, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(config.checkpoint, "give another one, or train it anew")
     different = network_differences(checkpoint, config.checkpoint, config)
     if different:
         raise ValueError(
@@ -181,7 +185,10 @@ def _with_defaults(node: Any) -> Any:
 
 def card_identity(folder: Path) -> dict[str, str]:
     """Hashes of the images and of the split that a finished run was trained and tested on."""
-    card = json.loads((folder / "run_card.json").read_text())
+    card = read_json(
+        folder / "run_card.json",
+        "nobody can tell which data the run was made with. Put the file back, or start anew (retrain=true)",
+    )
     return {"images": card["data"], "split": card["split"]}
 
 

@@ -11,6 +11,7 @@ from reports.costs import build_costs
 from reports.endpoint import averaged_names, with_averaged
 from reports.evidence import Evidence
 from reports.gaps import expected_rows
+from reports.intervals import FEWEST_FOR_TEST
 from reports.muscles.regions import region_cases
 from reports.muscles.tables import read_muscles
 from reports.notes import beside_notes, write_notes
@@ -150,9 +151,9 @@ def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.
 
 
 def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
-    """Rank stability on the patients that all rows have."""
+    """Rank stability on the patients that all rows have; none where they are too few to speak of a cohort."""
     shared = primary_values(scores, rows, split).dropna()
-    if shared.empty or shared.shape[1] < 2:
+    if len(shared) < FEWEST_FOR_TEST or shared.shape[1] < 2:
         return pd.DataFrame(columns=["row", "rank", "probability"])
     return rank_probabilities(shared)
 

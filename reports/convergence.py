@@ -41,7 +41,7 @@ def epochs_to_share(epochs: pd.DataFrame, share: float = SHARE) -> tuple[int, fl
 
 
 def build_convergence(trainings: pd.DataFrame, rows: Sequence[str], reference: str) -> pd.DataFrame:
-    """`convergence.csv`: mean over trainings (folds and seeds), with the interval or range that their number allows.
+    """`convergence.csv`: mean over trainings (folds and seeds), with an interval where their number allows one.
 
     `difference` is to the reference's training of the same fold and seed. Trainings of several folds share patients, so
     the interval is narrower than that of independent trainings.
@@ -55,10 +55,19 @@ def build_convergence(trainings: pd.DataFrame, rows: Sequence[str], reference: s
         own.append(part["epochs_to_95"].to_numpy(dtype=float))
         gaps = (part["epochs_to_95"] - other).dropna().to_numpy(dtype=float)
         paired.append(gaps if row != reference else np.zeros(0))
-    means, gaps = intervals(own), intervals(paired)
+    means, gaps = (_where_allowed(samples) for samples in (own, paired))
     found = pd.DataFrame(records, columns=["row", "epochs", "final_dice"])
     found[["epochs_to_95", "low", "high", "interval"]] = means[["mean", "low", "high", "interval"]]
     columns = ["difference", "difference_low", "difference_high", "difference_interval"]
     found[columns] = gaps[["mean", "low", "high", "interval"]]
     found["num_trainings"], found["num_pairs"] = [len(each) for each in own], [len(each) for each in paired]
     return found.loc[:, list(COLUMNS)]
+
+
+def _where_allowed(samples: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Mean and interval of each sample; no ends below the number that an interval takes."""
+    found = intervals(samples)
+    few = found["interval"] == "range"
+    found.loc[few, ["low", "high"]] = nan
+    found.loc[few, "interval"] = ""
+    return found

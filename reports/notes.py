@@ -1,8 +1,5 @@
 """The sentences under a table: what its numbers can carry and how to get them again."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
@@ -10,6 +7,7 @@ from reports.costs import unequal_masks
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST, kind
+from reports.one_run import Run
 from reports.patients import MEAN
 from reports.spines.curve import unequal_training
 from reports.statistics import patient_table
@@ -117,17 +115,18 @@ def _versions(evidence: Evidence) -> list[str]:
 
 def _size(evidence: Evidence) -> list[str]:
     texts = []
-    trained = [run.config for run in evidence.runs.runs if not run.arm and not run.scored]
-    for text in dict.fromkeys(_preset(config) for config in trained if config.get("scale")):
+    trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
+    for text in dict.fromkeys(_preset(run) for run in trained if run.config.get("scale")):
         texts.append(text)
     return texts
 
 
-def _preset(config: Mapping[str, Any]) -> str:
+def _preset(run: Run) -> str:
+    config = run.config
     scale, paper, data = config["scale"], config.get("paper") or {}, config.get("data") or {}
     size = "x".join(str(side) for side in data.get("size", [])) or "unknown size"
     text = (
-        f"Preset {scale.get('name')}: {scale.get('epochs')} epochs, width {scale.get('width')}, batch "
+        f"Preset {scale.get('name')}: {run.trained_epochs}, width {scale.get('width')}, batch "
         f"{scale.get('batch_size')}, {size} pixels of {data.get('spacing_mm')} mm"
     )
     if scale.get("name") == PAPER_SIZE:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.readout_files import Readouts, read_readouts
 from reports.row_names import row_of
-from reports.run_files import read_config, read_epochs, read_json, read_scores, read_split
+from reports.run_files import read_config, read_epochs, read_error, read_json, read_scores, read_split
 
 AS_PUBLISHED = "as published"
 BY_PATIENT = "by patient"
@@ -68,6 +68,15 @@ class Run:
         return self.config.get("task") == "fuse"
 
     @property
+    def trained_epochs(self) -> str:
+        """How many epochs were trained, as its records say, and of how many if of more; "" where nobody says it."""
+        asked = (self.config.get("scale") or {}).get("epochs")
+        trained = (self.summary.get("train") or {}).get("epochs", asked)
+        if trained is None:
+            return ""
+        return f"{trained} epochs" if asked in (None, trained) else f"{trained} epochs (of {asked} asked for)"
+
+    @property
     def series(self) -> dict[str, list[str]]:
         """Structures that follow each other, by kind, as the anatomy says; {} where it has none."""
         return dict(self.config["anatomy"].get("series") or {})
@@ -81,10 +90,9 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
     """
     config = read_config(folder)
     scored, masks = config["task"] in ("score", "fuse"), config["task"] == "score"
+    reason = read_error(folder)
     if not (folder / "summary.json").exists():
-        failed = folder / "error.txt"
-        reason = failed.read_text(encoding="utf-8").strip().splitlines() if failed.exists() else []
-        raise ValueError(f"failed: {reason[-1]}" if reason else "not finished: it has no summary.json")
+        raise ValueError(f"failed: {reason}" if reason else "not finished: it has no summary.json")
     has_card = (folder / "run_card.json").exists()
     card = read_json(folder / "run_card.json") if has_card or not scored else {}
     cases, summary = read_scores(folder)
@@ -107,7 +115,8 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
         **({} if scored else _supervision(config, card)),
     )
     arms, more = _read_arms(run)
-    return [run, *arms], [*notes, *more]
+    later = [f"an attempt after its test failed: {reason}"] if reason else []
+    return [run, *arms], [*notes, *more, *later]
 
 
 def _read_arms(run: Run) -> tuple[list[Run], list[str]]:

@@ -52,6 +52,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_error(folder: Path) -> str:
+    """What a cell failed of: the first line of its error.txt; "" where it did not."""
+    path = folder / "error.txt"
+    return path.read_text(encoding="utf-8").strip().partition("\n")[0] if path.exists() else ""
+
+
 def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Case table and summary of a folder, checked against each other.
 

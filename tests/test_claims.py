@@ -17,7 +17,7 @@ from tests.run_folders import write_grid
 LEDGER = load_claims(CLAIMS_FILE, margin=0.005, structures=published_structures(CLAIMS_FILE.parent))
 CLAIMS = {claim.id: claim for claim in LEDGER}
 OF_BS_ESNET = [claim.id for claim in LEDGER if claim.paper == "bs_esnet"]
-VERDICTS = {"reproduced", "within noise", "contradicted", "not testable"}
+VERDICTS = {"reproduced", "within noise", "not reached", "contradicted", "not testable"}
 
 
 def judged(evidence, *claims):
@@ -40,7 +40,7 @@ def test_every_claim_of_the_file_gets_a_verdict(whole):
     ledger = judge(whole)
     assert list(ledger.columns) == list(COLUMNS)
     assert list(ledger["id"]) == OF_BS_ESNET
-    assert set(ledger["verdict"]) == VERDICTS
+    assert set(ledger["verdict"]) == VERDICTS - {"contradicted"}
     tested = ledger["verdict"] != "not testable"
     assert ledger.loc[tested, "effect"].notna().all()
     assert (ledger.loc[~tested, "note"] != "").all()
@@ -59,7 +59,7 @@ def test_the_ledger_of_real_run_folders(tmp_path):
     evidence = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     ledger = evidence.claims.set_index("id")
     assert list(ledger.index) == OF_BS_ESNET
-    expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "contradicted"}
+    expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "not reached"}
     expected |= {"beats-unet-at-l5-s1": "not testable", "best-canal": "not testable", "best-psoas-left": "not testable"}
     assert ledger["verdict"].loc[list(expected)].to_dict() == expected
     assert mechanism_tables(evidence)["arms"]["arm"].tolist() == ["predicted", "none", "shuffled"]
@@ -84,14 +84,14 @@ def test_a_row_better_by_two_points_is_reproduced_and_the_reverse_contradicted()
 
 
 @pytest.mark.parametrize(
-    ("noise", "superior", "same"), [(0.05, "within noise", "within noise"), (0.003, "contradicted", "reproduced")]
+    ("noise", "superior", "same"), [(0.05, "within noise", "within noise"), (0.003, "not reached", "reproduced")]
 )
 def test_equal_rows_are_noise_or_equivalent_as_the_scatter_allows(noise, superior, same):
     tables = [draw_cases(row, 0.93, noise=noise) for row in ("unet", "bs_esnet")]
     equivalent = replace(CLAIMS["no-gate-like-unet"], row="bs_esnet")
     ledger = judged(make_evidence(*tables), "beats-unet", equivalent)
     assert list(ledger["verdict"]) == [superior, same]
-    assert ("interval excludes an improvement" in ledger.loc["beats-unet", "note"]) == (superior == "contradicted")
+    assert ("interval excludes an improvement" in ledger.loc["beats-unet", "note"]) == (superior == "not reached")
 
 
 def test_a_row_that_was_not_run_is_not_testable_and_the_command_is_given():
@@ -122,7 +122,7 @@ def test_shuffled_boxes_that_change_nothing_mean_that_the_gate_is_unused():
     own = draw_cases("bs_esnet", 0.94)
     evidence = make_evidence(own, own.assign(arm="shuffled"), own.assign(arm="none", dice=own["dice"] - 0.1))
     ledger = judged(evidence, "boxes-matter-shuffled", "boxes-matter-none")
-    assert list(ledger["verdict"]) == ["contradicted", "reproduced"]
+    assert list(ledger["verdict"]) == ["not reached", "reproduced"]
     assert ledger.loc["boxes-matter-shuffled", "note"].startswith(
         "boxes of other organs do as well: the attention gate is unused"
     )

@@ -150,7 +150,7 @@ def test_an_unknown_key_is_refused(composed, typo):
 
 
 def test_the_cell_of_every_choice_can_be_named_without_its_root(composed):
-    from lightning_modules.run_folder import cell_name
+    from lightning_modules.identity import cell_name
 
     names = {cell_name(_root_=composed(f"cohort={name}")) for name in ("axial_muscle", "sagittal_vertebrae", "phantom")}
     assert len(names) == 3

@@ -14,6 +14,7 @@ from callbacks.cost import Cost, count_flop
 from callbacks.epoch_table import EpochTable
 from callbacks.training_curves import draw_curves
 from lightning_modules import tasks
+from lightning_modules.segmentation import SegmentationModule
 from models.bs_esnet.bsn import OrganDetectors
 from tests.batches import random_batch
 from tests.conftest import TINY_PHANTOM
@@ -114,6 +115,37 @@ def test_masks_are_counted_over_batches_epochs_and_devices(tmp_path, world_size)
             table.on_train_batch_end(trainer, module, None, batch, 0)
         counts = {"num_steps": 2, "num_images": 6 * world_size, "num_masked": 2 * sum(has_mask) * world_size}
         assert table.counts(trainer) == counts
+
+
+def test_an_epoch_that_was_not_validated_has_no_score_and_a_resumed_table_is_whole(tmp_path):
+    """Lightning remembers the last value of everything."""
+    module = SegmentationModule.__new__(SegmentationModule)
+    module.objective, module._device = SimpleNamespace(terms={}, active_terms={}), torch.device("cpu")
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    one_device = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
+    trainer = SimpleNamespace(
+        **{"world_size": 1, "global_step": 1, "strategy": one_device, "optimizers": [optimizer]},
+        **{"is_global_zero": True, "callback_metrics": {"loss/total": 1.0, "val/dice": 0.9}},
+    )
+    table = EpochTable(str(tmp_path))
+    for epoch in range(4):
+        trainer.current_epoch = epoch
+        table.on_train_epoch_start(trainer, module)
+        if epoch % 2:
+            table.on_validation_end(trainer, module)
+        table.on_train_epoch_end(trainer, module)
+    whole = (tmp_path / "metrics.csv").read_text()
+    epochs = pd.read_csv(tmp_path / "metrics.csv")
+    assert epochs["val/dice"].isna().tolist() == [True, False, True, False]
+    assert epochs["loss/total"].notna().all()
+    (tmp_path / "metrics.csv").write_text("")
+    resumed = EpochTable(str(tmp_path))
+    resumed.load_state_dict(table.state_dict())
+    resumed.on_fit_start(trainer, module)
+    assert (tmp_path / "metrics.csv").read_text() == whole
+    (tmp_path / "metrics.csv").write_text("")
+    with pytest.raises(ValueError, match=r"metrics\.csv is empty or cut off.*retrain=true"):
+        EpochTable(str(tmp_path)).on_train_start(trainer, module)
 
 
 def test_the_peak_outlives_an_interruption():

@@ -12,7 +12,8 @@ from callbacks.grid import threads_per_cell
 from lightning_modules.grid_cell import run_cell
 from lightning_modules.grid_plan import Cell
 from lightning_modules.grid_status import CellStatus, exit_code, print_table, status_of, write_csv
-from lightning_modules.run_folder import IDENTITY, RunFolder
+from lightning_modules.run_folder import RunFolder
+from lightning_modules.written import IDENTITY
 
 
 def cell_in(folder: Path, *arms: str) -> Cell:
@@ -80,6 +81,21 @@ def test_the_list_shows_long_names_and_markup_as_they_are(tmp_path, capsys):
     write_csv(statuses, tmp_path / "deeper" / "grid.csv")
     assert len((tmp_path / "deeper" / "grid.csv").read_text().splitlines()) == 2
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_cells_that_never_ran_are_told_from_runs_of_another_preset_beside_them(tmp_path, capsys):
+    statuses = [status_of(cell_in(tmp_path / f"unet-{number}")) for number in range(2)]
+    print_table(statuses, tmp_path)
+    assert "none of the 2 cells of this grid has ever been started" in capsys.readouterr().out
+    fill(tmp_path / "unet-a", IDENTITY)
+    fill(tmp_path / "unet-b", IDENTITY)
+    (tmp_path / "unet-b" / "run_card.json").write_text('{"choices": {"trainer": "smoke"}}')
+    print_table(statuses, tmp_path)
+    printed = capsys.readouterr().out
+    assert "has ever been started" not in printed
+    assert "has been started with these settings" in printed
+    assert "2 other runs lie in" in printed
+    assert "1 with trainer=smoke" in printed
 
 
 def test_a_failed_cell_leaves_an_error_and_no_memory_and_the_next_wandb_run_is_its_own(tmp_path, monkeypatch):

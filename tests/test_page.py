@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from reports.collect import gather
-from reports.page.headline import order_sentence
+from reports.page.order import compared, order_sentence
 from reports.page.page import sections, write_page
 from reports.runs import load_runs
 from tests.run_folders import write_grid, write_run
@@ -69,7 +69,7 @@ def evidence(tmp_path_factory):
     write_grid(folder / "published", ["unet", "bs_esnet"], num_patients=12, split="as published")
     (folder / "grid_bs_esnet_table1.csv").write_text("cell,experiment,ablation,split,fold,seed,overrides,status\n")
     found = gather(load_runs([folder]), table="bs_esnet_table1", reference=None, margin=0.005)
-    verdicts = ("reproduced", "within noise", "contradicted", "not testable")
+    verdicts = ("reproduced", "within noise", "not reached", "contradicted", "not testable")
     return replace(found, claims=pd.DataFrame([CLAIM | {"verdict": verdict} for verdict in verdicts]))
 
 
@@ -175,16 +175,31 @@ def test_headline_says_what_a_sceptic_asks(reader):
     assert reader.text.count("python run.py experiment=unet fold=1 phantom=bs_esnet") == 1
 
 
-@pytest.mark.parametrize(("better", "expected"), [("bs_esnet", "holds"), ("unet", "does not hold")])
-def test_order_of_rows_is_compared_with_the_papers(evidence, better, expected):
-    means = {"unet": 0.80, "bs_esnet_no_sag": 0.81, "bs_esnet_no_deep_supervision": 0.82, "bs_esnet": 0.83}
-    means[better] = 0.9
-    table = evidence.statistics.assign(mean=evidence.statistics["row"].map(means))
-    assert f"structures, {expected}" in order_sentence(replace(evidence, statistics=table))
+@pytest.mark.parametrize(
+    ("gap", "spread", "number", "expected"),
+    [
+        (0.02, 0.004, 12, "same order: A > B."),
+        (-0.0013, 0.006, 12, "not distinguishable: A minus B"),
+        (-0.02, 0.004, 12, "other order. Paper: A > B. Shown here the other way round: A minus B −2."),
+        (0.02, 0.004, 5, "not distinguishable, as pairs share 5 patients and a test takes 6"),
+    ],
+)
+def test_an_order_is_the_same_another_or_not_to_be_told(gap, spread, number, expected):
+    noise = np.linspace(-spread, spread, number)
+    values = pd.DataFrame({"a": 0.9 + gap + noise, "b": np.full(number, 0.9)})
+    assert compared(values, {"a": "A", "b": "B"}).startswith(expected)
+
+
+def test_order_of_rows_is_compared_with_the_papers(evidence):
+    assert "by mean over structures: same order: BS-ESNet > " in order_sentence(evidence)
+    two = replace(evidence, rows=("unet", "bs_esnet"))
+    assert order_sentence(two).endswith("same order: BS-ESNet > U-Net (baseline).")
+    swapped = evidence.scores["row"].map({"unet": "bs_esnet", "bs_esnet": "unet"}).fillna("other")
+    assert "other order" in order_sentence(replace(two, scores=evidence.scores.assign(row=swapped)))
 
 
 def test_verdicts_are_words(reader):
-    for verdict in ("✓ reproduced", "≈ within noise", "✗ contradicted", "? not testable"):
+    for verdict in ("✓ reproduced", "≈ within noise", "○ not reached", "✗ contradicted", "? not testable"):
         assert verdict in reader.text
 
 

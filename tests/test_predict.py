@@ -216,7 +216,7 @@ def test_the_probability_of_a_grade_is_the_share_of_the_members_that_give_it(tmp
     )
     (shown,) = tables_of([{str(name): value for name, value in row.items()} for row in table.to_dict("records")])
     assert shown.header[-1] == "networks, grade I to III"
-    assert [row[-1] for row in shown.groups[0].rows] == ["I 33 %, II 33 %"]
+    assert [row[-1] for row in shown.groups[0].rows] == ["I 33.3 %, II 33.3 %"]
     table = table.set_index(["slice", "side"])
     columns = [f"goutallier_simplified_probability_{grade}" for grade in ("I", "II", "III")]
     first = int(block.slice_names[0])

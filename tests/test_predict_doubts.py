@@ -7,12 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from datamodules.case_images import read_images
+from datamodules.preparation import z_score
 from datamodules.seen_images import Look, SeenImages, look_of_slice, seen_images
 from lightning_modules import tasks
 from lightning_modules.prediction.familiarity import compare
 from lightning_modules.prediction.findings import cut_off, describe_findings, swapped
 from lightning_modules.prediction.members import load_members
+from lightning_modules.prediction.page import ScanSummary, print_layout, write_page
+from lightning_modules.prediction.page_tables import Group, Table
+from lightning_modules.prediction.page_words import whom_it_learned_from
 from lightning_modules.prediction.task import predict
 from tests.conftest import TINY_PHANTOM, compose_line
 from tests.predicted_scans import TRUTH, block_of, picture, run_config, write_run, write_scan
@@ -98,6 +104,50 @@ def seen():
         field_mm=[40.0, 40.0, 60.0, 60.0],
         looks={"T2": look},
     )
+
+
+def test_a_scan_that_was_trained_on_is_known_again_whatever_its_file(composed):
+    """By the pixels of its middle slice, as `task=predict` reads them."""
+    data = tasks.build_data(composed(*TINY_PHANTOM, "experiment=unet", "trainer=smoke"))
+    learned = seen_images(data.store, data.indices["train"])
+    assert len(learned.slices) == len(set(data.store.table["case"].iloc[data.indices["train"]]))
+    assert SeenImages.of_plain(learned.plain()) == learned
+    for part, expected in (("train", True), ("test", False)):
+        name = data.store.table["case"].iloc[data.indices[part][0]]
+        case = next(case for case in data.cohort.cases if case.case == name)
+        (channel,) = read_images(case, view="axial", has_sides=True)
+        assert learned.holds(z_score(np.stack([channel[0].voxels]).astype(np.float32))) == expected
+
+
+def test_the_first_lines_of_a_page_say_whom_the_network_learned_from(tmp_path, seen, members):
+    def member(name, **cohort):
+        return replace(members[0], config=OmegaConf.create({"cohort": {"name": name, **cohort}}), seen=seen)
+
+    real = member("axial_muscle", licence="CC-BY-4.0")
+    assert whom_it_learned_from([real]) == "This network learned from 10 patients (cohort axial_muscle)."
+    learned = whom_it_learned_from([member("phantom", licence="CC0-1.0, synthetic")])
+    assert "10 synthetic patients, no person among them" in learned
+    scans = [ScanSummary(name="scan", is_learned=True), ScanSummary(name="other")]
+    what = {"patient": "anna", "scans": scans, "tables": [], "sheet": None, "network": [], "explained": "Area."}
+    write_page(tmp_path / "page.html", **what, learned=learned)
+    page = (tmp_path / "page.html").read_text()
+    body = page[page.index("<body>") :]
+    assert body.index(learned) < body.index("The network learned from this very scan") < body.index("other")
+    assert body.count("this very scan") == 1
+    assert body.index(learned) < 500
+
+
+@pytest.mark.parametrize(("num_rows", "num_warnings", "picture"), [(8, 0, 112), (30, 4, 112), (45, 8, 61)])
+def test_what_is_printed_fits_one_page(num_rows, num_warnings, picture):
+    """The more there is to say, the smaller the picture, then the letters; a line takes 1.25 times their size."""
+    table = Table(caption="", header=[], groups=[Group(title="", rows=[["x"]] * num_rows)])
+    texts = ["word " * 30] * (num_warnings + 5)
+    layout = print_layout(texts, [table], has_picture=True)
+    line_mm = 1.25 * layout.font_pt * 25.4 / 72
+    lines = (num_rows + 5) + 2 * len(texts)
+    assert lines * line_mm + layout.picture_mm < 279 - 12
+    assert 5.5 <= layout.font_pt <= 8.5
+    assert layout.picture_mm <= picture
 
 
 def test_what_was_seen_survives_a_checkpoint(tmp_path, seen):

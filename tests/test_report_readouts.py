@@ -187,6 +187,15 @@ def test_speed_is_compared_by_fold_and_seed():
     assert np.isnan(found.loc["a", "difference"])
 
 
+def test_few_trainings_have_no_interval():
+    lines = [(row, 0, seed, 20, 0.9, 6 + seed) for row in "ab" for seed in range(5)]
+    columns = ["row", "fold", "seed", "epochs", "final_dice", "epochs_to_95"]
+    found = build_convergence(pd.DataFrame(lines, columns=columns), ("a", "b"), "a")
+    assert found["epochs_to_95"].tolist() == [8, 8]
+    assert found[["low", "high", "difference_low", "difference_high"]].isna().all(axis=None)
+    assert set(found["interval"]) == {""}
+
+
 def test_trainings_are_those_of_runs_not_of_arms(tmp_path):
     write_run(tmp_path / "a", "unet", num_patients=8, arms={"none": 0.1})
     found = build_trainings(load_runs([tmp_path]).runs)

@@ -179,9 +179,9 @@ DAMAGE = {
     "failed": (
         lambda folder: (
             (folder / "summary.json").unlink(),
-            (folder / "error.txt").write_text("Traceback\nOut of memory"),
+            (folder / "error.txt").write_text("MemoryError: 3 GB\n\nTraceback\nMemoryError"),
         ),
-        "failed: Out of memory",
+        "failed: MemoryError: 3 GB",
     ),
     "summary cut": (lambda folder: rewrite(folder / "summary.json", lambda text: text[:40]), "summary.json cannot be"),
     "card cut": (lambda folder: rewrite(folder / "run_card.json", lambda text: text[:40]), "run_card.json cannot be"),
@@ -200,6 +200,23 @@ def test_a_damaged_folder_is_left_out_and_named_and_leaves_a_gap(tmp_path, damag
     assert {(run.row, run.fold) for run in runs.runs} == {("unet", 0), ("bs_esnet", 0), ("bs_esnet", 1)}
     assert any(message in problem and str(broken) in problem for problem in runs.problems), runs.problems
     assert "gap: unet, by patient, seed 0: no finished cell for fold 1" in runs.problems
+
+
+def test_a_later_attempt_that_failed_is_named_beside_the_numbers(tmp_path):
+    folder = write_run(tmp_path / "a", num_patients=8)
+    (folder / "error.txt").write_text("ValueError: the images changed\n\nTraceback")
+    runs = load_runs([folder])
+    assert len(runs.runs) == 1
+    assert f"{folder}: an attempt after its test failed: ValueError: the images changed" in runs.problems
+
+
+def test_a_report_states_the_epochs_that_were_trained(tmp_path):
+    folder = write_run(tmp_path / "a", num_patients=8)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["train"]["epochs"] = 7
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (run,) = load_runs([folder]).runs
+    assert run.trained_epochs.startswith("7 epochs")
 
 
 def test_a_damaged_arm_costs_the_arm_alone(tmp_path):

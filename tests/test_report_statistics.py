@@ -169,6 +169,7 @@ def test_few_patients_are_a_range_and_not_testable(tmp_path, num_patients):
     assert tests.isna().all(axis=None)
     assert set(evidence.statistics["interval"]) == {"range"}
     assert not evidence.statistics[["bold", "testable"]].any(axis=None)
+    assert evidence.ranks.empty
     assert any("Not testable" in note for note in evidence.notes)
 
 

@@ -9,7 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
+from lightning_modules.run_folder import RunFolder
 from metrics.cases import CASE_COLUMNS
 from tests.conftest import TINY_PHANTOM, compose_line
 from tests.test_run import StopAt
@@ -67,7 +68,10 @@ def test_a_system_runs_and_a_stopped_run_ends_as_an_undisturbed_one(generated, t
     cases = pd.read_csv(tmp_path / "whole" / "cases.csv")
     assert set(CASE_COLUMNS) <= set(cases.columns)
     assert cases["dice"].notna().any()
-    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *line))
+    config = compose_line(tmp_path / "parts", generated, *line)
+    with RunFolder(config.output, config).locked():
+        RunFolder(config.output, config).claim()
+    data, module, trainer = tasks.build(config)
     trainer.callbacks.append(StopAt(3))
     with pytest.raises(RuntimeError, match="killed"):
         trainer.fit(module, data)

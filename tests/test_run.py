@@ -11,7 +11,9 @@ import torch
 from omegaconf import OmegaConf
 
 from lightning_modules import tasks
-from lightning_modules.run_folder import RunFolder, cell_name
+from lightning_modules.identity import cell_name
+from lightning_modules.run_folder import RunFolder
+from lightning_modules.written import LIST, Written, register
 from metrics.cases import CASE_COLUMNS
 from tests.conftest import TINY_PHANTOM, compose_line
 
@@ -82,6 +84,13 @@ def test_what_a_run_leaves(finished):
     assert not list(finished.rglob("*.partial"))
 
 
+def test_everything_that_a_run_leaves_is_registered(finished):
+    known = Written(finished).names
+    left = [path.relative_to(finished) for path in finished.rglob("*") if path.is_file()]
+    unknown = [str(path) for path in left if not {str(path), *map(str, path.parents)} & set(known)]
+    assert sorted(unknown) == [".lock", LIST]
+
+
 def test_test_patients_were_never_trained_on(finished):
     split = pd.read_csv(finished / "split.csv", dtype=str, comment="#").query("fold == '0'")
     tested = set(pd.read_csv(finished / "cases.csv", dtype=str)["patient"])
@@ -128,6 +137,10 @@ def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, compose
     with pytest.raises(RuntimeError, match="killed"):
         tasks.train(config)
     monkeypatch.setattr(tasks, "build", build)
+    if step == 5:  # what the disk lost when the machine went down; the checkpoint knows it all
+        (tmp_path / "run" / "metrics.csv").write_text("")
+        last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+        last.write_bytes(last.read_bytes()[:1000])
     tasks.train(config)
     assert_same_run(finished, tmp_path / "run")
 
@@ -138,7 +151,10 @@ def test_albumentations_resume_bit_for_bit_too(composed, tmp_path, generated):
     line = (*SMOKE, "experiment=unet", "data/augmentation=papers", "scale.epochs=2")
     whole = compose_line(tmp_path / "whole", generated, *line)
     tasks.train(whole)
-    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *line))
+    config = compose_line(tmp_path / "parts", generated, *line)
+    with RunFolder(config.output, config).locked():
+        RunFolder(config.output, config).claim()
+    data, module, trainer = tasks.build(config)
     trainer.callbacks.append(StopAt(2))
     with pytest.raises(RuntimeError, match="killed"):
         trainer.fit(module, data)
@@ -156,13 +172,14 @@ def test_a_finished_run_is_not_trained_again_unless_asked(finished, generated):
 def test_retrain_starts_anew_and_ends_at_the_same_numbers(finished, composed, tmp_path):
     config = composed(*SMOKE, *ASYNCHRONOUS)
     tasks.train(config)
-    stale, foreign = tmp_path / "run" / "figures" / "stale.png", tmp_path / "run" / "notes.txt"
+    stale, foreign = tmp_path / "run" / "region_outputs.csv", tmp_path / "run" / "figures" / "mine.png"
+    register(stale)
     for path in (stale, foreign):
         path.write_text("here before")
     config.retrain = True
     tasks.train(config)
     assert not stale.exists()
-    assert foreign.exists(), "what no run writes is not ours to delete"
+    assert foreign.exists(), "what no run has written is not ours to delete"
     assert_same_run(finished, tmp_path / "run")
 
 

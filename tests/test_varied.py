@@ -169,7 +169,7 @@ def test_rank_correlation_by_hand():
     ("means", "gain", "verdicts"),
     [
         ({0.0: 0.85, 1.0: 0.86}, 2.0, ["reproduced"] * 3),
-        ({0.0: 0.86, 1.0: 0.86}, 0.0, ["contradicted", "within noise", "contradicted"]),
+        ({0.0: 0.86, 1.0: 0.86}, 0.0, ["not reached", "within noise", "not reached"]),
     ],
 )
 def test_claims_about_the_varied_setting(means, gain, verdicts):

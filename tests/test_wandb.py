@@ -19,7 +19,7 @@ from PIL import Image
 
 from callbacks.loggers import CellLogger
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
 from tests.conftest import ROOT, TINY_PHANTOM
 from tests.wandb_files import OfflineRun, only_run
 

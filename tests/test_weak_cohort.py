@@ -13,7 +13,8 @@ from datamodules.folds import PatientFolds
 from datamodules.slices import SliceDataModule
 from datamodules.supervision import Supervision
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
+from lightning_modules.run_folder import RunFolder
 from tests.conftest import compose_line
 from tests.spines import edit_keypoints, spine_anatomy, spine_cohort, write_spines
 from tests.test_run import StopAt
@@ -128,7 +129,10 @@ def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated,
     with caplog.at_level("INFO"):
         tasks.train(compose_line(tmp_path / "whole", generated, *LINE))
     assert "training on 2 slice(s) with masks and 4 with key points alone; 0 that would teach nothing" in caplog.text
-    data, module, trainer = tasks.build(compose_line(tmp_path / "parts", generated, *LINE))
+    config = compose_line(tmp_path / "parts", generated, *LINE)
+    with RunFolder(config.output, config).locked():
+        RunFolder(config.output, config).claim()
+    data, module, trainer = tasks.build(config)
     trainer.callbacks.append(StopAt(3))
     with pytest.raises(RuntimeError, match="killed"):
         trainer.fit(module, data)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from datamodules.seen_images import SeenImages
+from lightning_modules.checkpoint_files import read_checkpoint
+from lightning_modules.identity import differences
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
-from lightning_modules.run_folder import differences
 from lightning_modules.tasks import network_differences
 
 CLASS_WEIGHTS = "objective.class_weights"  # in the state dict of every checkpoint
@@ -129,7 +130,7 @@ def _must_agree(member: Member) -> dict[str, Any]:
 
 def _load(path: Path, device: torch.device, undo_class_weights: bool) -> Member:
     config = _config_of(path)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path, "give another one, or train it anew")
     different = network_differences(checkpoint, path, config)
     if different:
         raise ValueError(

@@ -3,13 +3,20 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lightning_modules.prediction.page_tables import Table
-from lightning_modules.records import replace_text
+from lightning_modules.written import replace_text
 
+# Of a printed A4 page with margins of 9 mm; letters are as wide as those of a sans serif on average.
+PAGE_WIDTH_MM, PAGE_HEIGHT_MM = 192.0, 279.0
+LARGEST_PT, SMALLEST_PT, MM_PER_PT, MEAN_LETTER = 8.5, 5.5, 25.4 / 72, 0.52
+TITLE_MM, GAP_MM, RULE_MM = 12.0, 2.2, 0.5  # the title; around a paragraph; under a line of a table
+LEAST_PICTURE_MM, MOST_PICTURE_MM = 60.0, 112.0
 TEMPLATES = Path(__file__).parent / "templates"
 NOTICE = (
     "For research use only. This is no medical device; no diagnosis and no decision about a patient may rest on it. "
@@ -27,6 +34,7 @@ class ScanSummary:
         warnings: What speaks against the numbers.
         notes: What was taken for granted.
         refused: Why it was not predicted; empty if it was.
+        is_learned: Whether it was among the scans that the network learned from.
     """
 
     name: str
@@ -34,6 +42,7 @@ class ScanSummary:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: str = ""
+    is_learned: bool = False
 
 
 def write_page(
@@ -44,6 +53,7 @@ def write_page(
     tables: Sequence[Table],
     sheet: Path | None,
     network: Sequence[str],
+    learned: str,
     explained: str,
 ) -> None:
     """Writes the page with its picture inside; text is escaped, for a scan may be called anything.
@@ -55,6 +65,7 @@ def write_page(
         tables: Their numbers.
         sheet: The overlay sheet; None where no scan could be predicted.
         network: What predicted them, line by line.
+        learned: Whom the network learned from, in the first lines of the page.
         explained: What the columns of the tables mean.
     """
     environment = Environment(
@@ -66,6 +77,10 @@ def write_page(
     )
     picture = None if sheet is None else base64.b64encode(sheet.read_bytes()).decode()
     notes = list(dict.fromkeys(text for scan in scans for text in scan.notes))
+    words = [NOTICE, learned, explained, " · ".join(network), *notes]
+    for scan in scans:
+        words += [f"{scan.name} {' · '.join(scan.facts)}", *scan.warnings, scan.refused]
+    layout = print_layout([word for word in words if word], tables, has_picture=sheet is not None)
     text = environment.get_template("summary.html.j2").render(
         patient=patient,
         scans=scans,
@@ -74,6 +89,36 @@ def write_page(
         picture=picture,
         network=network,
         notice=NOTICE,
+        learned=learned,
+        layout=layout,
         explained=explained,
     )
     replace_text(path, text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintLayout:
+    """How a page is printed so that it is one page of A4: size of the letters, and what is left for the picture."""
+
+    font_pt: float
+    picture_mm: float
+
+
+def print_layout(texts: Sequence[str], tables: Sequence[Table], *, has_picture: bool) -> PrintLayout:
+    """Makes the picture as high as the words leave room for, and the letters smaller where that is too little.
+
+    Args:
+        texts: Everything that is written beside the tables, a paragraph each.
+        tables: A line of a table is a line of the page, its heading may take two.
+        has_picture: Whether there is a picture.
+    """
+    least_mm = LEAST_PICTURE_MM if has_picture else 0.0
+    for font_pt in np.arange(LARGEST_PT, SMALLEST_PT - 0.01, -0.25):
+        line_mm = 1.25 * font_pt * MM_PER_PT
+        letters = PAGE_WIDTH_MM / (MEAN_LETTER * font_pt * MM_PER_PT)
+        paragraphs = sum(ceil(len(text) / letters) * line_mm + GAP_MM for text in texts)
+        rows = sum(4 + sum(1 + len(group.rows) for group in table.groups) for table in tables)
+        left_mm = PAGE_HEIGHT_MM - TITLE_MM - paragraphs - rows * (line_mm + RULE_MM)
+        if left_mm >= least_mm or font_pt == SMALLEST_PT:
+            break
+    return PrintLayout(font_pt=float(font_pt), picture_mm=float(np.clip(left_mm, least_mm, MOST_PICTURE_MM)))

@@ -60,10 +60,10 @@ AREA = Shown(column="csa_mm2", heading="area", unit="mm²", decimals=0)
 BY_SIDE = (
     AREA,
     Shown(column="lean_csa_mm2", heading="lean", unit="mm²", decimals=0, both=False),
-    Shown(column="fat_pixel_share", heading="fat pixels", unit="%", factor=100.0, decimals=0),
-    Shown(column="fat_fraction_signal", heading="fat signal", unit="%", factor=100.0, decimals=0, both=False),
+    Shown(column="fat_pixel_share", heading="fat pixels", unit="%", factor=100.0),
+    Shown(column="fat_fraction_signal", heading="fat signal", unit="%", factor=100.0, both=False),
 )
-ASYMMETRY = Shown(column="csa_asymmetry_percent", heading="left − right", unit="%", decimals=0)
+ASYMMETRY = Shown(column="csa_asymmetry_percent", heading="left − right", unit="%")
 GRADES = {"goutallier_simplified": "grade I to III", "goutallier": "grade 0 to 4"}
 SAGITTAL = {
     "vertebral bodies": (
@@ -172,7 +172,7 @@ def _probabilities(rows: Rows, scale: str) -> dict[str, float]:
 
 
 def _listed(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{grade} {100 * share:.0f} %" for grade, share in shares.items() if share > 0) or "–"
+    return ", ".join(f"{grade} {100 * share:.1f} %" for grade, share in shares.items() if share > 0) or "–"
 
 
 def _num_below(compared: Sequence[str]) -> str:

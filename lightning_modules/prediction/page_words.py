@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
+from omegaconf import DictConfig
+
 from datamodules.anatomy import View
 from lightning_modules.prediction.members import Member
 from lightning_modules.prediction.outlines import Block
@@ -37,15 +39,29 @@ def describe_members(members: Sequence[Member]) -> list[str]:
     grids = {
         f"{member.grid.size[0]} x {member.grid.size[1]} pixels of {member.grid.spacing_mm:g} mm" for member in members
     }
-    seen = [member.seen.num_patients for member in members if member.seen is not None]
     lines = [
         f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
         f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
-        f"trained on {first.config.cohort.get('name', 'an unnamed cohort')}",
     ]
-    if seen:
-        lines[-1] += f", {max(seen)} patients"
     return [*lines, f"paraspine, {date.today().isoformat()}"]
+
+
+def whom_it_learned_from(members: Sequence[Member]) -> str:
+    """Whose pictures the networks learned from, and whether these are people, in one sentence."""
+    parts = []
+    for member in members:
+        cohort = member.config.cohort
+        number = f"{member.seen.num_patients} " if member.seen is not None else ""
+        kind = "synthetic patients, no person among them" if _is_synthetic(cohort) else "patients"
+        parts.append(f"{number}{kind} (cohort {cohort.get('name', 'without a name')})")
+    whose = "This network" if len(members) == 1 else f"These {len(members)} networks"
+    return f"{whose} learned from {'; '.join(dict.fromkeys(parts))}."
+
+
+def _is_synthetic(cohort: DictConfig) -> bool:
+    """By its maker, its licence or its citation."""
+    said = " ".join(str(cohort.get(name, "")) for name in ("_target_", "name", "licence", "citation")).lower()
+    return "synthetic" in said or "phantom" in said
 
 
 def describe_geometry(block: Block) -> str:

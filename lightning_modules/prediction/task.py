@@ -26,7 +26,7 @@ from lightning_modules.prediction.outlines import Block, outline
 from lightning_modules.prediction.output_folder import OutputFolder
 from lightning_modules.prediction.page import NOTICE, ScanSummary, write_page
 from lightning_modules.prediction.page_tables import tables_of
-from lightning_modules.prediction.page_words import describe_geometry, describe_members, explain
+from lightning_modules.prediction.page_words import describe_geometry, describe_members, explain, whom_it_learned_from
 from lightning_modules.prediction.sheet import draw_sheet
 from lightning_modules.provenance import code_card
 from metrics.morphometry import Morphometry
@@ -122,7 +122,10 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
     except ValueError as error:
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
-    summary = ScanSummary(name=case.case, notes=list(found.notes.get(case.case, ())))
+    is_learned = any(member.seen.holds(block.image) for member in members if member.seen for block in blocks)
+    summary = ScanSummary(name=case.case, notes=list(found.notes.get(case.case, ())), is_learned=is_learned)
+    if is_learned:
+        logger.warning("%s: the network learned from this very scan.", case.case)
     for block, told in zip(blocks, familiar, strict=True):
         prefix = f"block {block.number}: " if block.number else ""
         summary.facts.append(prefix + describe_geometry(block))
@@ -170,6 +173,7 @@ def write_patient(
         tables=tables_of(rows),
         sheet=sheet,
         network=describe_members(members),
+        learned=whom_it_learned_from(members),
         explained=explain(anatomy.view, settings),
     )
 

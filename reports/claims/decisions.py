@@ -34,7 +34,7 @@ def equivalent(claim: Claim, values: PatientValues) -> Finding:
     sample, finding = _two_sided(claim, values)
     margin = margin_of(claim)
     p = float(compare([sample], margin).loc[0, "p_equivalence"]) if not finding.verdict else nan
-    return judged(finding, p < ALPHA, finding.low > margin or finding.high < -margin, p)
+    return judged(finding, p < ALPHA, reversed_=finding.low > margin or finding.high < -margin, p=p)
 
 
 def non_inferior(claim: Claim, values: PatientValues) -> Finding:
@@ -42,21 +42,21 @@ def non_inferior(claim: Claim, values: PatientValues) -> Finding:
     sample, finding = _two_sided(claim, values)
     margin = margin_of(claim)
     p = float(compare([sample], margin).loc[0, "p_noninferiority"]) if not finding.verdict else nan
-    return judged(finding, p < ALPHA, finding.high < -margin, p)
+    return judged(finding, p < ALPHA, reversed_=finding.high < -margin, p=p)
 
 
 def at_least(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean reaches a stated value, less the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value - margin_of(claim)
     finding = values.level(left)
-    return judged(finding, finding.low >= bar, finding.high < bar)
+    return judged(finding, finding.low >= bar, missed=finding.high < bar)
 
 
 def at_most(claim: Claim, values: PatientValues) -> Finding:
     """Whether the mean stays below a stated value and the margin; the effect is the mean itself."""
     (left, _), bar = sides(claim)[0], claim.value + margin_of(claim)
     finding = values.level(left)
-    return judged(finding, finding.high <= bar, finding.low > bar)
+    return judged(finding, finding.high <= bar, missed=finding.low > bar)
 
 
 def even(claim: Claim, values: PatientValues) -> Finding:
@@ -77,7 +77,8 @@ def even(claim: Claim, values: PatientValues) -> Finding:
     margin = margin_of(claim)
     every_one = not short and all(finding.low > -margin for finding in tested.values())
     one_below = any(finding.high < -margin for finding in tested.values())
-    return judged(replace(tested[weakest], notes=(f"the weakest is {weakest}", *short)), every_one, one_below)
+    finding = replace(tested[weakest], notes=(f"the weakest is {weakest}", *short))
+    return judged(finding, every_one, reversed_=one_below)
 
 
 def correlated(claim: Claim, values: PatientValues) -> Finding:
@@ -90,7 +91,7 @@ def correlated(claim: Claim, values: PatientValues) -> Finding:
     finding = estimate(sample)
     effect, low, high = np.clip([finding.effect, finding.low, finding.high], -1, 1).tolist()
     finding = replace(finding, effect=effect, low=low, high=high)
-    return judged(finding, finding.low > margin, finding.high < margin)
+    return judged(finding, finding.low > margin, missed=finding.high < margin, reversed_=finding.high < 0)
 
 
 def cheaper(claim: Claim, evidence: Evidence) -> Finding:
@@ -101,14 +102,14 @@ def cheaper(claim: Claim, evidence: Evidence) -> Finding:
         if not known.get(row, nan) > 0:
             raise GapError(f"no {claim.metric} of the row {row}", row=row)
     saved, margin = float(1 - known[claim.row] / known[claim.other_row]), margin_of(claim)
-    return judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, saved < -margin)
+    return judged(Finding(effect=saved, notes=("a cost, not a sample",)), saved > margin, reversed_=saved < -margin)
 
 
 def gains(claim: Claim, values: PatientValues) -> Finding:
     """Whether the left side is better by a stated value, less the margin."""
     _, finding = _two_sided(claim, values)
     bar = claim.value - margin_of(claim)
-    return judged(finding, finding.low >= bar, finding.high < bar)
+    return judged(finding, finding.low >= bar, missed=finding.high < bar, reversed_=finding.high < min(bar, 0))
 
 
 def gains_within(claim: Claim, values: PatientValues) -> Finding:
@@ -130,7 +131,9 @@ def gains_within(claim: Claim, values: PatientValues) -> Finding:
         return replace(found[farthest], verdict=NOT_TESTABLE, notes=tuple(short))
     inside = all(low <= finding.low and finding.high <= high for finding in found.values())
     outside = any(finding.high < low or finding.low > high for finding in found.values())
-    return judged(replace(found[farthest], notes=(f"farthest from the range is {farthest}",)), inside, outside)
+    worse = any(finding.high < min(low, 0) for finding in found.values())
+    finding = replace(found[farthest], notes=(f"farthest from the range is {farthest}",))
+    return judged(finding, inside, missed=outside, reversed_=worse)
 
 
 def faster(claim: Claim, evidence: Evidence) -> Finding:
@@ -149,7 +152,7 @@ def faster(claim: Claim, evidence: Evidence) -> Finding:
         return replace(finding, num_patients=0, notes=(note,))
     margin = margin_of(claim)
     finding = replace(finding, num_patients=0, notes=(counted, "they share patients, so the interval is too narrow"))
-    return judged(finding, finding.low > margin, finding.high < margin)
+    return judged(finding, finding.low > margin, missed=finding.high < margin, reversed_=finding.high < 0)
 
 
 TESTS_OF_RUNS: dict[str, Callable[[Claim, Evidence], Finding]] = {

@@ -10,7 +10,9 @@ from reports.claims.ledger import Claim
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.intervals import FEWEST_FOR_TEST, intervals
 
-REPRODUCED, WITHIN_NOISE, CONTRADICTED, NOT_TESTABLE = "reproduced", "within noise", "contradicted", "not testable"
+REPRODUCED, WITHIN_NOISE, NOT_TESTABLE = "reproduced", "within noise", "not testable"
+NOT_REACHED = "not reached"  # what is stated is excluded, its reverse is not shown
+CONTRADICTED = "contradicted"  # the reverse is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Finding:
     """What a test found.
 
     Attributes:
-        verdict: One of the four, or "" while the test is not done.
+        verdict: One of the five, or "" while the test is not done.
         effect: In the unit of the metric, positive in the direction of the claim; `low` and `high`: its 95 % interval.
         num_patients: Patients that the test is made on.
         notes: To be printed.
@@ -92,10 +94,20 @@ def margin_of(claim: Claim) -> float:
     return claim.margin
 
 
-def judged(finding: Finding, reproduced: bool, contradicted: bool, p: float = nan) -> Finding:
-    """The finding with its verdict, and p in its notes where there is one; one that has a verdict is left alone."""
+def judged(
+    finding: Finding, reproduced: bool, *, missed: bool = False, reversed_: bool = False, p: float = nan
+) -> Finding:
+    """The finding with its verdict, and p in its notes where there is one; one that has a verdict is left alone.
+
+    Args:
+        finding: Effect and interval.
+        reproduced: Whether what is stated is shown.
+        missed: Whether what is stated is excluded.
+        reversed_: Whether the reverse of what is stated is shown.
+        p: Of the test.
+    """
     if finding.verdict:
         return finding
-    verdict = REPRODUCED if reproduced else CONTRADICTED if contradicted else WITHIN_NOISE
+    verdict = REPRODUCED if reproduced else CONTRADICTED if reversed_ else NOT_REACHED if missed else WITHIN_NOISE
     notes = finding.notes if np.isnan(p) else (f"p = {p:.2g}, one-sided", *finding.notes)
     return replace(finding, verdict=verdict, notes=notes)

@@ -72,7 +72,7 @@ class Claim:
 
     `value` is NaN where the test needs none, and the lower end of a range with `upper`; `margin` is None where none is
     stated. `family` names the superiority tests that share one Holm correction; `cost` is the part of a command that
-    provides the data; `remark` is always printed, `otherwise` is what a contradiction means.
+    provides the data; `remark` is always printed, `otherwise` is what it means if it is not so.
     """
 
     id: str

@@ -1,13 +1,12 @@
 """Tests of claims about a setting that a paper varies, and about small structures."""
 
 from dataclasses import replace
-from math import nan
 
 import numpy as np
 import pandas as pd
 
 from reports.claims.findings import (
-    CONTRADICTED,
+    NOT_REACHED,
     NOT_TESTABLE,
     REPRODUCED,
     WITHIN_NOISE,
@@ -40,7 +39,7 @@ def beyond_seeds(claim: Claim, evidence: Evidence) -> Finding:
     if np.isnan(line["p"]):
         return replace(finding, verdict=NOT_TESTABLE, notes=("one seed; a test takes two: seed=0,1",))
     limit, p = float(line["noise_range"]), float(line["p"])
-    verdict = REPRODUCED if p < ALPHA else CONTRADICTED if limit < claim.value else WITHIN_NOISE
+    verdict = REPRODUCED if p < ALPHA else NOT_REACHED if limit < claim.value else WITHIN_NOISE
     notes = (
         f"p = {p:.2g}, values dealt anew among the trainings of each fold",
         f"95 % of such draws stay below {limit:.4f}",
@@ -65,4 +64,5 @@ def smaller_gains_more(claim: Claim, values: PatientValues) -> Finding:
     if finding.verdict:
         return finding
     effect, low, high = np.clip([finding.effect, finding.low, finding.high], -1, 1).tolist()
-    return judged(replace(finding, effect=effect, low=low, high=high), low > margin, high < margin, nan)
+    finding = replace(finding, effect=effect, low=low, high=high)
+    return judged(finding, low > margin, missed=high < margin, reversed_=high < 0)

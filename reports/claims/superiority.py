@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.claims.findings import (
     CONTRADICTED,
+    NOT_REACHED,
     REPRODUCED,
     WITHIN_NOISE,
     Finding,
@@ -126,15 +127,17 @@ def _verdict(test: _Test, p: float, family: str, num_tests: int) -> Finding:
     verdict = WITHIN_NOISE
     if p < ALPHA and test.direction > 0:
         verdict = REPRODUCED
-    elif (p < ALPHA and test.direction < 0) or test.excluded:
+    elif p < ALPHA and test.direction < 0:
         verdict = CONTRADICTED
+    elif test.excluded:
+        verdict = NOT_REACHED
     tests = f" after Holm over {num_tests} tests of the family {family}" if num_tests > 1 else ""
     notes = [f"p = {p:.2g}{tests}", *test.finding.notes]
     if test.direction == 0:
         notes[0] = "mean, its interval and ranks do not point the same way"
     if test.excluded and verdict == REPRODUCED:
         notes.append("a real difference, but smaller than the margin")
-    elif test.excluded and not (p < ALPHA and test.direction < 0):
+    elif verdict == NOT_REACHED:
         notes.append("not significant, but the interval excludes an improvement of the margin")
     smallest = smallest_p(test.finding.num_patients) * num_tests
     if smallest >= ALPHA:

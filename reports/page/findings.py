@@ -31,7 +31,7 @@ CLAIMS_CAPTION = (
     "stated level (at_least, at_most) the value itself."
 )
 # A sign beside the word and the colour: a verdict is read without colours too.
-VERDICTS = {"reproduced": "✓", "within noise": "≈", "contradicted": "✗", "not testable": "?"}
+VERDICTS = {"reproduced": "✓", "within noise": "≈", "not reached": "○", "contradicted": "✗", "not testable": "?"}
 
 
 def detection(evidence: Evidence) -> list[Block]:

@@ -1,19 +1,19 @@
 """What was compared, on whom, and what came of it: the first section of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.endpoint import averaged_kind, averaged_words, averages_regions
+from reports.endpoint import averaged_words, averages_regions
 from reports.evidence import Evidence
 from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Gap, Lines, Terms, Text
 from reports.page.labels import curve_sentence
+from reports.page.order import order_sentence
 from reports.page.regions import muscle_sentences
-from reports.page.setting import label_of, main_split, our_means, primary_comparisons, published_means, sweep, trained
+from reports.page.setting import label_of, main_split, primary_comparisons, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, spoken, word
 from reports.runs import Run
 
@@ -103,43 +103,6 @@ def primary_sentence(evidence: Evidence) -> str:
     return f"Primary endpoint: {value}, patient mean over {averaged_words(evidence)}, n = {patients} patients."
 
 
-def order_sentence(evidence: Evidence) -> str:
-    """Whether the rows come in the paper's order; empty if fewer than two can be compared."""
-    paper, ours = published_means(evidence), our_means(evidence)
-    if len(paper) == 1:
-        return _order_of_names(evidence)
-    both = [row for row in evidence.rows if row in paper and row in ours]
-    if len(both) < 2:
-        return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
-    theirs, here = (sorted(both, key=lambda row: -means[row]) for means in (paper, ours))
-    orders = [" > ".join(label_of(evidence, row) for row in order) for order in (theirs, here)]
-    return _holds(f"The paper's order of its {len(both)} rows, by mean over {averaged_words(evidence)},", *orders)
-
-
-def _order_of_names(evidence: Evidence) -> str:
-    """Whether what a paper with a single row prints a Dice of comes in its order; "" if there are not two."""
-    table = pick(evidence.table, split=main_split(evidence), row=evidence.reference)
-    lines = {str(line["structure"]): line for line in table.to_dict("records")}
-    known = [
-        name
-        for name in evidence.averaged
-        if name in lines and all(is_number(lines[name][column]) for column in ("published_mean", "patient_mean"))
-    ]
-    if len(known) < 2:
-        return ""
-    orders = [
-        " > ".join(spoken(name) for name in sorted(known, key=lambda name: -lines[name][column]))
-        for column in ("published_mean", "patient_mean")
-    ]
-    return _holds(
-        f"The paper's order of its {len(known)} {averaged_kind(evidence)}, by mean Dice (not tested),", *orders
-    )
-
-
-def _holds(start: str, paper: str, ours: str) -> str:
-    return f"{start} holds: {ours}." if paper == ours else f"{start} does not hold. Paper: {paper}. Here: {ours}."
-
-
 def significance_sentence(evidence: Evidence) -> str:
     """How many rows differ from the reference in the primary endpoint."""
     if len(evidence.rows) == 1:
@@ -154,7 +117,7 @@ def significance_sentence(evidence: Evidence) -> str:
 
 
 def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
-    cards, configs = [run.card for run in runs], [run.config for run in runs]
+    cards = [run.card for run in runs]
     tables = [run.cases for run in runs]
     own = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     num_slices = len(own[["case", "slice"]].drop_duplicates()) if {"case", "slice"} <= set(own.columns) else 0
@@ -178,7 +141,7 @@ def _facts(evidence: Evidence, runs: list[Run]) -> list[tuple[str, str]]:
         ("Split", f"{runs[0].split}, {len(folds)} fold{'s' * (len(folds) != 1)} ({listed(folds)})"),
         ("Seeds", listed(sorted({run.seed for run in runs}))),
         ("Runs", f"{len(runs)}"),
-        ("Size", _size(configs)),
+        ("Size", _size(runs)),
         ("Code", listed(commits)),
         ("Report written", date.today().isoformat()),
     ]
@@ -191,15 +154,17 @@ def _regions(evidence: Evidence) -> str:
     return "; ".join(f"{spoken(name)}: {' + '.join(map(spoken, members[name]))}" for name in known)
 
 
-def _size(configs: Sequence[Mapping[str, Any]]) -> str:
+def _size(runs: Sequence[Run]) -> str:
     """Presets and what they mean, as far as the configurations say."""
     texts = []
-    for config in configs:
+    for run in runs:
+        config = run.config
         scale = config.get("scale") or {}
         grid = (config.get("grids") or {}).get(scale.get("name")) or {}
         side = " x ".join(str(side) for side in grid.get("size", ()))
         parts = [f"preset {scale['name']}"] if "name" in scale else []
         parts += [f"{side} pixels of {grid.get('spacing_mm')} mm"] if side else []
-        parts += [f"{key.replace('_', ' ')} {scale[key]}" for key in ("epochs", "width", "batch_size") if key in scale]
+        parts += [run.trained_epochs] if run.trained_epochs else []
+        parts += [f"{key.replace('_', ' ')} {scale[key]}" for key in ("width", "batch_size") if key in scale]
         texts += [", ".join(parts)] if parts else []
     return listed(texts, 3).replace(", preset", "; preset")

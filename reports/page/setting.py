@@ -3,7 +3,7 @@
 import pandas as pd
 
 from reports.evidence import Evidence
-from reports.page.values import is_number, pick
+from reports.page.values import pick
 from reports.papers import proposed_row, published_tables
 from reports.runs import Run
 
@@ -60,12 +60,6 @@ def published_means(evidence: Evidence) -> dict[str, float]:
         return {}
     dice = table.loc[table["metric"].astype(str).str.lower().isin(["dice", "dsc"])].dropna(subset=["row", "mean"])
     return {str(row): float(group.mean()) for row, group in dice.groupby("row")["mean"]}
-
-
-def our_means(evidence: Evidence) -> dict[str, float]:
-    """Primary endpoint of each row, a share of 1."""
-    found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", structure="mean", metric="dice")
-    return {str(entry["row"]): float(entry["mean"]) for entry in found.to_dict("records") if is_number(entry["mean"])}
 
 
 def label_of(evidence: Evidence, row: object) -> str:
