@@ -8,7 +8,7 @@ from datamodules.geometry import SliceGrid
 from datamodules.sides import check_sides
 from datamodules.store import build_store
 from lightning_modules import tasks
-from lightning_modules.run_folder import cell_name
+from lightning_modules.identity import cell_name
 from tests.conftest import TINY_PHANTOM
 from tests.scans import small_anatomy, small_cohort, two_muscles, write_cohort, write_volume
 
