@@ -17,9 +17,9 @@ AXIAL, SAGITTAL = ("phantom.levels=[L3/4]",), ("phantom.masked_patients=13",)
 OWN = {"baur_unet": (*AXIAL, "split.num_folds=5"), "dgmsnet": SAGITTAL, "scarnet": SAGITTAL}
 NUM_SLICES, NUM_STEPS, CHECK_EVERY = 10, 400, 50
 LEAST_DICE = 0.95  # mean over structures, on the network's grid
-# These are not there after 400 steps, or were not looked at for as long (docs/fair_presets.md): they have to learn.
-LEARNS = 0.5
-SLOW_LEARNERS = ("baur_unet", "ce_net", "fcn8s", "lumnet", "mask_rcnn", "msff")
+# Two reach it in the last fifty steps, on another processor perhaps a little later. Baur's network finds all but the
+# thinnest streaks of fat; Mask R-CNN was not looked at for as long (docs/fair_presets.md).
+LEAST_OF = {"ce_net": 0.93, "msff": 0.93, "baur_unet": 0.85, "mask_rcnn": 0.5}
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_every_network_learns_ten_slices_at_its_preset(tmp_path, generated, expe
     optimizer, schedule = instantiate(config.optimizer)(list(module.parameters())), instantiate(config.scheduler)
     scheduler = LambdaLR(optimizer, lambda step: schedule(step, NUM_STEPS))
     generator, found = torch.Generator().manual_seed(0), []
-    least = LEARNS if experiment in SLOW_LEARNERS else LEAST_DICE
+    least = LEAST_OF.get(experiment, LEAST_DICE)
     for step in range(1, NUM_STEPS + 1):
         chosen = torch.randperm(len(rows), generator=generator)[: config.scale.batch_size]
         total, _ = module.train().losses(slices[[rows[place] for place in chosen.tolist()]])
