@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from filecmp import cmp
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -130,13 +131,14 @@ def _is_dicom_file(path: Path) -> bool:
 
 def _without_copies(files: list[DicomFile], left_aside: dict[Path, str]) -> list[DicomFile]:
     """One file of each image: exports hold "IM0001 (copy).dcm"; broken ones give one name to several images."""
-    first: dict[tuple[object, ...], DicomFile] = {}
+    first: dict[str, DicomFile] = {}
+    kept = set()
     for file in sorted(files, key=lambda file: (len(file.path.name), file.path)):
-        places = [(item.number, *item.origin_mm.tolist()) for item in file.slices]
-        twin = first.setdefault((file.instance or file.path, *places), file)
-        if twin is not file:
-            left_aside[file.path] = f"is a copy of {twin.path.name} (the same SOPInstanceUID and place)"
-    kept = {file.path for file in first.values()}
+        twin = first.setdefault(file.instance or str(file.path), file)
+        if twin is not file and cmp(twin.path, file.path, shallow=False):
+            left_aside[file.path] = f"is a copy of {twin.path.name}"
+        else:
+            kept.add(file.path)
     return [file for file in files if file.path in kept]
 
 

@@ -85,16 +85,11 @@ def _in_three_dimensions(path: Path, image: sitk.Image) -> sitk.Image:
 
 
 def _with_header(path: Path, image: sitk.Image, header: NiftiFile, *, is_flat: bool) -> ImageFile:
-    """A NIfTI image, whose header must agree with itself and with what SimpleITK made of it."""
+    """A NIfTI image, whose header must agree with what SimpleITK made of it."""
     read = np.eye(4)
     read[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     read[:3, 3] = image.GetOrigin()
-    told = contradiction(header, None if is_flat else read)
-    if told:
-        raise ValueError(
-            f"{path}: the header contradicts itself: {told}; export the image anew, or write what is right into all of "
-            "its fields (in nibabel: image.set_qform(affine, 1); image.set_sform(affine, 1), and save)"
-        )
+    _refuse_contradiction(path, contradiction(header, None if is_flat else read))
     form = header.first_form
     if is_flat and form is not None:  # of a 2-D file, SimpleITK leaves the third direction out
         lengths = np.linalg.norm(form[:3, :3], axis=0)
@@ -190,7 +185,16 @@ def _check_nifti(path: Path, content: bytes) -> NiftiFile:
         raise ValueError(not_finite(path, header.num_not_finite))
     if not header.is_orthonormal:
         raise ValueError(_not_orthonormal(path))
+    _refuse_contradiction(path, contradiction(header))
     return header
+
+
+def _refuse_contradiction(path: Path, told: str) -> None:
+    if told:
+        raise ValueError(
+            f"{path}: the header contradicts itself: {told}; export the image anew, or write what is right into all of "
+            "its fields (in nibabel: image.set_qform(affine, 1); image.set_sform(affine, 1), and save)"
+        )
 
 
 def _check_stream(content: bytes, separator: bytes) -> None:

@@ -114,9 +114,9 @@ def _add_files(found: ScanList, root: Path, view: View) -> None:
             found.left_aside[file] = _why_not_read(file)
     lost = _lost_parts(root, listing)
     for item, case in _cases_of_series(root, listing.series):
-        if isinstance(case, str):
-            found.refused[case] = (
-                f"{root / case}: holds the series of several studies side by side, which may be of several persons; "
+        if isinstance(case, Path):
+            found.refused[_name(root, case)] = (
+                f"{case}: holds the series of several studies side by side, which may be of several persons; "
                 "give each study a folder of its own"
             )
         elif item in lost:
@@ -181,7 +181,7 @@ def _case_of_file(root: Path, file: Path) -> Case:
     return Case(case="_".join(named), patient=parts[0], images=(file,), row={})
 
 
-def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Series, Case | str]]:
+def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Series, Case | Path]]:
     """The scan that each series is, or, where studies lie side by side, the folder that holds them."""
     folders = [_folder(item) for item in found]
     names = [item.study or str(folder) for item, folder in zip(found, folders, strict=True)]
@@ -193,7 +193,7 @@ def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Seri
     for item, folder, name in zip(found, folders, names, strict=True):
         study = studies[name]
         if in_folder[study] > 1:
-            yield item, str(study.relative_to(root))
+            yield item, study
             continue
         beside = [each for each, place in zip(found, folders, strict=True) if place == folder]
         same_number = sum(each.number == item.number for each in beside) > 1

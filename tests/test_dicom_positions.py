@@ -90,8 +90,17 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     assert {path.name: reason for path, reason in left_aside.items()} == {
         "PR1.dcm": "holds no image (Grayscale Softcopy Presentation State)",
         "KO1": "holds no image (Key Object Selection Document)",
-        "002 (copy).dcm": "is a copy of 002.dcm (the same SOPInstanceUID and place)",
+        "002 (copy).dcm": "is a copy of 002.dcm",
     }
+
+
+def test_another_image_of_the_same_name_is_no_copy(tmp_path):
+    """A bad anonymiser gives the images of two patients the same UIDs: none is dropped, both are refused."""
+    write_series(tmp_path / "anna", block(5, 0, 1), SOPInstanceUID="1.2.3.4")
+    ((_, position, axes),) = block(5, 0, 1)
+    write_dicom(tmp_path / "bert" / "1", pixels_of(9), position=position, axes=axes, number=1, SOPInstanceUID="1.2.3.4")
+    with pytest.raises(ValueError, match="several images at one place"):
+        read(tmp_path)
 
 
 def test_one_corrupt_file_refuses_the_series_of_its_folder_alone(tmp_path):

@@ -321,6 +321,6 @@ def test_prepared_folders_give_these_scans():
         *("pr_p1", "samenumber_p1", "sbs_gap_p1", "sbs_zero_p1", "scout_p1", "thin_round_p1", "twostudies_good"),
     }
     assert len(found.cases) == 16
-    assert set(found.refused) == {"onebad_p1_s2", "twostudies/bad"}
+    assert set(found.refused) == {"onebad_p1_s2", "twostudies_bad"}
     assert {path.name for path in found.left_aside} == {"PR000001.dcm", "KO000001", "IM0001 (copy).dcm"}
     assert list_series([PREPARED / "README.md"]).series == []
