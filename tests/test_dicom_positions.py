@@ -5,7 +5,11 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage, KeyObjectSelectionDocumentStorage
+from pydicom.uid import (
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    SegmentationStorage,
+)
 
 from datamodules.case_images import read_images
 from datamodules.case_list import Case
@@ -16,6 +20,7 @@ from tests.conftest import SHARED
 from tests.scans import write_dicom, write_enhanced
 from tests.test_dicom import SIZE, block, pixels_of, write_series
 
+PLACE = {"position": (0.0, 0.0, 0.0), "axes": np.eye(3)[:2], "number": 1}
 PREPARED = SHARED / "cases" / "dicom"
 
 
@@ -27,7 +32,7 @@ def read(folder, view=None):
 
 def write_object(path, kind, **tags):
     """A DICOM object without pixels."""
-    write_dicom(path, pixels_of(1), position=(0, 0, 0), axes=np.eye(3)[:2], number=1, SOPClassUID=kind, **tags)
+    write_dicom(path, pixels_of(1), **PLACE, SOPClassUID=kind, **tags)
     data = pydicom.dcmread(path)
     for name in ("Rows", "Columns", "PixelData", "PixelSpacing", "ImagePositionPatient"):
         delattr(data, name)
@@ -83,6 +88,8 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     write_series(tmp_path, block(5, 0, 3))
     write_object(tmp_path / "PR1.dcm", GrayscaleSoftcopyPresentationStateStorage, SeriesInstanceUID="1.2.9")
     write_object(tmp_path / "KO1", KeyObjectSelectionDocumentStorage, SeriesInstanceUID="1.2.9")
+    write_object(tmp_path / "private", "1.3.12.2.1107.5.9.9", SeriesInstanceUID="1.2.9")
+    write_dicom(tmp_path / "seg", pixels_of(1), **PLACE, SOPClassUID=SegmentationStorage, series="1.2.8")
     (tmp_path / "002 (copy).dcm").write_bytes((tmp_path / "002.dcm").read_bytes())
     (volume,), _ = read(tmp_path)
     assert len(volume.voxels) == 3
@@ -90,6 +97,8 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     assert {path.name: reason for path, reason in left_aside.items()} == {
         "PR1.dcm": "holds no image (Grayscale Softcopy Presentation State)",
         "KO1": "holds no image (Key Object Selection Document)",
+        "private": "holds no image (1.3.12.2.1107.5.9.9)",
+        "seg": "holds no image (Segmentation)",
         "002 (copy).dcm": "is a copy of 002.dcm",
     }
 
