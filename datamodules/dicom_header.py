@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from jaxtyping import Float64
+from pydicom import config
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 # Scanners write values that the standard forbids; what is needed of them is checked here.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+config.settings.reading_validation_mode = config.IGNORE
 
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber"),
@@ -189,9 +191,7 @@ def _numbers(places: Sequence[pydicom.Dataset], group: str, name: str) -> list[f
         nested = place.get(group, None) if len(places) > 1 else None
         value = (nested[0] if nested else place).get(name, None)
         if value is not None and value != "":
-            return [
-                float(part) for part in (value if isinstance(value, (pydicom.multival.MultiValue, list)) else [value])
-            ]
+            return [float(part) for part in (value if isinstance(value, (MultiValue, list)) else [value])]
     return []
 
 

@@ -15,7 +15,7 @@ from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, read_nif
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
-OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".gipl", ".vtk", ".par", ".rec")  # not read
+OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".par", ".rec", ".mnc", ".gipl", ".vtk")  # not looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +161,8 @@ def read_whole(path: Path) -> bytes:
     name = path.name.lower()
     if name.endswith((".hdr", ".img", ".img.gz")):
         raise ValueError(f"{path}: images of two files (.hdr, .img) are not read; convert it to .nii.gz")
+    if name.endswith((".mgz", ".mgh", ".par", ".rec")):
+        raise ValueError(f"{path}: images of the format {path.suffix} are not read; convert it to .nii.gz")
     content = path.read_bytes()
     try:
         if name.endswith(".gz"):

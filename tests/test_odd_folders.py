@@ -164,6 +164,15 @@ def test_links_are_followed_and_other_formats_are_named(tmp_path):
     }
 
 
+def test_a_file_of_a_format_that_is_not_read_is_refused_as_such(tmp_path):
+    (tmp_path / "anna.mgz").write_bytes(b"x")
+    (case,) = find_scans(tmp_path / "anna.mgz", "axial").cases
+    with pytest.raises(
+        ValueError, match=r"anna\.mgz: images of the format \.mgz are not read; convert it to \.nii\.gz"
+    ):
+        read_images(case, view="axial", has_sides=True)
+
+
 def test_a_folder_called_images_may_hold_a_series(tmp_path):
     series(tmp_path / "images")
     assert names(find_scans(tmp_path, "axial")) == {"images"}
@@ -191,8 +200,11 @@ def test_an_earlier_prediction_is_no_patient(tmp_path, predicted):
     assert left_aside["reason"].tolist() == ["holds what an earlier prediction wrote"]
     # Also one that was killed in its midst.
     (folder / "anna" / "extra").mkdir()
-    OutputFolder(tmp_path / "in" / "killed").file("anna", "anna", ".nii.gz").write_bytes(b"x")
+    left = OutputFolder(tmp_path / "in" / "killed").file("anna", "anna", ".nii.gz")
+    left.write_bytes(b"x")
     assert names(find_scans(tmp_path / "in", "axial")) == {"anna"}
+    OutputFolder(tmp_path / "in" / "killed")
+    assert not left.exists(), "it is replaced like a finished one"
 
 
 def test_what_was_read_left_aside_and_refused_is_listed_at_the_end(tmp_path, predicted, caplog):

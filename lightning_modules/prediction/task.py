@@ -158,7 +158,7 @@ def write_patient(
             write_image_file(files[block.name], block.volumes[0].as_stored(block.mask))
         if item.table is not None:
             names = {name: folder.name_of(path) for name, path in files.items()}
-            item.table["label_map"] = item.table["label_map"].map(names)
+            item.table["label_map"] = [names[name] for name in item.table["label_map"]]
     sheet = None
     if blocks:
         sheet = folder.file(patient, "overlay", ".png")
