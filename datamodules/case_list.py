@@ -1,7 +1,7 @@
 """The list of cases of a cohort: what cohort.csv and keypoints.csv say, checked against the files that are there."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 

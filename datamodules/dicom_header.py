@@ -152,6 +152,8 @@ def _scale(places: Sequence[pydicom.Dataset]) -> tuple[float, float]:
         return 1.0, 0.0
     slope = _numbers(places, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _numbers(places, "PixelValueTransformationSequence", "RescaleIntercept")
+    if slope and slope[0] == 0:
+        raise ValueError("a RescaleSlope of 0, by which all values are one")
     return (slope or [1.0])[0], (intercept or [0.0])[0]
 
 

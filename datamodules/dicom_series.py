@@ -83,14 +83,19 @@ def list_series(files: Iterable[Path]) -> Listing:
     return found
 
 
-def find_series(path: Path, uid: str = "") -> Series:
+def find_series(path: Path, uid: str = "", listing: Listing | None = None) -> Series:
     """The only series of a folder, in it or below it, or of one file; or the one with this SeriesInstanceUID.
+
+    Args:
+        path: The folder or file.
+        uid: SeriesInstanceUID of the series that is wanted, where there are several.
+        listing: Of the files at `path`, if they have been listed already.
 
     Raises:
         ValueError: If there is no DICOM image, several series are there and none is chosen, the chosen one is not, or
             a corrupt file may be a part of it.
     """
-    found = list_series(walk(path).files)
+    found = listing or list_series(walk(path).files)
     if not found.series:
         raise ValueError(
             next(iter(found.corrupt.values()), "")

@@ -10,7 +10,7 @@ from datamodules.anatomy import View
 from datamodules.case_list import Case, list_cases
 from datamodules.channels import join_channels
 from datamodules.dicom import find_blocks
-from datamodules.dicom_series import DICOM_SUFFIXES, Listing, Series, is_dicom, list_series
+from datamodules.dicom_series import DICOM_SUFFIXES, Listing, Series, find_series, is_dicom, list_series
 from datamodules.folder_walk import walk
 from datamodules.image_file import OTHER_SUFFIXES, PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
@@ -99,8 +99,25 @@ def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]
                 cases += join_channels([case for case in listed if case.patient == patient], channels)
             except ValueError as error:
                 found.refused[patient] = str(error)
+    listings: dict[Path, Listing] = {}
     for case in cases:
-        found.add(replace(case, labels=(), keypoints=()))
+        series = _series_of_row(case, listings)
+        found.add(replace(case, labels=(), keypoints=()), series)
+        if series is not None:
+            _note_other_views(found, found.cases[-1].case, series, view)
+
+
+def _series_of_row(case: Case, listings: dict[Path, Listing]) -> Series | None:
+    """The DICOM series of a row, if it is one of one channel; a folder that several rows name is listed once."""
+    if len(case.images) != 1 or not case.images[0].is_dir():
+        return None
+    (path,) = case.images
+    if path not in listings:
+        listings[path] = list_series(walk(path).files)
+    try:
+        return find_series(path, case.series, listings[path])
+    except ValueError:
+        return None  # the reason to refuse it, once it is read
 
 
 def _add_files(found: ScanList, root: Path, view: View) -> None:

@@ -207,13 +207,23 @@ def test_an_earlier_prediction_is_no_patient(tmp_path, predicted):
     assert not left.exists(), "it is replaced like a finished one"
 
 
-def test_what_was_read_left_aside_and_refused_is_listed_at_the_end(tmp_path, predicted, caplog):
-    write_scan(tmp_path / "in" / "anna.nii.gz", picture())
+def test_what_was_read_left_aside_and_refused_is_listed_at_the_end(tmp_path, predicted, caplog, monkeypatch):
+    for name in ("anna", "dora"):
+        write_scan(tmp_path / "in" / f"{name}.nii.gz", picture())
+    read_bytes = Path.read_bytes
+
+    def locked(path):
+        if path.name == "dora.nii.gz":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", locked)
     (tmp_path / "in" / "bert.png").write_bytes(b"x")
     (tmp_path / "in" / "carl.nii.gz").write_bytes(b"x")
     folder, refused = predicted(tmp_path / "in")
-    assert "1 scan(s) could not be predicted" in refused
+    assert "2 scan(s) could not be predicted" in refused
     assert "carl" in refused
+    assert "dora: [Errno 13] Permission denied" in refused
     assert "left aside, is not read: a picture" in caplog.text
     scans = pd.read_csv(folder / "scans.csv", keep_default_na=False).set_index("case")
     assert scans.loc["anna", "refused"] == ""
@@ -285,9 +295,13 @@ def test_any_names_make_files_of_their_own(tmp_path_factory, pairs):
     ]
 
 
-def test_every_header_is_read_once(tmp_path, predicted, monkeypatch):
+@pytest.mark.parametrize("listed", [False, True], ids=["a folder", "rows of cohort.csv"])
+def test_every_header_is_read_once(tmp_path, monkeypatch, listed):
     for number in range(3):
-        series(tmp_path / "in" / "anna" / str(number), f"1.{number}")
+        series(tmp_path / "all", f"1.{number}")
+    if listed:
+        rows = "".join(f"{number},anna,all,1.{number}\n" for number in range(3))
+        (tmp_path / "cohort.csv").write_text(f"case,patient,image,series\n{rows}")
     read, original = [], dicom_series.read_header
 
     def counted(path):
@@ -295,8 +309,10 @@ def test_every_header_is_read_once(tmp_path, predicted, monkeypatch):
         return original(path)
 
     monkeypatch.setattr(dicom_series, "read_header", counted)
-    _, refused = predicted(tmp_path / "in")
-    assert refused == ""
+    found = find_scans(tmp_path, "axial")
+    assert len(found.cases) == 3
+    for case in found.cases:
+        read_images(case, view="axial", has_sides=True, series=found.series[case.case])
     assert len(read) == len(set(read)) == 9
 
 

@@ -119,7 +119,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
         # Blocks of a scan are of one sequence; one that is unlike those trained on puts all in doubt.
         contrast = next((told.contrast for told in familiar if told.contrast == UNKNOWN), familiar[0].contrast)
         table = measure_scan(blocks, anatomy, taught, settings, contrast)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # a file may also be locked, or lie on a server that is gone
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
     summary = ScanSummary(name=case.case, notes=list(found.notes.get(case.case, ())))
