@@ -98,7 +98,7 @@ def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]
             try:
                 cases += join_channels([case for case in listed if case.patient == patient], channels)
             except ValueError as error:
-                found.refused[patient] = str(error)
+                found.refused.setdefault(patient, str(error))
     listings: dict[Path, Listing] = {}
     for case in cases:
         series = _series_of_row(case, listings)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
@@ -231,22 +231,7 @@ def test_what_was_read_left_aside_and_refused_is_listed_at_the_end(tmp_path, pre
     assert scans.loc["anna", "source"].endswith("in/anna.nii.gz")
 
 
-TWINS = [
-    "scan 1",
-    "scan_1",
-    "Scan_1",
-    "患者一",
-    "患者二",
-    "..",
-    ".",
-    "..\\..",
-    "x" * 250,
-    "x" * 251,
-    "е" * 200,
-    "💀",
-    "a\u0301",
-    "á",
-]
+TWINS = ["scan $1", "scan_1", "患者一", "患者二", ".."]
 
 
 def test_label_maps_are_unique_whole_visible_and_inside(tmp_path, predicted, monkeypatch):
@@ -279,6 +264,8 @@ def test_label_maps_are_unique_whole_visible_and_inside(tmp_path, predicted, mon
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=1, max_size=8, unique=True))
+@example([("x" * 250, "x" * 250), ("x" * 251, "x" * 251), ("е" * 200, "е" * 200), ("е" * 201, "е" * 199)])
+@example([("..", ".."), ("../..", "/"), (".", "💀"), ("A b", "A b"), ("a_b", "a_b"), ("a_B", "á"), ("a_B", "a\u0301")])
 def test_any_names_make_files_of_their_own(tmp_path_factory, pairs):
     folder = OutputFolder(tmp_path_factory.mktemp("out") / "predicted")
     paths = [folder.file(patient, name, ".nii.gz") for patient, name in pairs]
