@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from datamodules.case_list import read_table
+from datamodules.csv_table import read_table
 
 FILE = Path(__file__).with_name("phantom_published.csv")
 KINDS = ("source", "measured", "recall", "derived")

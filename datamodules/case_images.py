@@ -82,7 +82,7 @@ def _check_values(volumes: list[Volume]) -> None:
         values = volume.voxels
         if not np.isfinite(values).all():
             raise ValueError(not_finite(volume.path, int((~np.isfinite(values)).sum())))
-        largest = float(np.abs(values.astype(np.float64)).max())
+        largest = max(float(values.max()), -float(values.min()))
         if largest > LARGEST:
             raise ValueError(
                 f"{volume.path}: holds values up to {largest:.3g}, more than networks can compute with "

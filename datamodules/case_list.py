@@ -1,11 +1,11 @@
 """The list of cases of a cohort: what cohort.csv and keypoints.csv say, checked against the files that are there."""
 
-import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from datamodules.csv_table import read_lines
 from datamodules.image_file import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list
         )
     if not table.is_file():
         return _pair_by_name(root, with_labels)
-    rows, refused = _read_lines(table, REQUIRED)
+    rows, refused = read_lines(table, REQUIRED)
     lines: dict[str, int] = {}
     cases: dict[str, Case] = {}
     for line, row in rows.items():
@@ -109,51 +109,6 @@ def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list
         except ValueError as error:
             refused[name] = str(error)
     return list(cases.values()), refused
-
-
-def read_table(path: Path, required: Sequence[str]) -> dict[int, dict[str, str]]:
-    """Reads a CSV file as text: the cells of every line by the names of their columns.
-
-    Raises:
-        ValueError: If it is no CSV file with rows, a line has too few or too many cells, a required column is missing,
-            or one of its cells is empty.
-    """
-    rows, refused = _read_lines(path, required)
-    for reason in refused.values():
-        raise ValueError(reason)
-    return rows
-
-
-def _read_lines(path: Path, required: Sequence[str]) -> tuple[dict[int, dict[str, str]], dict[str, str]]:
-    """The lines of a CSV file as `read_table` returns them, and what is wrong with others, by "line 7"."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is no comma-separated table ({error}); save it as CSV in UTF-8") from None
-    header = numbered[0][1] if numbered else []
-    lines = dict(numbered[1:])
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise ValueError(
-            f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}; needed are "
-            f"{', '.join(required)}, separated by commas"
-        )
-    if not lines:
-        raise ValueError(f"{path}: lists nothing; add one row per image")
-    rows, refused = {}, {}
-    for line, cells in lines.items():
-        empty = [name for name, cell in zip(header, cells, strict=False) if name in required and not cell]
-        if len(cells) != len(header):
-            refused[f"line {line}"] = (
-                f"{path}: line {line} has {len(cells)} cells, the header {len(header)}; add or remove commas"
-            )
-        elif empty:
-            refused[f"line {line}"] = f"{path}: line {line} has no {empty[0]}; fill it in"
-        else:
-            rows[line] = dict(zip(header, cells, strict=True))
-    return rows, refused
 
 
 def _case_of_row(root: Path, where: str, row: dict[str, str], view: str, with_labels: bool) -> Case:

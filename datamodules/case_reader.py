@@ -143,9 +143,10 @@ class CaseReader:
         Raises:
             ValueError: If an id is not among `labels`.
         """
-        # Tools that scale or resample leave whole numbers as 0.9999999.
-        nearest = np.rint(label.voxels)
-        voxels = np.where(np.isclose(label.voxels, nearest, rtol=0, atol=LABEL_ROUNDING), nearest, label.voxels)
+        voxels = label.voxels
+        if voxels.dtype.kind == "f":  # tools that scale or resample leave whole numbers as 0.9999999
+            nearest = np.rint(voxels)
+            voxels = np.where(np.isclose(voxels, nearest, rtol=0, atol=LABEL_ROUNDING), nearest, voxels)
         ids = np.unique(voxels)
         unknown = [f"{value:g}" for value in ids if value != 0 and value not in self.labels]
         if unknown:

@@ -1,5 +1,6 @@
 """What the header of a DICOM file says of its slices; pydicom reads it, since SimpleITK shows no nested fields."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from jaxtyping import Float64
+from pydicom import config
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 # Scanners write values that the standard forbids; what is needed of them is checked here.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+config.settings.reading_validation_mode = config.IGNORE
 
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber"),
@@ -80,7 +83,7 @@ class DicomFile:
 
 
 class NoPixelsError(ValueError):
-    """A DICOM object that holds no image: a presentation state, a report, a document."""
+    """A DICOM object that holds no image: a presentation state, a report, a document, a segmentation."""
 
 
 def read_header(path: Path) -> DicomFile:
@@ -91,16 +94,20 @@ def read_header(path: Path) -> DicomFile:
         ValueError: If it is corrupt or truncated.
     """
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
-        kind, series = UID(str(data.get("SOPClassUID", ""))).name, str(data.get("SeriesInstanceUID", ""))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd and matters here is found below
+            data = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+        kind = UID(str(data.get("SOPClassUID", None) or data.file_meta.get("MediaStorageSOPClassUID", ""))).name
+        series = str(data.get("SeriesInstanceUID", ""))
         has_pixels = "Rows" in data and "Columns" in data
     except Exception as error:  # of corrupt data pydicom raises whatever its parts do
         raise ValueError(f"{path}: {UNREADABLE}") from error
-    if not has_pixels:
-        # A truncated file has lost its end; what never held pixels says so by its class.
-        if not series or "Image Storage" in kind or not data.get("SOPClassUID"):
-            raise ValueError(f"{path}: {UNREADABLE}")
+    # Segmentations and doses have pixels as well, but are no images; a private object without pixels is none either.
+    is_image = "Image Storage" in kind or not kind.endswith(" Storage")
+    if not is_image or (not has_pixels and series and "Image Storage" not in kind):
         raise NoPixelsError(f"holds no image ({kind.removesuffix(' Storage')})")
+    if not has_pixels:  # a truncated file has lost its end
+        raise ValueError(f"{path}: {UNREADABLE}")
     slices, problem = (), ""
     try:
         slices = tuple(_slices(path, data))
@@ -145,6 +152,8 @@ def _scale(places: Sequence[pydicom.Dataset]) -> tuple[float, float]:
         return 1.0, 0.0
     slope = _numbers(places, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _numbers(places, "PixelValueTransformationSequence", "RescaleIntercept")
+    if slope and slope[0] == 0:
+        raise ValueError("a RescaleSlope of 0, by which all values are one")
     return (slope or [1.0])[0], (intercept or [0.0])[0]
 
 
@@ -184,9 +193,7 @@ def _numbers(places: Sequence[pydicom.Dataset], group: str, name: str) -> list[f
         nested = place.get(group, None) if len(places) > 1 else None
         value = (nested[0] if nested else place).get(name, None)
         if value is not None and value != "":
-            return [
-                float(part) for part in (value if isinstance(value, (pydicom.multival.MultiValue, list)) else [value])
-            ]
+            return [float(part) for part in (value if isinstance(value, (MultiValue, list)) else [value])]
     return []
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from filecmp import cmp
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -82,14 +83,19 @@ def list_series(files: Iterable[Path]) -> Listing:
     return found
 
 
-def find_series(path: Path, uid: str = "") -> Series:
+def find_series(path: Path, uid: str = "", listing: Listing | None = None) -> Series:
     """The only series of a folder, in it or below it, or of one file; or the one with this SeriesInstanceUID.
+
+    Args:
+        path: The folder or file.
+        uid: SeriesInstanceUID of the series that is wanted, where there are several.
+        listing: Of the files at `path`, if they have been listed already.
 
     Raises:
         ValueError: If there is no DICOM image, several series are there and none is chosen, the chosen one is not, or
             a corrupt file may be a part of it.
     """
-    found = list_series(walk(path).files)
+    found = listing or list_series(walk(path).files)
     if not found.series:
         raise ValueError(
             next(iter(found.corrupt.values()), "")
@@ -130,13 +136,14 @@ def _is_dicom_file(path: Path) -> bool:
 
 def _without_copies(files: list[DicomFile], left_aside: dict[Path, str]) -> list[DicomFile]:
     """One file of each image: exports hold "IM0001 (copy).dcm"; broken ones give one name to several images."""
-    first: dict[tuple[object, ...], DicomFile] = {}
+    first: dict[str, DicomFile] = {}
+    kept = set()
     for file in sorted(files, key=lambda file: (len(file.path.name), file.path)):
-        places = [(item.number, *item.origin_mm.tolist()) for item in file.slices]
-        twin = first.setdefault((file.instance or file.path, *places), file)
-        if twin is not file:
-            left_aside[file.path] = f"is a copy of {twin.path.name} (the same SOPInstanceUID and place)"
-    kept = {file.path for file in first.values()}
+        twin = first.setdefault(file.instance or str(file.path), file)
+        if twin is not file and cmp(twin.path, file.path, shallow=False):
+            left_aside[file.path] = f"is a copy of {twin.path.name}"
+        else:
+            kept.add(file.path)
     return [file for file in files if file.path in kept]
 
 

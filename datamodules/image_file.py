@@ -15,7 +15,7 @@ from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, read_nif
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
-OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".gipl", ".vtk", ".par", ".rec")  # not read
+OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".par", ".rec", ".mnc", ".gipl", ".vtk")  # not looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +85,11 @@ def _in_three_dimensions(path: Path, image: sitk.Image) -> sitk.Image:
 
 
 def _with_header(path: Path, image: sitk.Image, header: NiftiFile, *, is_flat: bool) -> ImageFile:
-    """A NIfTI image, whose header must agree with itself and with what SimpleITK made of it."""
+    """A NIfTI image, whose header must agree with what SimpleITK made of it."""
     read = np.eye(4)
     read[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     read[:3, 3] = image.GetOrigin()
-    told = contradiction(header, None if is_flat else read)
-    if told:
-        raise ValueError(
-            f"{path}: the header contradicts itself: {told}; export the image anew, or write what is right into all of "
-            "its fields (in nibabel: image.set_qform(affine, 1); image.set_sform(affine, 1), and save)"
-        )
+    _refuse_contradiction(path, contradiction(header, None if is_flat else read))
     form = header.first_form
     if is_flat and form is not None:  # of a 2-D file, SimpleITK leaves the third direction out
         lengths = np.linalg.norm(form[:3, :3], axis=0)
@@ -166,6 +161,8 @@ def read_whole(path: Path) -> bytes:
     name = path.name.lower()
     if name.endswith((".hdr", ".img", ".img.gz")):
         raise ValueError(f"{path}: images of two files (.hdr, .img) are not read; convert it to .nii.gz")
+    if name.endswith((".mgz", ".mgh", ".par", ".rec")):
+        raise ValueError(f"{path}: images of the format {path.suffix} are not read; convert it to .nii.gz")
     content = path.read_bytes()
     try:
         if name.endswith(".gz"):
@@ -190,7 +187,16 @@ def _check_nifti(path: Path, content: bytes) -> NiftiFile:
         raise ValueError(not_finite(path, header.num_not_finite))
     if not header.is_orthonormal:
         raise ValueError(_not_orthonormal(path))
+    _refuse_contradiction(path, contradiction(header))
     return header
+
+
+def _refuse_contradiction(path: Path, told: str) -> None:
+    if told:
+        raise ValueError(
+            f"{path}: the header contradicts itself: {told}; export the image anew, or write what is right into all of "
+            "its fields (in nibabel: image.set_qform(affine, 1); image.set_sform(affine, 1), and save)"
+        )
 
 
 def _check_stream(content: bytes, separator: bytes) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datamodules.case_list import Case, KeyPoint, read_table
+from datamodules.case_list import Case, KeyPoint
+from datamodules.csv_table import read_table
 
 log = logging.getLogger(__name__)
 

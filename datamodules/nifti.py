@@ -76,12 +76,14 @@ class NiftiFile:
 
 
 def read_nifti_file(content: bytes) -> NiftiFile | None:
-    """Reads the header of an uncompressed NIfTI file and counts its NaN; None if there is no NIfTI header."""
+    """Reads the header of an uncompressed NIfTI file and counts its NaN; None if there is no valid one."""
     for order in "<>":
         size = struct.unpack_from(f"{order}i", content)[0] if len(content) >= 348 else 0
         if size in LAYOUTS and len(content) >= size:
             fields = {name: struct.unpack_from(order + kind, content, at) for name, (kind, at) in LAYOUTS[size].items()}
-            return _describe(content, order, fields)
+            num_axes, *sizes = fields["size"]
+            if 1 <= num_axes <= 7 and min(sizes[:num_axes]) > 0 and np.isfinite(fields["start"][0]):
+                return _describe(content, order, fields)
     return None
 
 
@@ -126,7 +128,7 @@ def _quaternion_form(fields: Float64[np.ndarray, "6"], pixdim: Float64[np.ndarra
     return np.vstack([np.column_stack([turn * steps, fields[3:]]), [0, 0, 0, 1]])
 
 
-def contradiction(header: NiftiFile, read: Float64[np.ndarray, "4 4"] | None) -> str:
+def contradiction(header: NiftiFile, read: Float64[np.ndarray, "4 4"] | None = None) -> str:
     """What a header states in two ways that do not agree within 0.1 pixel; "" if all of it agrees.
 
     Args:

@@ -10,7 +10,7 @@ from datamodules.anatomy import View
 from datamodules.case_list import Case, list_cases
 from datamodules.channels import join_channels
 from datamodules.dicom import find_blocks
-from datamodules.dicom_series import DICOM_SUFFIXES, Listing, Series, is_dicom, list_series
+from datamodules.dicom_series import DICOM_SUFFIXES, Listing, Series, find_series, is_dicom, list_series
 from datamodules.folder_walk import walk
 from datamodules.image_file import OTHER_SUFFIXES, PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
@@ -98,9 +98,26 @@ def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]
             try:
                 cases += join_channels([case for case in listed if case.patient == patient], channels)
             except ValueError as error:
-                found.refused[patient] = str(error)
+                found.refused.setdefault(patient, str(error))
+    listings: dict[Path, Listing] = {}
     for case in cases:
-        found.add(replace(case, labels=(), keypoints=()))
+        series = _series_of_row(case, listings)
+        found.add(replace(case, labels=(), keypoints=()), series)
+        if series is not None:
+            _note_other_views(found, found.cases[-1].case, series, view)
+
+
+def _series_of_row(case: Case, listings: dict[Path, Listing]) -> Series | None:
+    """The DICOM series of a row, if it is one of one channel; a folder that several rows name is listed once."""
+    if len(case.images) != 1 or not case.images[0].is_dir():
+        return None
+    (path,) = case.images
+    if path not in listings:
+        listings[path] = list_series(walk(path).files)
+    try:
+        return find_series(path, case.series, listings[path])
+    except ValueError:
+        return None  # the reason to refuse it, once it is read
 
 
 def _add_files(found: ScanList, root: Path, view: View) -> None:
@@ -114,9 +131,9 @@ def _add_files(found: ScanList, root: Path, view: View) -> None:
             found.left_aside[file] = _why_not_read(file)
     lost = _lost_parts(root, listing)
     for item, case in _cases_of_series(root, listing.series):
-        if isinstance(case, str):
-            found.refused[case] = (
-                f"{root / case}: holds the series of several studies side by side, which may be of several persons; "
+        if isinstance(case, Path):
+            found.refused[_name(root, case)] = (
+                f"{case}: holds the series of several studies side by side, which may be of several persons; "
                 "give each study a folder of its own"
             )
         elif item in lost:
@@ -181,7 +198,7 @@ def _case_of_file(root: Path, file: Path) -> Case:
     return Case(case="_".join(named), patient=parts[0], images=(file,), row={})
 
 
-def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Series, Case | str]]:
+def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Series, Case | Path]]:
     """The scan that each series is, or, where studies lie side by side, the folder that holds them."""
     folders = [_folder(item) for item in found]
     names = [item.study or str(folder) for item, folder in zip(found, folders, strict=True)]
@@ -193,7 +210,7 @@ def _cases_of_series(root: Path, found: Sequence[Series]) -> Iterator[tuple[Seri
     for item, folder, name in zip(found, folders, names, strict=True):
         study = studies[name]
         if in_folder[study] > 1:
-            yield item, str(study.relative_to(root))
+            yield item, study
             continue
         beside = [each for each, place in zip(found, folders, strict=True) if place == folder]
         same_number = sum(each.number == item.number for each in beside) > 1

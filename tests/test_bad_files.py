@@ -128,6 +128,8 @@ BAD_FILES = {
         change_bytes(lambda content: gzip.compress(b"x" * 400)),
         BERT + r"does not start with a NIfTI header; copy",
     ),
+    "an offset of voxels that is NaN": (nifti_header(108, np.nan), BERT + r"does not start with a NIfTI header; copy"),
+    "a negative size": (nifti_header(42, -16), BERT + r"does not start with a NIfTI header; copy"),
     "truncated nii": (cut_nifti, r"case 'bert': \S*bert\.nii: is truncated: .*copy"),
     "truncated mha": (
         other_format(".mha", lambda content: content[:-300]),

@@ -5,7 +5,11 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage, KeyObjectSelectionDocumentStorage
+from pydicom.uid import (
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    SegmentationStorage,
+)
 
 from datamodules.case_images import read_images
 from datamodules.case_list import Case
@@ -16,6 +20,7 @@ from tests.conftest import SHARED
 from tests.scans import write_dicom, write_enhanced
 from tests.test_dicom import SIZE, block, pixels_of, write_series
 
+PLACE = {"position": (0.0, 0.0, 0.0), "axes": np.eye(3)[:2], "number": 1}
 PREPARED = SHARED / "cases" / "dicom"
 
 
@@ -27,7 +32,7 @@ def read(folder, view=None):
 
 def write_object(path, kind, **tags):
     """A DICOM object without pixels."""
-    write_dicom(path, pixels_of(1), position=(0, 0, 0), axes=np.eye(3)[:2], number=1, SOPClassUID=kind, **tags)
+    write_dicom(path, pixels_of(1), **PLACE, SOPClassUID=kind, **tags)
     data = pydicom.dcmread(path)
     for name in ("Rows", "Columns", "PixelData", "PixelSpacing", "ImagePositionPatient"):
         delattr(data, name)
@@ -83,6 +88,8 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     write_series(tmp_path, block(5, 0, 3))
     write_object(tmp_path / "PR1.dcm", GrayscaleSoftcopyPresentationStateStorage, SeriesInstanceUID="1.2.9")
     write_object(tmp_path / "KO1", KeyObjectSelectionDocumentStorage, SeriesInstanceUID="1.2.9")
+    write_object(tmp_path / "private", "1.3.12.2.1107.5.9.9", SeriesInstanceUID="1.2.9")
+    write_dicom(tmp_path / "seg", pixels_of(1), **PLACE, SOPClassUID=SegmentationStorage, series="1.2.8")
     (tmp_path / "002 (copy).dcm").write_bytes((tmp_path / "002.dcm").read_bytes())
     (volume,), _ = read(tmp_path)
     assert len(volume.voxels) == 3
@@ -90,8 +97,19 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     assert {path.name: reason for path, reason in left_aside.items()} == {
         "PR1.dcm": "holds no image (Grayscale Softcopy Presentation State)",
         "KO1": "holds no image (Key Object Selection Document)",
-        "002 (copy).dcm": "is a copy of 002.dcm (the same SOPInstanceUID and place)",
+        "private": "holds no image (1.3.12.2.1107.5.9.9)",
+        "seg": "holds no image (Segmentation)",
+        "002 (copy).dcm": "is a copy of 002.dcm",
     }
+
+
+def test_another_image_of_the_same_name_is_no_copy(tmp_path):
+    """A bad anonymiser gives the images of two patients the same UIDs: none is dropped, both are refused."""
+    write_series(tmp_path / "anna", block(5, 0, 1), SOPInstanceUID="1.2.3.4")
+    ((_, position, axes),) = block(5, 0, 1)
+    write_dicom(tmp_path / "bert" / "1", pixels_of(9), position=position, axes=axes, number=1, SOPInstanceUID="1.2.3.4")
+    with pytest.raises(ValueError, match="several images at one place"):
+        read(tmp_path)
 
 
 def test_one_corrupt_file_refuses_the_series_of_its_folder_alone(tmp_path):

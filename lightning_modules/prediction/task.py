@@ -119,7 +119,7 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
         # Blocks of a scan are of one sequence; one that is unlike those trained on puts all in doubt.
         contrast = next((told.contrast for told in familiar if told.contrast == UNKNOWN), familiar[0].contrast)
         table = measure_scan(blocks, anatomy, taught, settings, contrast)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # a file may also be locked, or lie on a server that is gone
         logger.warning("%s is not predicted: %s", case.case, error)
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
     is_learned = any(member.seen.holds(block.image) for member in members if member.seen for block in blocks)
@@ -161,7 +161,7 @@ def write_patient(
             write_image_file(files[block.name], block.volumes[0].as_stored(block.mask))
         if item.table is not None:
             names = {name: folder.name_of(path) for name, path in files.items()}
-            item.table["label_map"] = item.table["label_map"].map(names)
+            item.table["label_map"] = [names[name] for name in item.table["label_map"]]
     sheet = None
     if blocks:
         sheet = folder.file(patient, "overlay", ".png")
