@@ -325,7 +325,7 @@ def test_columns_of_other_versions_cost_no_run(tmp_path):
     assert lacking["nsd_2mm"].isna().all()
     assert lacking["dice"].notna().any()
     evidence = gather(runs, table="bs_esnet_table1", reference=None, margin=0.005)
-    assert set(evidence.table["row"]) == {"unet", "bs_esnet"}
+    assert set(evidence.rows) == {"unet", "bs_esnet"}
 
 
 def test_scores_without_the_later_columns_are_read(tmp_path):
