@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from callbacks.terminal import print_summary
 from lightning_modules.picture_marks import mark_bar, mark_sides
 from reports.pictures.style import published_rows, row_styles
 from tests.conftest import ROOT
@@ -103,3 +104,14 @@ def test_a_method_keeps_its_colour_whichever_rows_are_there():
             row: everything[row] for row in rows if row != "mine"
         }
         assert len({style.colour for style in styles.values()}) == len(rows)
+
+
+def test_a_run_ends_with_percent(tmp_path, capsys):
+    scores = {"disc": 0.9254, "mean": 0.9254}
+    test = {"num_patients": 2, "num_slices": 8, "num_missed": 0, "num_false_alarms": 0, "num_absent": 0}
+    test |= {"dice": scores, "box_iou": {"disc": None, "mean": None}, "hd95_mm": {"disc": 3.14, "mean": 3.14}}
+    print_summary({"test": test}, ["disc"], tmp_path)
+    printed = capsys.readouterr().out
+    assert "Dice %" in printed
+    assert printed.count("92.5") == 2
+    assert "0.92" not in printed
