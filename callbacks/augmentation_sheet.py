@@ -16,12 +16,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from callbacks.loggers import log_image
-from callbacks.overlays import add_legend, save
+from callbacks.overlays import BAR_MM, add_legend, save
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.slice_batches import SliceBatches
 from datamodules.slices import SliceDataModule
+from lightning_modules.picture_marks import EDGES, INK
 from lightning_modules.segmentation import SegmentationModule
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ def draw_sheet(batches: Sequence[SpineBatch], data: SliceDataModule) -> Figure:
     step = np.array([zoom * rows + GAP_PX, zoom * columns + GAP_PX])
     _label(axis, batches, step)
     _draw_points(axis, batches, data.anatomy, zoom, step)
+    _mark(axis, batches, data, zoom, step)
     return figure
 
 
@@ -193,6 +195,20 @@ def _draw_points(axis: Axes, batches: Sequence[SpineBatch], anatomy: Anatomy, zo
             corner = (column * step[1], line * step[0])
             at = (points + 0.5) * zoom - 0.5 + corner  # a pixel's centre is at its whole number, here as there
             axis.scatter(*at.T, c=colours, s=12, edgecolors="white", linewidths=0.5)
+
+
+def _mark(axis: Axes, batches: Sequence[SpineBatch], data: SliceDataModule, zoom: int, step: np.ndarray) -> None:
+    """The patient's sides on every panel; a bar of millimetres on those that nothing has stretched yet."""
+    for line, batch in enumerate(batches):
+        for column in range(len(batch)):
+            left, top = column * step[1], line * step[0]
+            right, bottom = left + step[1] - GAP_PX, top + step[0] - GAP_PX
+            for x, text, side in zip((left + 4, right - 4), EDGES[data.anatomy.view], ("left", "right"), strict=True):
+                axis.text(x, top + 6, text, ha=side, va="top", **INK)
+            if not line and not data.cohort.nominal_spacing:
+                end = left + 8 + BAR_MM / data.store.grid.spacing_mm * zoom
+                axis.plot([left + 8, end], [bottom - 10] * 2, color="white", linewidth=1.5, gid="bar")
+                axis.text(end + 4, bottom - 10, f"{BAR_MM:.0f} mm", va="center", **{**INK, "fontsize": 5.5})
 
 
 def _caption(data: SliceDataModule) -> str:

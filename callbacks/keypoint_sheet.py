@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from callbacks.loggers import log_image
-from callbacks.overlays import MARGIN_MM, extent_mm, save, worst_to_best, zoom
+from callbacks.overlays import BAR_MM, MARGIN_MM, extent_mm, save, worst_to_best, zoom
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.native_grid import to_native_grid
+from lightning_modules.picture_marks import mark_bar, mark_sides
 from lightning_modules.segmentation import SegmentationModule
 from metrics.keypoints import mean_error_mm
 
@@ -106,7 +107,8 @@ def draw_keypoints(
         anatomy: Names and colours of the key points.
         grid: Of the network; what its attention covers.
         looks_from: Index of the key point whose attention is drawn.
-        says_distance: Whether each title ends with the mean error; not where the spacing is nominal.
+        says_distance: Whether each title ends with the mean error, and pictures have a bar of millimetres; not where
+            the spacing is nominal.
     """
     panels = PANELS if any(item.attention is not None for _, item in slices) else PANELS[:2]
     half_mm = np.max([extent_mm(item, _places(item)) for _, item in slices], axis=0) / 2 + 2 * MARGIN_MM
@@ -118,6 +120,9 @@ def draw_keypoints(
         for axis, panel in zip(column, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy, grid, looks_from)
             zoom(axis, item, _places(item), half_mm)
+            mark_sides(axis, anatomy.view, height=0.92, fontsize=6.0)
+            if says_distance:
+                mark_bar(axis, item.spacing_mm[1], BAR_MM, fontsize=4.5)
         distance = f"\n{-score:.1f} mm off" if says_distance else ""
         column[0].set_title(f"{item.case}\nslice {item.slice}{distance}", fontsize=6)
     labels = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]

@@ -16,12 +16,14 @@ from callbacks.loggers import log_image
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import EvaluatedSlice, windowed
+from lightning_modules.picture_marks import mark_bar, mark_sides
 from lightning_modules.segmentation import SegmentationModule
 from metrics.agreement_map import MEANINGS, agreement_colours, agreement_map
 from metrics.overlap import count_overlap
 
 LABEL_INCH = 0.32  # left of the panels: two lines that name the slice, whatever the width of the panels
 MARGIN_MM = 15.0  # of image around the structures
+BAR_MM = 20.0
 STYLES = ("structures", "agreement")
 
 
@@ -68,7 +70,8 @@ class Overlays(Writer):
             return
         assert isinstance(pl_module, SegmentationModule)
         chosen = worst_to_best(self._slices, self.num_slices)
-        figure = draw_sheet(chosen, pl_module.data.anatomy, self.agreement)
+        has_mm = not pl_module.data.cohort.nominal_spacing
+        figure = draw_sheet(chosen, pl_module.data.anatomy, self.agreement, has_mm=has_mm)
         save(figure, self.path)
         log_image(trainer, "test/sheet", self.path)
 
@@ -92,7 +95,11 @@ def mean_dice(item: EvaluatedSlice) -> float:
 
 
 def draw_sheet(
-    slices: Sequence[tuple[float, EvaluatedSlice]], anatomy: Anatomy, agreement: Mapping[str, str] | None = None
+    slices: Sequence[tuple[float, EvaluatedSlice]],
+    anatomy: Anatomy,
+    agreement: Mapping[str, str] | None = None,
+    *,
+    has_mm: bool = True,
 ) -> Figure:
     """A row per slice, from the worst to the best; radiological view: the patient's right is on the left.
 
@@ -101,6 +108,7 @@ def draw_sheet(
         anatomy: Whose names and colours are shown.
         agreement: Colours of `metrics.agreement_map.MEANINGS`; without them truth and prediction have panels of their
             own.
+        has_mm: Whether a bar of millimetres is drawn: not where the spacing is nominal.
     """
     panels = ["image", "agreement"] if agreement else ["image", "truth", "prediction"]
     if any(item.network_boxes is not None for _, item in slices):
@@ -118,8 +126,11 @@ def draw_sheet(
         for axis, panel in zip(row, panels, strict=True):
             _draw_panel(axis, panel, item, anatomy, agreement or {})
             zoom(axis, item, _rows_and_columns(item), half_mm)
+            mark_sides(axis, anatomy.view, height=0.92, fontsize=6.0)
+            if has_mm:
+                mark_bar(axis, item.spacing_mm[1], BAR_MM, fontsize=4.5)
         where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
-        row[0].set_ylabel(f"{where}\nDice {dice:.3f}", fontsize=6)
+        row[0].set_ylabel(f"{where}\nDice {100 * dice:.1f} %", fontsize=6)
     for axis, panel in zip(axes[0], panels, strict=True):
         axis.set_title(panel, fontsize=8)
     names = {MEANINGS[key]: colour for key, colour in (agreement or {}).items()}

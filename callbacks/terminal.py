@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SCORES = (("dice", "Dice", 3), ("box_iou", "box IoU", 3))  # metric, heading, decimals
-DISTANCE = ("hd95_mm", "HD95 mm", 1)
+SCORES = (("dice", "Dice %", 100.0), ("box_iou", "box IoU %", 100.0))  # metric, heading, factor
+DISTANCE = ("hd95_mm", "HD95 mm", 1.0)
 
 
 def print_summary(summary: dict[str, Any], structures: Sequence[str], folder: Path) -> None:
@@ -27,7 +27,7 @@ def print_summary(summary: dict[str, Any], structures: Sequence[str], folder: Pa
     for name in (*structures, "mean"):
         if name == "mean":
             table.add_section()
-        table.add_row(name, *(_number(test[metric].get(name), places) for metric, _, places in shown))
+        table.add_row(name, *(_number(test[metric].get(name), factor) for metric, _, factor in shown))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(
@@ -42,5 +42,5 @@ def print_summary(summary: dict[str, Any], structures: Sequence[str], folder: Pa
     console.print(f"everything is in {folder}: cases.csv, summary.json, metrics.csv, figures/, checkpoints/")
 
 
-def _number(value: float | None, places: int) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
+def _number(value: float | None, factor: float) -> str:
+    return "-" if value is None else f"{factor * value:.1f}"

@@ -180,7 +180,7 @@ def saliency_picture(item: EvaluatedSlice) -> np.ndarray:
 
 def _caption(dice: float, item: EvaluatedSlice) -> str:
     where = f"{item.case} slice {item.slice}" + (f" {item.level}" if item.level else "")
-    return f"{where}, patient {item.patient}, Dice {dice:.3f}"
+    return f"{where}, patient {item.patient}, Dice {100 * dice:.1f} %"
 
 
 def _time_of(path: Path) -> int | None:

@@ -85,7 +85,7 @@ def _write(
     test = scored.write(folder)
     counts = {f"num_{rule}": int((decisions["rule"].to_numpy() == rule).sum()) for rule in RULES}
     write_json(folder / "summary.json", {"test": test, "fusion": {"num_members": len(members), **counts}})
-    logger.info("%s: mean Dice %.3f (%s)", folder, test["dice"]["mean"], counts)
+    logger.info("%s: mean Dice %.1f %% (%s)", folder, 100 * test["dice"]["mean"], counts)
 
 
 def fuse_slices(

@@ -23,10 +23,11 @@ class PredictionFolder:
 
     * `image` uint8 [H, W]: the first channel between its 1st and 99.5th percentile;
     * `true_mask`, `predicted_mask` uint8 [H, W]: class indices; `labelled` bool [c]: classes that were annotated;
-    * `true_boxes` float32 [n, 4]: (cx, cy, w, h) in 0..1, NaN where absent; `network_boxes` the same, or [0, 4];
+    * `true_boxes` float32 [n, 4]: (cx, cy, w, h) in 0..1, NaN where absent; `network_boxes` the same, or [0, 4],
+      in the network's precision;
     * `saliency` uint8 [H, W]: 255 times the map, or [0, 0]; `gated_features` uint8 [H, W]: as a share of its maximum,
       or [0, 0];
-    * `spacing_mm` float32 [2]: row, column.
+    * `spacing_mm` float64 [2]: row, column; `has_mask` bool: whether anybody drew `true_mask`.
 
     Args:
         folder: Of the run; `predictions/` in it is replaced.
@@ -76,10 +77,11 @@ def compressed(item: EvaluatedSlice) -> bytes:
         predicted_mask=item.predicted_mask.astype(np.uint8),
         labelled=item.labelled,
         true_boxes=item.true_boxes.astype(np.float32),
-        network_boxes=no_boxes if item.network_boxes is None else item.network_boxes.astype(np.float32),
+        network_boxes=no_boxes if item.network_boxes is None else item.network_boxes,
         saliency=no_map if item.saliency is None else _as_bytes(item.saliency),
         gated_features=no_map if features is None else _as_bytes(features / max(float(features.max()), 1e-6)),
-        spacing_mm=np.array(item.spacing_mm, np.float32),
+        spacing_mm=np.array(item.spacing_mm, np.float64),
+        has_mask=np.array(item.has_mask),
     )
     return buffer.getvalue()
 

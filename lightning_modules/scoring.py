@@ -152,6 +152,6 @@ def _write(folder: Path, data: SliceDataModule, scored: Scored, files: dict[str,
     dice = test["dice"]
     assert isinstance(dice, dict)
     logger.info(
-        "%d patients, %d slices: mean Dice %.3f, %d missed",
-        *(test["num_patients"], test["num_slices"], dice["mean"], test["num_missed"]),
+        "%d patients, %d slices: mean Dice %.1f %%, %d missed",
+        *(test["num_patients"], test["num_slices"], 100 * dice["mean"], test["num_missed"]),
     )

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metrics.cases import DETECTION_IOU, IDENTITY_COLUMNS, MECHANISM_COLUMNS, SCORE_COLUMNS, STATUSES
+from metrics.cases import DETECTION_IOU, IDENTITY_COLUMNS, MECHANISM_COLUMNS, STATUSES
 
 METRICS = (
     *("dice", "iou", "precision", "recall", "box_iou", "mask_box_iou"),
     *("hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm", "csa_error_percent"),
 )
-NEEDED = (*IDENTITY_COLUMNS, *SCORE_COLUMNS)  # tables written before there were other columns have these
+# Every other column may be missing, as in tables written before there was one: its metric is left out then.
+NEEDED = (*IDENTITY_COLUMNS, "structure", "status", "dice")
 # HD95 over hits alone: without the misses, whose distance is the diagonal of the image.
 HITS = "hd95_mm_hits"
 
@@ -23,7 +24,8 @@ Summary = dict[str, "Summary | float | int | None"]
 def summarise(cases: pd.DataFrame) -> Summary:
     """Reduces a case table to nested, JSON-ready numbers; None stands for an undefined one.
 
-    A patient counts once, however many slices there are of it. For each metric, `<metric>.<structure>` is the mean over
+    A patient counts once, however many slices there are of it. What needs a column that the table does not have, being
+    of an earlier version, is left out. For each metric, `<metric>.<structure>` is the mean over
     patients of the patient's mean over slices, and `<metric>.mean` the mean over patients of the patient's mean over
     structures; `dice.mean` is the primary endpoint. A mean leaves out undefined values; `num_undefined` says how many
     there are. Beside them:
@@ -43,15 +45,21 @@ def summarise(cases: pd.DataFrame) -> Summary:
             or a structure called "mean".
     """
     check_cases(cases)
-    slices = _slice_values(cases, (*METRICS, HITS, *_shown_mechanism(cases)))
+    metrics = [name for name in METRICS if name in cases.columns]
+    hits = [HITS] if "hd95_mm" in metrics else []
+    slices = _slice_values(cases, (*metrics, *hits, *_shown_mechanism(cases)))
     means = _over_slices(slices)
     statuses = Counter(cases["status"])
     known = cases.loc[~cases["status"].isin(["absent", "unlabelled"])]
-    undefined = {name: int(np.isnan(_values(known, name)).sum()) for name in METRICS}
+    undefined = {name: int(np.isnan(_values(known, name)).sum()) for name in metrics}
     return {
         **{name: _cohort_means(frame) for name, frame in means.items()},
-        "slice_level": {name: _slice_level(slices[name]) for name in METRICS},
-        "detection": {name: _detection(cases, f"{prefix}box_iou") for name, prefix in _BOXES.items()},
+        "slice_level": {name: _slice_level(slices[name]) for name in metrics},
+        "detection": {
+            name: _detection(cases, f"{prefix}box_iou")
+            for name, prefix in _BOXES.items()
+            if f"{prefix}box_iou" in metrics
+        },
         "num_missed": statuses["missed"],
         "num_false_alarms": statuses["false_alarm"],
         "num_absent": statuses["absent"],

@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
+from reports.claims.judge import is_share
 from reports.costs import SEEN, encoder_weights, rows_shown
 from reports.endpoint import averaged_words, averages_regions, compared_names
 from reports.evidence import Evidence
@@ -209,10 +210,14 @@ def _claims(evidence: Evidence) -> Section:
     lines = []
     for line in evidence.claims.to_dict("records"):
         cells = [str(line.get(name, "")) for name in ("id", "claim", "verdict")]
-        effect = number(line.get("effect"), 4) if isinstance(line.get("effect"), float) else str(line.get("effect", ""))
+        scale = 100 if is_share(str(line.get("test", "")), str(line.get("metric", ""))) else 1
+        known = isinstance(line.get("effect"), float)
+        effect = number(scale * line["effect"], 2 if scale > 1 else 4) if known else str(line.get("effect", ""))
         lines.append(tuple(map(Text, (*cells, effect, str(line.get("num_patients", "")), str(line.get("note", ""))))))
     header = ("id", "claim", "verdict", "effect", "n", "note")
-    return Section(title="Claims of the paper", header=header, lines=tuple(lines))
+    return Section(
+        title="Claims of the paper, effects of Dice and IoU in percent or points", header=header, lines=tuple(lines)
+    )
 
 
 def _folds(evidence: Evidence) -> Section:

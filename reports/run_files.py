@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from metrics.aggregate import check_cases, summarise
-from metrics.cases import CASE_COLUMNS
+from metrics.aggregate import METRICS, check_cases, summarise
+from metrics.cases import CASE_COLUMNS, MECHANISM_COLUMNS
 
 TEXTS = ("case", "patient", "level", "structure", "status", "site")
-# What older folders do not have yet; NaN, hence a gap, there.
-MECHANISM = ("preliminary_dice", "preliminary_ceiling_dice", "saliency_share", "area_share")
-FACTORS = ("site", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr")
+MECHANISM = MECHANISM_COLUMNS
 TRUTH = {"True": "1", "False": "0", "true": "1", "false": "0"}
 
 
@@ -76,14 +74,20 @@ def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             f"cases.csv has {len(cases)} rows, expected {expected}: {stored.get('num_slices')} slices of the summary "
             f"by {num_structures} structures; it was cut off"
         )
-    different = _difference(stored, summarise(cases))
-    if different:
+    found = summarise(cases)
+    lacking = [name for name in METRICS if name in stored and name not in found]
+    if lacking:
+        raise ValueError(f"cases.csv lacks the columns {', '.join(lacking)}, of which summary.json has means")
+    if different := _difference(stored, found):
         raise ValueError(f"summary.json is not that of cases.csv ({different}); one of them was edited")
-    return cases, summary
+    later = [name for name in CASE_COLUMNS if name not in cases]  # what an older folder does not have is a gap
+    return cases.assign(**{name: "" if name in TEXTS else np.nan for name in later}), summary
 
 
 def read_cases(path: Path) -> pd.DataFrame:
     """A case table as `metrics.aggregate` takes it: texts as texts (a patient may be called NA), scores as numbers.
+
+    A column that this version does not know stays text.
 
     Raises:
         ValueError: If it is missing, cut off, or no case table.
@@ -92,10 +96,8 @@ def read_cases(path: Path) -> pd.DataFrame:
         raise ValueError("cases.csv is missing")
     table = read_texts(path)
     for name in table.columns:
-        if name not in TEXTS:
+        if name in CASE_COLUMNS and name not in TEXTS:
             table[name] = read_numbers(path, str(name), list(table[name]))
-    later = [name for name in dict.fromkeys((*MECHANISM, *FACTORS)) if name not in table]
-    table = table.assign(**{name: "" if name in TEXTS else np.nan for name in later})
     check_cases(table)
     return table
 

@@ -128,6 +128,14 @@ def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(chos
     assert config.objective.class_weighting == "none"
 
 
+@pytest.mark.parametrize("folder", ["experiment", "ablation", "sweep"])
+def test_people_read_percent_with_one_decimal(folder):
+    """A Dice in a header is neither a share nor given to two decimals."""
+    texts = {path.name: path.read_text() for path in (CONF / folder).glob("*.yaml")}
+    found = {name: re.findall(r"Dice (?:of )?(?:0\.\d+|\d\d\.\d\d)\b(?! points)", text) for name, text in texts.items()}
+    assert not {name: numbers for name, numbers in found.items() if numbers}
+
+
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "experiment"], ids=choice)
 def test_the_header_of_an_experiment_states_its_cells(composed, path):
     """Side of the low-level and of the deepest features, in mm; the preset refuses what is far from the paper's."""

@@ -40,8 +40,10 @@ def test_every_test_slice_has_a_file_of_the_agreed_shapes(run):
     for _, content in found:
         maps = ("image", "true_mask", "predicted_mask", "saliency", "gated_features")
         shapes = dict.fromkeys(maps, (64, 64)) | dict.fromkeys(("true_boxes", "network_boxes"), (n, 4))
-        assert {name: content[name].shape for name in content} == shapes | {"labelled": (n + 1,), "spacing_mm": (2,)}
-        types = dict.fromkeys(maps, np.uint8) | {"labelled": np.bool_}
+        assert {name: content[name].shape for name in content} == shapes | {
+            **{"labelled": (n + 1,), "spacing_mm": (2,), "has_mask": ()}
+        }
+        types = dict.fromkeys(maps, np.uint8) | {"labelled": np.bool_, "has_mask": np.bool_, "spacing_mm": np.float64}
         assert {name: content[name].dtype for name in content} == {
             name: types.get(name, np.float32) for name in content
         }

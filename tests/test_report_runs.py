@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from reports.collect import ordered_rows
+from metrics.aggregate import summarise
+from reports.collect import gather, ordered_rows
 from reports.papers import empty_published
 from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs
 from tests.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
@@ -307,6 +308,24 @@ def test_a_patient_called_na_is_a_patient(tmp_path):
     cases["level"] = ""
     folder = write_run(tmp_path / "a", "unet", cases=cases)
     assert set(load_runs([folder]).runs[0].cases["patient"]) == {"NA", "p001"}
+
+
+def test_columns_of_other_versions_cost_no_run(tmp_path):
+    """One run lacks a score that came later, another has columns that this version does not know."""
+    older = write_run(tmp_path / "a", "unet", num_patients=8)
+    newer = write_run(tmp_path / "b", "bs_esnet", num_patients=8)
+    cases = pd.read_csv(older / "cases.csv").drop(columns=["nsd_2mm", "mask_box_iou"])
+    cases.to_csv(older / "cases.csv", index=False)
+    summary = json.loads((older / "summary.json").read_text())
+    (older / "summary.json").write_text(json.dumps({**summary, "test": summarise(cases)}))
+    pd.read_csv(newer / "cases.csv").assign(nsd_9mm=0.5, rater="both").to_csv(newer / "cases.csv", index=False)
+    runs = load_runs([tmp_path])
+    assert {run.row for run in runs.runs} == {"unet", "bs_esnet"}
+    lacking = next(run for run in runs.runs if run.row == "unet").cases
+    assert lacking["nsd_2mm"].isna().all()
+    assert lacking["dice"].notna().any()
+    evidence = gather(runs, table="bs_esnet_table1", reference=None, margin=0.005)
+    assert set(evidence.rows) == {"unet", "bs_esnet"}
 
 
 def test_scores_without_the_later_columns_are_read(tmp_path):

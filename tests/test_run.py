@@ -1,6 +1,7 @@
 """Whole runs: what they leave, that they go on where they stopped, and what they refuse."""
 
 import json
+import shutil
 from pathlib import Path
 
 import lightning
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 
 from lightning_modules import tasks
 from lightning_modules.identity import cell_name
+from lightning_modules.rescoring import rescore_folder
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.written import LIST, Written, register
 from metrics.cases import CASE_COLUMNS
@@ -89,6 +91,20 @@ def test_everything_that_a_run_leaves_is_registered(finished):
     left = [path.relative_to(finished) for path in finished.rglob("*") if path.is_file()]
     unknown = [str(path) for path in left if not {str(path), *map(str, path.parents)} & set(known)]
     assert sorted(unknown) == [".lock", LIST]
+
+
+def test_tables_computed_again_from_predictions_are_the_same_to_the_byte(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("checkpoints"))
+    before, after = rescore_folder(copy)
+    assert before == after
+    names = ("cases.csv", "confusion.csv", "summary.json")
+    assert after == [(finished / name).read_bytes() for name in names]
+    assert all(after)
+    cases = pd.read_csv(copy / "cases.csv", dtype=str, keep_default_na=False)
+    cases.drop(columns=["nsd_2mm"]).assign(dice=0.5).to_csv(copy / "cases.csv", index=False)  # of an earlier version
+    _, after = rescore_folder(copy)
+    assert after == before
 
 
 def test_test_patients_were_never_trained_on(finished):

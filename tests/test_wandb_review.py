@@ -66,7 +66,7 @@ def test_masks_and_boxes_of_a_slice():
     assert [box["class_id"] for box in boxes["ground_truth"]] == [1], "an absent organ has no box"
     assert boxes["ground_truth"][0]["position"] == {"middle": [0.5, 0.5], "width": 0.5, "height": 0.5}
     assert [box["box_caption"] for box in boxes["network"]] == ["disc (network)", "psoas (network)"]
-    assert "case_1 slice 3, patient 7, Dice 0.700" in overlay._caption
+    assert "case_1 slice 3, patient 7, Dice 70.0 %" in overlay._caption
 
 
 @pytest.mark.parametrize(

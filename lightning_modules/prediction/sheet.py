@@ -10,16 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from datamodules.anatomy import Anatomy, View
+from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import grey_levels
+from lightning_modules.picture_marks import INK, mark_bar, mark_sides
 from lightning_modules.prediction.outlines import Block
 
 MOST_SLICES = 12
 MARGIN_MM = 12.0  # of image around the structures
 BAR_MM = 50.0
 PAGE_INCHES = (8.4, 5.2)  # at most, all panels together: half a page
-EDGES: dict[View, tuple[str, str]] = {"axial": ("R", "L"), "sagittal": ("A", "P")}  # of a picture, left and right
-INK = {"color": "white", "fontsize": 7, "bbox": {"facecolor": "black", "alpha": 0.5, "pad": 1.2, "linewidth": 0}}
 
 
 def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: str, notice: str) -> None:
@@ -114,14 +113,8 @@ def _draw_slice(axis: Axes, block: Block, index: int, anatomy: Anatomy, half_mm:
     bottom, left = middle[0] + reach[0], middle[1] - reach[1]
     axis.set(xlim=(left, middle[1] + reach[1]), ylim=(bottom, middle[0] - reach[0]))
     axis.set_facecolor("black")
-    for place, edge in zip((0.02, 0.98), EDGES[anatomy.view], strict=True):
-        side = "left" if place < 0.5 else "right"
-        axis.text(place, 0.5, edge, transform=axis.transAxes, va="center", ha=side, **INK)
-    start, end = middle[1] - BAR_MM / 2 / spacing[1], middle[1] + BAR_MM / 2 / spacing[1]
-    height = bottom - 0.05 * 2 * reach[0]
-    for colour, width in (("black", 3.0), ("white", 1.5)):
-        axis.plot([start, end], [height, height], color=colour, linewidth=width)
-    axis.text(end + reach[1] / 30, height, f"{BAR_MM:.0f} mm", va="center", **{**INK, "fontsize": 5.5})
+    mark_sides(axis, anatomy.view)
+    mark_bar(axis, spacing[1], BAR_MM)
 
 
 def _structures_on(block: Block, index: int, anatomy: Anatomy) -> list[str]:

@@ -47,9 +47,11 @@ RULES = (
     "Fewer than six patients, or a row, arm, stratum or column that is not there: not testable, with the command that "
     "provides it.",
 )
+# Metrics in 0..1.
+SHARES = ("dice", "iou", "precision", "recall", "box_iou", "mask_box_iou", "nsd_1mm", "nsd_2mm", "detected")
 COLUMNS = (
     *("id", "paper", "section", "claim", "test", "margin", "verdict"),
-    *("effect", "ci95_low", "ci95_high", "num_patients", "cost", "note"),
+    *("effect", "ci95_low", "ci95_high", "num_patients", "cost", "note", "metric"),
 )
 
 
@@ -92,6 +94,11 @@ def _record(claim: Claim, finding: Finding, values: PatientValues) -> dict[str, 
         "num_patients": finding.num_patients,
         "note": "; ".join(notes),
     }
+
+
+def is_share(test: str, metric: str) -> bool:
+    """Whether the effect of a claim is a share or a difference of shares, which people read in percent or points."""
+    return metric in SHARES and test.partition(":")[0] not in ("correlated", "smaller_gains_more", "faster", "cheaper")
 
 
 def describe(claim: Claim) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.claims.judge import RULES
+from reports.claims.judge import RULES, is_share
 from reports.costs import SEEN, rows_shown
 from reports.endpoint import compared_names
 from reports.evidence import Evidence
@@ -27,8 +27,8 @@ from reports.page.values import (
 BOXES = {"network": "own box", "mask": "box of the mask"}
 PARTS = ("IoU", "precision", "recall")
 CLAIMS_CAPTION = (
-    "Effects in the unit of the metric (Dice and IoU as a share of 1), positive in the direction of the claim; of a "
-    "stated level (at_least, at_most) the value itself."
+    "Effects in the unit of the metric (differences of Dice and IoU in percentage points), positive in the direction of "
+    "the claim; of a stated level (at_least, at_most) the value itself (Dice and IoU in percent)."
 )
 # A sign beside the word and the colour: a verdict is read without colours too.
 VERDICTS = {"reproduced": "✓", "within noise": "≈", "not reached": "○", "contradicted": "✗", "not testable": "?"}
@@ -108,15 +108,18 @@ def _ledger(table: pd.DataFrame) -> Table:
 def _claim(entry: Mapping) -> list[Cell]:
     verdict = word(entry.get("verdict"))
     tone = verdict.replace(" ", "-") if verdict in VERDICTS else "prose"
-    effect = entry.get("effect")
-    digits = 1 if is_number(effect) and abs(effect or 0.0) >= 10 else 3  # percent and mm2 beside shares
-    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), digits, signed=True)
+    effect, in_percent = entry.get("effect"), is_share(word(entry.get("test")), word(entry.get("metric")))
+    scale = 100.0 if in_percent else 1.0
+    # A level in percent, or in mm2, has one decimal; a difference in points two, any other number three.
+    large = is_number(effect) and scale * abs(effect or 0.0) >= 10
+    digits = 1 if large else 2 if in_percent else 3
+    ends = interval(entry.get("ci95_low"), entry.get("ci95_high"), digits, signed=True, scale=scale)
     place = " · ".join(filter(None, (word(entry.get("id")), word(entry.get("section")))))
     margin = f"margin {word(entry.get('margin'))}" if word(entry.get("margin")) else ""
     return [
         Cell(text=word(entry.get("claim")), below=place, tone="prose claim"),
         Cell(text=f"{VERDICTS.get(verdict, '')} {verdict}".strip(), tone=tone),
-        Cell(text=number(effect, digits, signed=True), below=ends),
+        Cell(text=number(effect, digits, signed=True, scale=scale), below=ends),
         Cell(text=count(entry.get("num_patients"))),
         Cell(text=word(entry.get("test")), below=margin, tone="prose"),
         Cell(text=word(entry.get("note")), below=word(entry.get("cost")), tone="prose"),

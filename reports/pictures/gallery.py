@@ -10,7 +10,7 @@ from reports.endpoint import averaged_kind
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
 from reports.page.setting import label_of, prints_boxes
-from reports.page.values import has_values, is_number, number, pick
+from reports.page.values import has_values, is_number, number, percent, pick
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, View, load_slice, panel
 from reports.pictures.region_gallery import region_gallery
@@ -120,7 +120,7 @@ def _figure_5(evidence: Evidence, album: Album, own: pd.DataFrame) -> list[Block
             pictures: list[Figure | str] = [_shown(truth, k, view, f"{rule.title}: {k}") for k in ("image", "truth")]
             for row, (item, dice) in zip(rows_of, line, strict=True):
                 name = label_of(evidence, row)
-                pictures.append(_shown(item, kind, view, f"{rule.title}: {name}", f"Dice {number(dice, 3)}"))
+                pictures.append(_shown(item, kind, view, f"{rule.title}: {name}", f"Dice {percent(dice)} %"))
             rows.append(PictureRow(title=rule.title, note=_about(entry, rule.factor), pictures=pictures))
     rules = "; ".join(
         f"{rule.title}: {'highest' if rule.highest else 'lowest'} {rule.factor} among slices at {rule.level}"
@@ -192,7 +192,7 @@ def _about(entry: Mapping[str, Any], factor: str = "") -> str:
     known = isinstance(entry.get("level"), str) and entry["level"]
     level = f" {entry['level']}" if known else f", slice {entry['slice']}"
     value = f", {factor} {number(entry[factor], 2)}" if factor else ""
-    dice = f", Dice {number(entry['dice'], 3)}" if not factor and is_number(entry.get("dice")) else ""
+    dice = f", Dice {percent(entry['dice'])} %" if not factor and is_number(entry.get("dice")) else ""
     return f"{entry['case']}{level}{value}{dice}"
 
 

@@ -84,7 +84,7 @@ class View:
     Attributes:
         half_mm: Half the height and width shown.
         colours: "#rrggbb" of class 1, 2, ...
-        sides: Whether R and L are marked: only where the slice is axial.
+        sides: Whether the slice is axial, its edges R and L; else sagittal, A and P.
         agreement: "#rrggbb" of the codes 1, 2, ... of `metrics.agreement_map`.
     """
 
@@ -228,12 +228,12 @@ def _draw_box(draw: ImageDraw.ImageDraw, first: np.ndarray, last: np.ndarray, co
 
 
 def _mark(draw: ImageDraw.ImageDraw, view: View) -> None:
-    """R and L of the patient, and a bar of 20 mm."""
+    """R and L of the patient, A and P where the slice is sagittal, and a bar of 20 mm."""
     height, width = view.size
-    if view.sides:
-        font = ImageFont.load_default(size=17)
-        for text, x, anchor in (("R", 6, "lt"), ("L", width - 6, "rt")):
-            draw.text((x, 6), text, fill="white", font=font, anchor=anchor, stroke_width=2, stroke_fill="black")
+    font = ImageFont.load_default(size=17)
+    left, right = ("R", "L") if view.sides else ("A", "P")
+    for text, x, anchor in ((left, 6, "lt"), (right, width - 6, "rt")):
+        draw.text((x, 6), text, fill="white", font=font, anchor=anchor, stroke_width=2, stroke_fill="black")
     length = 20 * width / (2 * view.half_mm[1])
     draw.line((8, height - 8, 8 + length, height - 8), fill="white", width=3)
 

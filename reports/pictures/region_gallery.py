@@ -12,7 +12,7 @@ from reports.muscles.areas import shown_regions
 from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Figure, Gallery, Heading, PictureRow
 from reports.page.setting import label_of
-from reports.page.values import number, pick, spoken
+from reports.page.values import percent, pick, spoken
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, load_slice, panel
 
@@ -44,7 +44,7 @@ def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
         for kind, area in (("truth", "area_true_mm2"), ("prediction", "area_pred_mm2")):
             drawn = panel(part, kind, view, alt=f"{name} {spoken(region)}: {kind}")
             pictures.append(replace(drawn, caption=f"{number(entry[area], 0)} mm²"))
-        note = f"{entry['case']}, slice {entry['slice']}, Dice {number(entry['dice'], 3)}"
+        note = f"{entry['case']}, slice {entry['slice']}, Dice {percent(entry['dice'])} %"
         rows.append(PictureRow(title=f"{spoken(region)}, {name}", note=note, pictures=pictures))
     caption = (
         f"{label_of(evidence, evidence.reference)}, chosen by rule: of the slices with a picture and the region in the "

@@ -4,13 +4,16 @@ import io
 import textwrap
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from reports.page.blocks import Figure
+from reports.papers import load_published, published_tables
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without their yellow (too faint on white); then greys and
 # browns for rows beyond seven. Markers differ too, so that no row depends on its colour.
@@ -36,8 +39,27 @@ class Style(NamedTuple):
 
 
 def row_styles(rows: Sequence[str]) -> dict[str, Style]:
-    """A style for each row, by its place."""
-    return {row: Style(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, row in enumerate(rows)}
+    """A style for each row: a row of a paper has its own in every report, whichever rows are beside it.
+
+    Any other begins at a place that follows from its name and takes the first from there that no row here has.
+    """
+    known = published_rows()
+    places = {row: known.index(row) % len(COLOURS) for row in rows if row in known}
+    for row in sorted(set(rows) - set(places)):
+        start = crc32(row.encode()) % len(COLOURS)
+        ring = [(start + step) % len(COLOURS) for step in range(len(COLOURS))]
+        taken = set(places.values())
+        places[row] = next((place for place in ring if place not in taken), start)
+    return {row: Style(COLOURS[places[row]], MARKERS[places[row]]) for row in rows}
+
+
+@cache
+def published_rows() -> list[str]:
+    """Rows of the papers' tables, table after table; those of one table have different styles."""
+    rows: dict[str, None] = {}
+    for name in published_tables():
+        rows |= dict.fromkeys(str(row) for row in load_published(name)["row"] if row and " " not in str(row))
+    return list(rows)
 
 
 def wrapped(label: str, width: int = 20) -> str:
