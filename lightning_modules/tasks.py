@@ -12,10 +12,12 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import get_class, instantiate
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
+from lightning_modules.orderly_end import OrderlyEnd
 from lightning_modules.run_folder import RunFolder, differences, is_first_process
 from models.strides import check_cells, strides_of
 
@@ -57,7 +59,7 @@ def train(config: DictConfig) -> None:
             else:
                 fit_and_test(folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer)
-        if is_first_process():
+        if is_first_process() and folder.finished:
             folder.forget_resumption()
 
 
@@ -71,7 +73,16 @@ def fit_and_test(
         saved = torch.load(resumed, map_location="cpu", weights_only=True)
         check_same_data(saved["data"], resumed, data)
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-    trainer.test(module, data, ckpt_path=folder.path / "checkpoints" / "best.ckpt", weights_only=True, verbose=False)
+    best = folder.path / "checkpoints" / "best.ckpt"
+    if not trainer.strategy.broadcast(best.exists()):
+        logger.info("Nobody validated before training ended: best.ckpt is its last state.")
+        trainer.save_checkpoint(best, weights_only=True)
+    if trainer.limit_test_batches == 0:
+        logger.info(
+            "trainer.limit_test_batches is 0: trained, not tested; task=test checkpoint=%s output=DIR tests.", best
+        )
+        return
+    trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
 
 
 def test(config: DictConfig) -> None:
@@ -109,10 +120,14 @@ def build(
             paper_mm=config.paper.cell_mm,
             factor=config.scale.cell_factor,
         )
-    callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks]
+    callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks, OrderlyEnd()]
+    if OmegaConf.select(config, "trainer.enable_progress_bar") is False:
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]
     run_logger = instantiate(config.logger) or False
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
-    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation)
+    # Where Lightning looks for checkpoints of interrupted Slurm jobs, which older versions of this project left.
+    root = {"default_root_dir": str(Path(config.output) / "checkpoints")}
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation, **root)
     for kept in trainer.loggers:
         kept.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return data, module, trainer
