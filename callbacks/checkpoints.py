@@ -103,6 +103,11 @@ class BestCheckpoint(RunCheckpoint):
             self.monitor = None
         super().setup(trainer, pl_module, stage)
 
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keeps the best. Before the first validation there is none; `tasks.fit_and_test` helps where none comes."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
 
 class LastCheckpoint(RunCheckpoint):
     """`last.ckpt`: everything that an interrupted run needs to go on, once an epoch."""

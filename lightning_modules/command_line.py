@@ -31,7 +31,7 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
     Raises:
         SystemExit: With 1, or with what a shell makes of a signal (143 of SIGTERM); any other exception is ours.
     """
-    wants_trace = os.environ.get(TRACE) == "1"
+    before = os.environ.get(TRACE, "0")
     os.environ[TRACE] = "1"  # what goes wrong comes here, instead of being printed by Hydra
     try:
         sys.argv[1:] = options_first(sys.argv[1:])
@@ -42,10 +42,12 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
         raise
     except Exception as error:
         say_last_words()
-        line = None if wants_trace else told(error, conf)
+        line = None if before == "1" else told(error, conf)
         if line is None:
             raise
         raise SystemExit(f"paraspine: {line}") from None
+    finally:
+        os.environ[TRACE] = before
 
 
 def options_first(words: Sequence[str]) -> list[str]:
@@ -65,8 +67,7 @@ def told(error: Exception, conf: Path) -> str | None:
         return str(cause)
     if isinstance(cause, OSError):
         where = f"{cause.filename}: " if cause.filename else ""
-        remedy = "make room, or give another folder" if cause.errno else "see to it"
-        return f"{where}{cause.strerror or cause}: {remedy}, and give the same command again; what was there is whole"
+        return f"{where}{cause.strerror or cause}; make it possible and give the same command again: it goes on"
     if isinstance(error, InstantiationException):
         node = re.search(r"full_key: (\S+)", str(error))
         return f"{node[1] if node else 'a setting'} cannot be built: {one_line(cause)} ({TRACE}=1 shows where)"

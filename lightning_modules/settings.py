@@ -58,25 +58,19 @@ def check_settings(config: DictConfig) -> None:
         raise ValueError(f"task is {task!r}{did_you_mean(str(task), names)}, expected one of {', '.join(names)}")
     if task not in BUILDS:
         return
-    tree = _resolved(config)
-    missing = [path for path, value in _leaves(tree) if value == "???"]
-    if missing:  # nodes repeat others: cohort.root is data.cohort.root, too
-        shortest = min(missing, key=len)
-        raise ValueError(f"{shortest} is missing: give {shortest}=VALUE")
-    for path, value in _leaves(tree):
+    raw = _without_running(config)
+    for path, value in _leaves(raw):  # as they were given: what repeats another setting is not the one to be named
         _check_bounds(path, value)
+    tree: Any = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
     _check_trainer(tree["trainer"], tree["machine"])
     for path, node in _nodes(tree):
         _check_constructor(path, node)
 
 
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    """Every node that is built, without those that only a running application can resolve."""
+def _without_running(config: DictConfig) -> dict[str, Any]:
+    """Every node that is built, unresolved, without those that only a running application can resolve."""
     raw: Any = OmegaConf.to_container(config, resolve=False)
-    raw = {key: value for key, value in raw.items() if key not in ("hydra", "logger")} | {"output": "output"}
-    resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return {key: value for key, value in raw.items() if key not in ("hydra", "logger")} | {"output": "output"}
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -97,7 +91,9 @@ def _nodes(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _check_bounds(path: str, value: Any) -> None:
     name = path.rpartition(".")[2]
-    if path.startswith("paper.") or value is None:
+    if value == "???":
+        raise ValueError(f"{path} is missing: give {path}=VALUE")
+    if path.startswith("paper.") or value is None or str(value).startswith("${"):
         return
     if name in WHOLE:
         lowest, highest = WHOLE[name]
@@ -188,7 +184,6 @@ def _in_words(kind: Any) -> str:
         str: "a word",
         bool: "true or false",
         type(None): "null",
-        Path: "a path",
     }
     if origin is not None and inspect.isclass(origin) and issubclass(origin, Sequence):
         return "a list"

@@ -98,6 +98,7 @@ def test(config: DictConfig) -> None:
         folder.claim()
         check_same_network(config)
         data, module, trainer = build(config)
+        check_same_shapes(config.checkpoint, module, data)
         trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
 
 
@@ -165,6 +166,22 @@ def check_same_network(config: DictConfig) -> None:
             f"{config.checkpoint} holds another network than the command line (trained -> asked for): "
             f"{'; '.join(different)}. Put the experiment, ablation and trainer that it was trained with on the line"
         )
+
+
+def check_same_shapes(checkpoint: str | Path, module: lightning.LightningModule, data: SliceDataModule) -> None:
+    """Compares the weights of a checkpoint to those of a network of the same settings, whose images may be others.
+
+    Raises:
+        ValueError: Naming the weights that differ and the channels of the images.
+    """
+    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    for name, weight in module.state_dict().items():
+        if name in trained and trained[name].shape != weight.shape:
+            raise ValueError(
+                f"{checkpoint} was trained on images of other channels than the {data.num_channels} of the cohort "
+                f"{data.cohort.name}: its {name} is {tuple(trained[name].shape)}, here {tuple(weight.shape)}; test it "
+                "on a cohort with the channels that it was trained on (cohort.channels)"
+            )
 
 
 def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config: DictConfig) -> list[str]:
