@@ -1,7 +1,6 @@
 """The only entry point: `python run.py` composes conf/ and runs the chosen task. See README.md for what to type."""
 
 import os
-import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,21 +23,13 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.grid_cell import cause_of, run_cell
-from lightning_modules.grid_line import check_sweep_line
+from lightning_modules.command_line import run_command
+from lightning_modules.ending import listen
+from lightning_modules.grid_cell import run_cell
 from lightning_modules.identity import cell_name, row_name, run_name
+from lightning_modules.settings import TASKS
 
-# Found when they are run: training imports torch, seconds that --help, --cfg and task=phantom need not wait for.
-TASKS = {
-    "train": "lightning_modules.tasks.train",
-    "test": "lightning_modules.tasks.test",
-    "predict": "lightning_modules.prediction.task.predict",
-    "score": "lightning_modules.scoring.score",
-    "fuse": "lightning_modules.label_fusion.fuse",
-    "phantom": "lightning_modules.phantom_task.write",
-    "report": "reports.task.write",
-    "rescore": "lightning_modules.rescoring.rescore",
-}
+CONF = Path(__file__).parent / "conf"
 OmegaConf.register_new_resolver("cell", cell_name, replace=True)
 OmegaConf.register_new_resolver("row", row_name, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
@@ -46,21 +37,14 @@ OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    """Runs `task`; a mistake of the user ends in one clean line and exit code 1, in a grid it ends that cell alone."""
-    if config.task not in TASKS:
-        raise SystemExit(f"paraspine: task is {config.task!r}, expected one of {', '.join((*TASKS, 'status'))}")
+    """Runs `task`; what goes wrong ends the run, in a grid that cell alone."""
     find_task = partial(get_method, TASKS[config.task])
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         run_cell(find_task, config)
-        return
-    try:
+    else:
         find_task()(config)
-    except Exception as error:
-        if isinstance(cause_of(error), ValueError):  # raised by a constructor about what it was given, or by a task
-            raise SystemExit(f"paraspine: {cause_of(error)}") from None
-        raise
 
 
 if __name__ == "__main__":
-    check_sweep_line(sys.argv[1:], Path(__file__).parent / "conf")
-    main()
+    listen()
+    run_command(main, CONF)

@@ -1,7 +1,10 @@
 """Checkpoints that survive a kill at any moment."""
 
+import errno
 import logging
 import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_modules.run_folder import LAST_CHECKPOINTS
-from lightning_modules.segmentation import SegmentationModule
 from lightning_modules.written import partial_of, register
 
 logger = logging.getLogger(__name__)
+
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # in the state of Lightning's ModelCheckpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -23,24 +27,63 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Saves `checkpoint` to `path`."""
+        """Saves `checkpoint` to `path`, whose folder is there already: one that vanished is not made anew.
+
+        Raises:
+            OSError: If it cannot be written; what was there before stays.
+        """
         target, (last, previous) = Path(path), LAST_CHECKPOINTS
-        super().save_checkpoint(checkpoint, partial_of(target), storage_options)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "the folder of a running training has vanished", str(target.parent))
+        partial = partial_of(target)
+        try:
+            super().save_checkpoint(checkpoint, partial, storage_options)
+        except (OSError, RuntimeError) as error:  # torch's own writer knows no OSError
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or f"cannot be written ({str(error).partition(chr(10))[0]})"
+            raise OSError(getattr(error, "errno", None) or errno.EIO, reason, str(target)) from error
         if target.name == last and target.exists():
             target.replace(target.with_name(previous))
-        partial_of(target).replace(target)
+        partial.replace(target)
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint in the run folder, where an interrupted run has left its own."""
+    """A checkpoint in the run folder, where an interrupted run has left its own.
+
+    What it remembers of itself are names, so that it goes on wherever the folder has been moved to: Lightning remembers
+    absolute paths and, in another folder, forgets what its best score was.
+    """
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Registers the file. Lightning warns of a folder that is not empty; here that is a run that goes on."""
+        """Makes and registers the folder. Lightning warns of one that is not empty; here that is a run that goes on."""
         if trainer.is_global_zero and stage == "fit":
             register(Path(str(self.dirpath)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
             super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self.dirpath and trainer.is_global_zero:
+            Path(self.dirpath).mkdir(parents=True, exist_ok=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As Lightning's, without folders."""
+        return self._placed(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning's, in the folder where this run lies now."""
+        folder = Path(self.dirpath or "")
+        placed = self._placed(state_dict, lambda path: str(folder / Path(path).name))
+        super().load_state_dict(placed | {"dirpath": self.dirpath})
+
+    @staticmethod
+    def _placed(state: Mapping[str, Any], place: Callable[[str], str]) -> dict[str, Any]:
+        """A state with every path to a file replaced; "" stands for none."""
+        paths = {name: place(state[name]) if state[name] else "" for name in PATHS}
+        return {
+            **state,
+            **paths,
+            "best_k_models": {place(path): score for path, score in state["best_k_models"].items()},
+        }
 
     @property
     def state_key(self) -> str:
@@ -63,12 +106,17 @@ class BestCheckpoint(RunCheckpoint):
         )
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Gives up the monitor where the cohort is too small for a validation part."""
-        assert isinstance(pl_module, SegmentationModule)
-        if stage == "fit" and not len(pl_module.data.indices["validation"]):
+        """Gives up the monitor where nobody validates: a cohort too small for it, or options that leave it out."""
+        every = trainer.check_val_every_n_epoch or 0
+        if stage == "fit" and (trainer.limit_val_batches == 0 or every > (trainer.max_epochs or every)):
             logger.info("Nobody validates: best.ckpt is the last epoch.")
             self.monitor = None
         super().setup(trainer, pl_module, stage)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keeps the best. Before the first validation there is none; `tasks.fit_and_test` helps where none comes."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class LastCheckpoint(RunCheckpoint):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
@@ -11,10 +12,12 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightning_modules.command_line import mistake
+from lightning_modules.ending import last_words
 from lightning_modules.grid_cell import one_line
-from lightning_modules.grid_line import mistake
 from lightning_modules.grid_plan import Cell, plan
 from lightning_modules.grid_status import exit_code, print_table, status_of, write_csv
+from lightning_modules.settings import check_settings
 
 WITH_SUMMARY = ("train", "test", "score")  # tasks whose cells end with a summary.json, so that their state can be told
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -35,9 +38,13 @@ class GridEnd(Callback):
         self.cells: list[Cell] = []
 
     def on_run_start(self, config: DictConfig, **kwargs) -> None:
-        """Refuses to list a grid that is none, before Hydra makes a folder for it."""
+        """Refuses wrong settings and to list a grid that is none, before Hydra makes a folder for it."""
         if config.task == "status":
             raise SystemExit("paraspine: task=status lists the cells of a grid: put sweep=NAME on the line")
+        try:
+            check_settings(config)
+        except (ValueError, OmegaConfBaseException) as error:
+            raise SystemExit(f"paraspine: {mistake(error)}") from None
 
     def on_multirun_start(self, config: DictConfig, **kwargs) -> None:
         """Names the cells; ends here if only their state or a report was asked for."""
@@ -49,6 +56,11 @@ class GridEnd(Callback):
         if config.task == "report":
             sys.exit(self._report(config))
         write_csv([status_of(cell) for cell in self.cells], _csv(config))
+        last_words.append(partial(self._list, config))
+        if str(config.hydra.launcher._target_).endswith("JoblibLauncher"):
+            from lightning_modules.grid_processes import use_own_processes  # joblib is an extra
+
+            use_own_processes()
         for name in THREADS:
             limit = threads_per_cell(config.hydra.launcher, len(self.cells), os.cpu_count() or 1)
             if limit is not None:
@@ -58,6 +70,7 @@ class GridEnd(Callback):
         """Reports, lists the cells, ends the process: 1 if one failed or is missing, 3 if the rest runs elsewhere."""
         if not self.cells:
             return
+        last_words.clear()  # they are said here
         write_csv([status_of(cell) for cell in self.cells], _csv(config))
         self._report(config)
         code = self._list(config)

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,9 +14,11 @@ from lightning_modules.run_folder import ERROR, InUseError
 
 logger = logging.getLogger(__name__)
 
+on_begin: list[Callable[[Path], None]] = []  # told which cell this process begins, by whoever waits for the process
+
 
 def run_cell(find_task: Callable[[], Callable[[DictConfig], None]], config: DictConfig) -> None:
-    """Runs a task in a cell's folder and catches what it raises; Ctrl-C ends the grid.
+    """Runs a task in a cell's folder and catches what it raises; Ctrl-C and other signals end the grid.
 
     The error goes to error.txt in the folder: one line, then the traceback. A cell that another process is at work on
     is left to it.
@@ -26,27 +27,38 @@ def run_cell(find_task: Callable[[], Callable[[DictConfig], None]], config: Dict
         find_task: Imports and returns the task; what is wrong with the import is the cell's failure, too.
         config: The configuration of the cell.
     """
-    let_processes_start()
-    failure = Path(config.output) / ERROR
+    folder = Path(config.output)
+    for tell in on_begin:
+        tell(folder)
     succeeded = False
-    failure.unlink(missing_ok=True)  # of an earlier attempt
     try:
+        (folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt
         find_task()(config)
         succeeded = True
     except InUseError as error:
         logger.info("%s", error)
     except Exception as error:
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(f"{one_line(error)}\n\n{''.join(traceback.format_exception(error))}", encoding="utf-8")
-        logger.error("paraspine: %s failed: %s (%s)", failure.parent.name, one_line(error), failure)
+        write_failure(folder, one_line(error), "".join(traceback.format_exception(error)))
     finally:
         let_go(succeeded)
 
 
-def let_processes_start() -> None:
-    """Joblib's own way to start processes is unknown to the processes that the cell itself starts (store, loaders)."""
-    if multiprocessing.get_start_method(allow_none=True) == "loky":
-        multiprocessing.set_start_method("spawn", force=True)
+def write_failure(folder: Path | None, line: str, details: str = "") -> None:
+    """Keeps why a cell failed in error.txt, and says it; a full disk or a lost folder does not stop the other cells.
+
+    Args:
+        folder: Of the cell; None where it is not known.
+        line: What happened.
+        details: A traceback.
+    """
+    kept = "" if folder is None else f" ({folder / ERROR})"
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ERROR).write_text(f"{line}\n\n{details}", encoding="utf-8")
+        except OSError as error:
+            kept = f" (not kept: {error})"
+    logger.error("paraspine: %s failed: %s%s", "a cell" if folder is None else folder.name, line, kept)
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_modules.settings import check_settings
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -44,7 +46,7 @@ def plan(config: DictConfig, loader: ConfigLoader) -> list[Cell]:
         loader: What composed it.
 
     Raises:
-        ValueError: If the cells would need several processes each, or are sent to one folder.
+        ValueError: If a setting is wrong, the cells would need several processes each, or are sent to one folder.
         HydraException: If a cell cannot be composed.
     """
     cells = {}
@@ -84,6 +86,7 @@ def _cell(config: DictConfig, line: Sequence[str]) -> Cell:
 
 
 def _check(config: DictConfig, line: Sequence[str]) -> None:
+    check_settings(config)
     if any(word.startswith("output=") for word in line):
         raise ValueError("output=DIR would put all runs of a grid into one folder: hydra.sweep.dir=DIR moves the grid")
     devices = OmegaConf.select(config, "trainer.devices")

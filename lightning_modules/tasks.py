@@ -11,12 +11,14 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import get_class, instantiate
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
 from lightning_modules.checkpoint_files import latest_whole, read_checkpoint
 from lightning_modules.identity import differences
+from lightning_modules.orderly_end import OrderlyEnd
 from lightning_modules.run_folder import RunFolder, is_first_process
 from lightning_modules.written import read_json
 from models.strides import check_cells, strides_of
@@ -59,7 +61,7 @@ def train(config: DictConfig) -> None:
             else:
                 fit_and_test(folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer)
-        if is_first_process():
+        if is_first_process() and folder.finished:
             folder.forget_resumption()
 
 
@@ -75,6 +77,14 @@ def fit_and_test(
         if best.exists():
             read_checkpoint(best, "no later epoch may be better, so start anew (retrain=true)")
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    if not trainer.strategy.broadcast(best.exists()):
+        logger.info("Nobody validated before training ended: best.ckpt is its last state.")
+        trainer.save_checkpoint(best, weights_only=True)
+    if trainer.limit_test_batches == 0:
+        logger.info(
+            "trainer.limit_test_batches is 0: trained, not tested; task=test checkpoint=%s output=DIR tests.", best
+        )
+        return
     trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
 
 
@@ -91,6 +101,7 @@ def test(config: DictConfig) -> None:
         folder.claim()
         check_same_network(config)
         data, module, trainer = build(config)
+        check_same_shapes(config.checkpoint, module, data)
         trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
 
 
@@ -113,10 +124,14 @@ def build(
             paper_mm=config.paper.cell_mm,
             factor=config.scale.cell_factor,
         )
-    callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks]
+    callbacks = [*(instantiate(node) for node in config.callbacks.values()), *more_callbacks, OrderlyEnd()]
+    if OmegaConf.select(config, "trainer.enable_progress_bar") is False:
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]
     run_logger = instantiate(config.logger) or False
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
-    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation)
+    # Where Lightning looks for checkpoints of interrupted Slurm jobs, which older versions of this project left.
+    root = {"default_root_dir": str(Path(config.output) / "checkpoints")}
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation, **root)
     for kept in trainer.loggers:
         kept.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return data, module, trainer
@@ -154,6 +169,22 @@ def check_same_network(config: DictConfig) -> None:
             f"{config.checkpoint} holds another network than the command line (trained -> asked for): "
             f"{'; '.join(different)}. Put the experiment, ablation and trainer that it was trained with on the line"
         )
+
+
+def check_same_shapes(checkpoint: str | Path, module: lightning.LightningModule, data: SliceDataModule) -> None:
+    """Compares the weights of a checkpoint to those of a network of the same settings, whose images may be others.
+
+    Raises:
+        ValueError: Naming the weights that differ and the channels of the images.
+    """
+    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    for name, weight in module.state_dict().items():
+        if name in trained and trained[name].shape != weight.shape:
+            raise ValueError(
+                f"{checkpoint} was trained on images of other channels than the {data.num_channels} of the cohort "
+                f"{data.cohort.name}: its {name} is {tuple(trained[name].shape)}, here {tuple(weight.shape)}; test it "
+                "on a cohort with the channels that it was trained on (cohort.channels)"
+            )
 
 
 def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config: DictConfig) -> list[str]:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 import run
-from lightning_modules.grid_line import check_sweep_line
+from lightning_modules.command_line import run_command
 from lightning_modules.grid_plan import Cell, plan
 from tests.conftest import ROOT, TINY_PHANTOM
 
@@ -46,8 +46,7 @@ def start(*words: str) -> int:
     sys.argv = ["run.py", "--config-path", str(ROOT / "conf"), *words]
     try:
         with untouched_logging():
-            check_sweep_line(sys.argv[1:], ROOT / "conf")
-            run.main()
+            run_command(run.main, run.CONF)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -135,7 +135,7 @@ def test_what_tables_of_a_paper_share_is_one_cell():
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_names_experiments_that_exist(sweep):
-    cells = planned(f"sweep={sweep}", "fold=0", "seed=0")
+    cells = planned(f"sweep={sweep}", "fold=0", "seed=0", "cohort.root=somewhere")
     assert len({cell.folder for cell in cells}) == len(cells) > 0
     for cell in cells:
         assert (ROOT / "conf" / "experiment" / f"{cell.experiment}.yaml").exists()
@@ -184,8 +184,11 @@ def test_looking_at_a_grid_looks_for_the_cells_that_training_makes():
         (["sweep=typo"], f"there is no sweep=typo: choose from {', '.join(sorted([*SWEEPS, 'none']))}"),
         (["trianer=smoke", "fold=0,1"], "Could not override 'trianer'"),
         (["sweep=scarnet_masks", "objective.terms.keypoints.weight=7"], "name them on the line: experiment=NAME"),
-        (["experiment=unett", "fold=0,1"], "there is no experiment=unett: choose from"),
-        (["experiment=unet,unett"], "there is no experiment=unett: choose from"),
+        (["trianer=smoke", "fold=0,1"], "(did you mean trainer?)"),
+        (["experiment=unett", "fold=0,1"], "there is no experiment=unett (did you mean unet?): choose from"),
+        (["experiment=unet,unett"], "there is no experiment=unett (did you mean unet?): choose from"),
+        (["scale.epochs=two", "fold=0,1"], "scale.epochs is 'two', expected a whole number from 1 on"),
+        (["optimizer.lr=1e-3,1e-3x"], "optimizer.lr is '1e-3x', expected a number above 0"),
         (["trainer.devices=2"], r"trainer.devices is 2: give trainer.devices=1"),
         (["output=here"], "hydra.sweep.dir=DIR moves the grid"),
         (["hydra/launcher=nowhere"], 'others are extras: pip install -e ".[nowhere]"'),
