@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_modules.run_folder import LAST_CHECKPOINTS
-from lightning_modules.written import partial_of, register
+from lightning_modules.written import check_there, partial_of, register
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: If it cannot be written; what was there before stays.
         """
         target, (last, previous) = Path(path), LAST_CHECKPOINTS
-        if not target.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "the folder of a running training has vanished", str(target.parent))
+        check_there(target.parent)
         partial = partial_of(target)
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)

@@ -11,7 +11,7 @@ import torch
 
 from callbacks.writer import Writer
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.written import replace_text
+from lightning_modules.written import check_there, replace_text
 
 
 class EpochTable(Writer):
@@ -104,6 +104,7 @@ class EpochTable(Writer):
 
     def _write(self, trainer: lightning.Trainer) -> None:
         if self._rows and trainer.is_global_zero:
+            check_there(self.path.parent)
             replace_text(self.path, pd.DataFrame(self._rows).to_csv(index=False))
 
     def counts(self, trainer: lightning.Trainer) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What a run has written into its folder: each writer registers its files, and nothing else is ever overwritten."""
 
+import errno
 import json
 import os
 import shutil
@@ -86,6 +87,16 @@ def register(*paths: Path) -> None:
         folder = next((parent for parent in path.parents if (parent / LIST).exists()), None)
         if folder is not None:
             Written(folder).add(path.relative_to(folder).as_posix())
+
+
+def check_there(folder: Path) -> None:
+    """Refuses to go on where the folder of a run has vanished under it: nothing makes it anew.
+
+    Raises:
+        FileNotFoundError: If it has.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder of a running training has vanished", str(folder))
 
 
 def replace_text(path: Path, text: str) -> None:

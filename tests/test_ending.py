@@ -244,7 +244,7 @@ def test_without_a_test_the_training_is_kept_and_not_repeated(composed, tmp_path
         times.append({path.name: path.stat().st_mtime_ns for path in checkpoints.iterdir()})
         assert "not tested; task=test checkpoint=" in caplog.text
     assert times[0] == times[1]
-    assert set(times[0]) == {"best.ckpt", "last.ckpt"}
+    assert set(times[0]) == {"best.ckpt", "last.ckpt", "last.previous.ckpt"}
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
