@@ -11,7 +11,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_modules.ending import Stopped, say_goodbye, say_last_words
@@ -121,7 +121,7 @@ def mistake(error: Exception, conf: Path | None = None) -> str:
         return f"{group}={name} replaces {part}, which this experiment has not: give {_hosts(name, conf)}"
     known = getattr(error.__cause__, "parent_node", None)
     cause = f" ({str(error.__cause__).partition(chr(10))[0]})" if error.__cause__ else ""
-    if OmegaConf.is_dict(known):
+    if isinstance(known, DictConfig):
         cause += did_you_mean(str(getattr(error.__cause__, "key", "")), [str(key) for key in known])
     return " ".join(f"{error}{cause}".split())
 

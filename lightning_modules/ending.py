@@ -89,7 +89,8 @@ def say_goodbye(signum: int) -> None:
     words = f"paraspine: stopped by {signal.Signals(signum).name}; the same command goes on from here"
     if requeued := _requeued(signum):
         words += f" ({requeued})"
-    print(words, file=sys.stderr, flush=True)
+    # The cells of a grid write to the same terminal, and what they have begun may end in no line.
+    print(f"\n{words}" if last_words else words, file=sys.stderr, flush=True)
     say_last_words()
 
 

@@ -142,7 +142,7 @@ def test_the_last_line_is_followed_by_what_was_still_to_be_said(monkeypatch, cap
         run_command(stops, ROOT / "conf")
     assert end.value.code == 143
     printed = capsys.readouterr()
-    assert printed.err == "paraspine: stopped by SIGTERM; the same command goes on from here\n"
+    assert printed.err == "\nparaspine: stopped by SIGTERM; the same command goes on from here\n"
     assert printed.out == "the grid's list\n"
 
 

@@ -96,3 +96,80 @@ def test_a_launcher_trains_the_cells_in_processes_of_its_own(tmp_path, launcher)
     assert len(list((tmp_path / "data" / "phantom").iterdir())) == 1
     assert len(list((tmp_path / "data" / "cache").glob("phantom-*"))) == 1
     assert len(pd.read_csv(tmp_path / "grid" / table["cell"][0] / "cases.csv")) > 0
+
+
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+TWO = ("machine.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Command lines of the processes that a process has started, and of those that they have."""
+    found = {}
+    for line in subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True
+    ).stdout.splitlines():
+        child, parent, command = line.split(None, 2)
+        if int(parent) == pid:
+            found |= {int(child): command, **children_of(int(child))}
+    return found
+
+
+def wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 240
+    while not any(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_gone(pids: dict[int, str]) -> None:
+    deadline = time.monotonic() + 20
+    while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, [pids[pid] for pid in alive]
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_grid_that_is_told_to_end_lists_its_cells_and_leaves_no_process(tmp_path, generated, launcher, name, code):
+    words = ("sweep=bs_esnet_table1", *LONGER, "scale.epochs=200", "logger=csv", "fold=0,1", NO_REPORT, *launcher)
+    process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
+    wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
+    children = children_of(process.pid)
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == code, output
+    assert [line for line in output.splitlines() if line.startswith("paraspine: ")] == [
+        f"paraspine: stopped by {name}; the same command goes on from here"
+    ]
+    assert "2 cells of" in output
+    assert "interrupted" in output
+    assert "failed" not in output
+    assert_gone(children)
+
+
+def test_a_killed_worker_is_one_failed_cell_and_the_others_finish(tmp_path, generated):
+    words = ("sweep=bs_esnet_table1", *LONGER, "scale.epochs=12", "logger=csv", "fold=0,1,2", NO_REPORT, *JOBLIB)
+    process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
+    wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
+    cell = next(pid for pid, command in children_of(process.pid).items() if "multiprocessing.spawn" in command)
+    os.kill(cell, signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    table = listed(tmp_path / "grid")
+    assert sorted(table["status"]) == ["done", "done", "failed"]
+    assert table["error"].str.startswith("killed, most often because memory ran out").sum() == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGKILL", -9)])
+def test_two_processes_end_together(tmp_path, generated, name, code):
+    words = (*LONGER, "scale.epochs=200", "logger=csv", *TWO, f"hydra.run.dir={tmp_path / 'run'}")
+    process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
+    wait_for(process, tmp_path / "run", "checkpoints/last.ckpt")
+    children = children_of(process.pid)
+    assert any("run.py" in command for command in children.values()), "the second process of the run"
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=20)
+    assert process.returncode == code
+    assert_gone(children)

@@ -54,14 +54,17 @@ def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated, stop):
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated, name, code):
     folder = tmp_path / "run"
     process = start(folder, generated, "logger=csv")
     wait_for(folder / "checkpoints" / "last.ckpt", process)
-    process.send_signal(stop)
-    process.communicate()
-    assert process.returncode != 0
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate()
+    assert process.returncode == code
+    said = [line for line in output.splitlines() if line.startswith("paraspine: ")]
+    assert len(said) == (name != "SIGKILL")
+    assert all(name in line for line in said)
     assert not (folder / "summary.json").exists(), "it was meant to be stopped in the middle"
     saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert 0 <= saved["epoch"] < 6
