@@ -128,6 +128,7 @@ def test_an_empty_id_of_a_wandb_run_does_not_stop_a_run(tmp_path, caplog):
 
 def test_the_checkpoint_before_the_last_takes_the_place_of_a_damaged_one(tmp_path, caplog):
     writer, run = AtomicCheckpointIO(), RunFolder(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
     for epoch in range(3):
         writer.save_checkpoint({"state_dict": {}, "epoch": epoch}, tmp_path / "checkpoints" / "last.ckpt")
         writer.save_checkpoint({"state_dict": {}, "epoch": epoch}, tmp_path / "checkpoints" / "best.ckpt")
