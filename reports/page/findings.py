@@ -27,8 +27,8 @@ from reports.page.values import (
 BOXES = {"network": "own box", "mask": "box of the mask"}
 PARTS = ("IoU", "precision", "recall")
 CLAIMS_CAPTION = (
-    "Effects in the unit of the metric (differences of Dice and IoU in percentage points), positive in the direction of "
-    "the claim; of a stated level (at_least, at_most) the value itself (Dice and IoU in percent)."
+    "Effects in the unit of the metric (differences of Dice and IoU in points of percent), positive in the direction "
+    "of the claim; of a stated level (at_least, at_most) the value itself (Dice and IoU in percent)."
 )
 # A sign beside the word and the colour: a verdict is read without colours too.
 VERDICTS = {"reproduced": "✓", "within noise": "≈", "not reached": "○", "contradicted": "✗", "not testable": "?"}
