@@ -125,13 +125,13 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is missing, empty, cut off or no object; with the remedy.
     """
+    if not path.exists():
+        raise ValueError(f"{path} is missing: {remedy}")
+    damage = "cut off or was edited" if path.read_bytes().strip() else "empty"
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing: {remedy}") from None
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise ValueError(f"{path} is {'cut off or was edited' if text.strip() else 'empty'}: {remedy}") from None
+        raise ValueError(f"{path} is {damage}: {remedy}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no object: {remedy}")
     return content

@@ -9,7 +9,7 @@ from reports.claims.judge import is_share
 from reports.costs import SEEN, encoder_weights, rows_shown
 from reports.endpoint import averaged_words, averages_regions, compared_names
 from reports.evidence import Evidence
-from reports.muscles.sections import muscle_sections
+from reports.muscles.sections import grade_sections, region_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
 from reports.runs import AS_PUBLISHED, BY_PATIENT
@@ -20,9 +20,9 @@ from reports.varied.sections import varied_sections
 def sections(evidence: Evidence) -> list[Section]:
     """All tables of a report that have a line, the paper's first."""
     splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence.table["split"])]
-    found = muscle_sections(evidence)
+    found = region_sections(evidence)
     found += [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
-    found += varied_sections(evidence)
+    found += grade_sections(evidence) + varied_sections(evidence)
     found += [build(evidence) for build in (_inflation, _arms)] + readout_sections(evidence)
     found += [build(evidence) for build in (_costs, _shown, _detection, _ranks, _claims, _folds)]
     return [section for section in found if section.lines]

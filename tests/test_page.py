@@ -28,6 +28,7 @@ CLAIM = {
     "section": "3",
     "claim": "The gate helps.",
     "test": "superior",
+    "metric": "dice",
     "margin": 0.005,
 }
 CLAIM |= {"effect": 0.012, "ci95_low": 0.001, "ci95_high": 0.02, "num_patients": 30, "cost": "8 runs", "note": "n"}
@@ -198,7 +199,8 @@ def test_order_of_rows_is_compared_with_the_papers(evidence):
     assert "other order" in order_sentence(replace(two, scores=evidence.scores.assign(row=swapped)))
 
 
-def test_verdicts_are_words(reader):
+def test_verdicts_are_words_and_effects_of_dice_are_points(reader):
+    assert "+1.20 [+0.10 to +2.00]" in reader.text
     for verdict in ("✓ reproduced", "≈ within noise", "○ not reached", "✗ contradicted", "? not testable"):
         assert verdict in reader.text
 

@@ -211,6 +211,14 @@ def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
     assert line_of(evidence.region_outputs, region="fat", metric="dice")["published_mean"] == 51
 
 
+def test_grades_come_after_what_the_endpoint_is_of(evidence):
+    titles = [section.title for section in printed(evidence)]
+    grades = [place for place, title in enumerate(titles) if "rade" in title]
+    dice = [place for place, title in enumerate(titles) if "Dice" in title and "Claims" not in title]
+    assert grades
+    assert dice[0] < grades[0], titles
+
+
 def test_an_order_of_regions_that_differs_is_said(evidence):
     scores = evidence.scores.assign(value=1 - evidence.scores["value"])
     said = order_sentence(replace(evidence, scores=scores))

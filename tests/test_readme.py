@@ -17,14 +17,24 @@ from tests.conftest import ROOT, TINY_PHANTOM
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# As it stands, whatever its comments say; one of the first names the file.
 FILES = {
     match["path"]: match["text"]
-    for match in re.finditer(r"```(?:python|yaml)\n# (?P<path>\S+)\n(?P<text>.*?)```", README, re.DOTALL)
+    for match in re.finditer(
+        r"```(?:python|yaml)\n(?P<text>(?:# @\S+ \S+\n)?# (?P<path>\S+/\S+)\n.*?)```", README, re.DOTALL
+    )
 }
 COMMANDS = re.findall(r"^python run\.py (.+)$", README, re.MULTILINE)
 RECIPES = [
-    ("basic_unet", ["models/basic_unet.py", "conf/model/basic_unet.yaml"]),
-    ("cross_entropy_dice", ["lightning_modules/losses/dice.py", "conf/objective/cross_entropy_dice.yaml"]),
+    ("basic_unet", ["models/basic_unet.py", "conf/model/basic_unet.yaml", "conf/experiment/basic_unet.yaml"]),
+    (
+        "unet_dice",
+        [
+            "lightning_modules/losses/dice.py",
+            "conf/objective/cross_entropy_dice.yaml",
+            "conf/experiment/unet_dice.yaml",
+        ],
+    ),
     ("my_hospital", ["conf/cohort/my_hospital.yaml"]),
 ]
 
@@ -76,6 +86,9 @@ def test_a_recipe_runs_as_written(name, paths, tmp_path, generated, monkeypatch)
         config = compose("config", overrides=overrides)
     tasks.train(config)
     assert (tmp_path / "run" / "summary.json").exists()
+    if name != "my_hospital":  # what a table calls its row, from files that the recipe has
+        assert command == f"experiment={name}"
+        assert f"conf/experiment/{name}.yaml" in paths
     for path in paths:
         if path.endswith(".py"):
             assert path.removesuffix(".py").replace("/", ".") in sys.modules, "the recipe's file was what ran"

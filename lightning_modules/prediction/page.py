@@ -113,6 +113,7 @@ def print_layout(texts: Sequence[str], tables: Sequence[Table], *, has_picture: 
         has_picture: Whether there is a picture.
     """
     least_mm = LEAST_PICTURE_MM if has_picture else 0.0
+    font_pt = left_mm = 0.0
     for font_pt in np.arange(LARGEST_PT, SMALLEST_PT - 0.01, -0.25):
         line_mm = 1.25 * font_pt * MM_PER_PT
         letters = PAGE_WIDTH_MM / (MEAN_LETTER * font_pt * MM_PER_PT)

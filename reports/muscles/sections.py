@@ -16,9 +16,14 @@ NAMES = {
 }
 
 
-def muscle_sections(evidence: Evidence) -> list[Section]:
-    """All of them; one without a line is left out by the caller."""
-    return [_regions(evidence), _region_intervals(evidence), _grades(evidence), _confusion(evidence)]
+def region_sections(evidence: Evidence) -> list[Section]:
+    """Regions as a paper prints them; a table without a line is left out by the caller."""
+    return [_regions(evidence), _region_intervals(evidence)]
+
+
+def grade_sections(evidence: Evidence) -> list[Section]:
+    """Grades of fat, which are no primary endpoint."""
+    return [_grades(evidence), _confusion(evidence)]
 
 
 def _regions(evidence: Evidence) -> Section:

@@ -31,7 +31,7 @@ def order_sentence(evidence: Evidence) -> str:
     order = sorted(both, key=lambda row: -paper[row])
     labels = {row: label_of(evidence, row) for row in order}
     what = f"The paper's {len(both)} rows, by mean over {averaged_words(evidence)}"
-    return f"{what}: {compared(values[order], labels)}"
+    return f"{what}: {compared(values.reindex(columns=order), labels)}"
 
 
 def _order_of_names(evidence: Evidence) -> str:

@@ -12,7 +12,7 @@ from reports.muscles.areas import shown_regions
 from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Figure, Gallery, Heading, PictureRow
 from reports.page.setting import label_of
-from reports.page.values import percent, pick, spoken
+from reports.page.values import number, percent, pick, spoken
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import Slice, load_slice, panel
 
