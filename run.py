@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.command_line import run_command
+from lightning_modules.command_line import PastHydra, run_command
 from lightning_modules.ending import listen
 from lightning_modules.grid_cell import run_cell
 from lightning_modules.identity import cell_name, row_name, run_name
@@ -41,8 +41,11 @@ def main(config: DictConfig) -> None:
     find_task = partial(get_method, TASKS[config.task])
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         run_cell(find_task, config)
-    else:
+        return
+    try:
         find_task()(config)
+    except Exception as error:
+        raise PastHydra from error
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ from lightning_modules.settings import did_you_mean
 TRACE = "HYDRA_FULL_ERROR"  # Hydra's own switch: set to 1, nothing is shortened to a line
 
 
+class PastHydra(BaseException):
+    """Carries the exception that ended a task, its cause, past Hydra, which would print a line of its own about it."""
+
+
 def run_command(main: Callable[[], None], conf: Path) -> None:
     """Runs what the command line says; a mistake and a signal end in one line and a non-zero exit code.
 
@@ -40,11 +44,13 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
     except Stopped as stopped:
         say_goodbye(stopped.signum)
         raise
-    except Exception as error:
+    except (Exception, PastHydra) as caught:
         say_last_words()
+        error = caught.__cause__ if isinstance(caught, PastHydra) else caught
+        assert isinstance(error, Exception)
         line = None if before == "1" else told(error, conf)
         if line is None:
-            raise
+            raise error from error.__cause__
         raise SystemExit(f"paraspine: {line}") from None
     finally:
         os.environ[TRACE] = before

@@ -15,6 +15,9 @@ from lightning_modules.written import IDENTITY
 NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry")
 WITHOUT_VALUE = ("machine", "paths", "output")
 LOOKS_ON = ("status", "report")  # tasks that look at a training's folder; they must find it by its name
+# Other nodes take their values from these: what of them counts stands where it is used, and the rest (the rate of SGD
+# in a training by Adam, the grid of another preset) changes nothing.
+SOURCES = ("scale", "paper", "grids")
 # Callbacks that write, draw or show what there is. One of your own says so by `only_looks_on = True` in its class; what
 # says nothing may stop a training early or average its weights, and belongs to the identity.
 ONLOOKERS = {
@@ -41,7 +44,6 @@ ACTING = {
 COSMETIC = {
     *("colours", "citation", "licence", "prints"),
     *("default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
-    "cell_factor",  # refuses to train, and changes nothing of what is trained
 }
 
 
@@ -87,13 +89,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
         raw["supervision"]["weak_cohort"] = _without_place(raw["supervision"]["weak_cohort"])
     resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): _plain(value) for key, value in resolved.items()}
+    return {str(key): _plain(value) for key, value in resolved.items() if key not in SOURCES}
 
 
 def reduced(stored: dict[str, Any]) -> dict[str, Any]:
     """An identity as an older version wrote it, without what can change no number."""
     acting = _that_act(stored.get("callbacks") or {})
-    return {key: _plain(value) for key, value in {**stored, "callbacks": acting}.items()}
+    return {key: _plain(value) for key, value in {**stored, "callbacks": acting}.items() if key not in SOURCES}
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_modules.identity import SOURCES
+
 # Neither says what is compared: where and how fast a run is made, what it records, and what a row is averaged over.
 IGNORED_NODES = (
     *("output", "paths", "machine", "logger", "hydra", "retrain", "arms", "report", "runs", "checkpoint", "task"),
@@ -84,16 +86,18 @@ def variant_names(
 
     Of settings that differ together (a value and where it is interpolated) the shortest path is named. A setting that
     some runs do not have because the code did not have it yet makes no difference: they are of other commits, and
-    nothing stands in its place.
+    nothing stands in its place. Neither does a value of a preset that nothing takes up, such as the rate of SGD where
+    Adam trains.
     """
     path_varied, usual = varied
     paths = {path for each in settings for path in each}
     paths = sorted(paths, key=lambda path: (path != path_varied, path.count("."), len(path), path))
-    chosen: dict[tuple[str, ...], str] = {}
+    found: dict[tuple[str, ...], list[str]] = {}
     for path in paths:
         values = tuple(each.get(path, ABSENT) for each in settings)
         if len(set(values)) > 1 and not _came_later(path, settings, commits):
-            chosen.setdefault(values, path)
+            found.setdefault(values, []).append(path)
+    chosen = {values: same[0] for values, same in found.items() if not all(_is_source(path) for path in same)}
     names = []
     for index, each in enumerate(settings):
         own = _plain(each.get(path_varied, usual))
@@ -101,6 +105,11 @@ def variant_names(
         words += [f"{path}={values[index]}" for values, path in chosen.items() if path != path_varied]
         names.append(" ".join(words))
     return names
+
+
+def _is_source(path: str) -> bool:
+    """Whether a setting counts only where another one takes its value; the name of a preset is told all the same."""
+    return path.split(".")[0] in SOURCES and path != "scale.name"
 
 
 def _plain(value: str) -> str:

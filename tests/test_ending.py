@@ -216,8 +216,10 @@ def test_a_run_folder_that_vanishes_is_named_and_not_made_anew(composed, tmp_pat
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     assert start(*LINE, "logger=csv", f"hydra.run.dir={tmp_path}/file/run") == 1
-    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("paraspine: ")]
+    told_lines = capsys.readouterr().err.splitlines()
+    (line,) = [each for each in told_lines if each.startswith("paraspine: ")]
     assert f"{tmp_path}/file/run: Not a directory" in line
+    assert not any("Error executing job" in each for each in told_lines), "Hydra's own line"
 
 
 PHASES_LEFT_OUT = [

@@ -35,6 +35,15 @@ def test_an_ablation_row_is_the_ablation_of_its_experiment(composed, host, ablat
     assert cell_name(_root_=row) != cell_name(_root_=composed(f"experiment={host}"))
 
 
+def test_a_value_of_the_preset_counts_where_it_is_used(composed):
+    """The rate of SGD names the rows that SGD trains, and no other."""
+    names = {
+        row: {cell_name(_root_=composed(f"experiment={row}", f"scale.sgd_learning_rate={rate}")) for rate in (0.1, 0.2)}
+        for row in ("bs_esnet", "msff")
+    }
+    assert {row: len(found) for row, found in names.items()} == {"bs_esnet": 1, "msff": 2}
+
+
 def test_every_ablation_is_a_row_of_some_table():
     """All but the one that leaves nothing out."""
     assert {ablation for _, ablation in ROWS} == set(ABLATIONS) - {"mcca_at"}
