@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_modules.identity import SOURCES
-
 # Neither says what is compared: where and how fast a run is made, what it records, and what a row is averaged over.
 IGNORED_NODES = (
     *("output", "paths", "machine", "logger", "hydra", "retrain", "arms", "report", "runs", "checkpoint", "task"),
     *("masks", "row", "seed", "fold", "paper"),
 )
+# Presets, of which other nodes take their values; `paper` is ignored anyway.
+SOURCES = ("scale", "grids")
 # Of the callbacks, those that change what is trained or which epoch is tested; the others record.
 TRAINING_CALLBACKS = ("asynchronous_training", "best_checkpoint", "case_table")
 IGNORED_NAMES = (

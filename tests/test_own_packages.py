@@ -24,7 +24,7 @@ def start(folder, path, *flags):
 def test_a_package_that_is_not_ours_is_refused_in_one_line(tmp_path, behind, name):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "__init__.py").touch()
-    told = start(tmp_path, [tmp_path, *behind], "-P")
+    told = start(tmp_path, [tmp_path, *behind], "-P", "-S")  # nor does -S know of any installation
     assert told.returncode == 1
     (line,) = told.stderr.strip().splitlines()
     assert line.startswith(f"paraspine: the package {name} is found")
