@@ -1,6 +1,7 @@
 """Reads the images of a case: one file or DICOM series per channel, all on one grid."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from datamodules.anatomy import View
 from datamodules.case_list import Case
 from datamodules.dicom import find_blocks, read_block
 from datamodules.dicom_series import Series, find_series, is_dicom
-from datamodules.image_file import not_finite, read_image_file
+from datamodules.image_file import ImageFile, not_finite, read_image_file
 from datamodules.stated_geometry import with_stated_geometry
 from datamodules.volume import Volume, canonical_volume, grid_differences
 
@@ -46,18 +47,7 @@ def _read_series(path: Path, series: Series, case: Case, view: View, has_sides: 
     blocks, left_aside = find_blocks(path, series, view)
     for told in left_aside:
         log.info("%s: left aside: %s", path, told)
-    volumes = []
-    for block in blocks:
-        file = with_stated_geometry(
-            path,
-            read_block(block),
-            view=view,
-            has_sides=has_sides,
-            spacing_mm=case.spacing_mm,
-            orientation=case.orientation,
-        )
-        volumes.append(canonical_volume(path, file, view=view, slice_index=block.stored))
-    return volumes
+    return [_volume(path, read_block(block), case, view, has_sides, slice_index=block.stored) for block in blocks]
 
 
 def read_volume(path: Path, case: Case, *, view: View, has_sides: bool) -> Volume:
@@ -66,15 +56,22 @@ def read_volume(path: Path, case: Case, *, view: View, has_sides: bool) -> Volum
     Raises:
         ValueError: If the file cannot be trusted, or neither it nor cohort.csv states its geometry.
     """
-    file = with_stated_geometry(
+    return _volume(path, read_image_file(path), case, view, has_sides)
+
+
+def _volume(
+    path: Path, file: ImageFile, case: Case, view: View, has_sides: bool, slice_index: Sequence[int] | None = None
+) -> Volume:
+    """What was read of a case, completed by its row in cohort.csv and in canonical order."""
+    whole = with_stated_geometry(
         path,
-        read_image_file(path),
+        file,
         view=view,
         has_sides=has_sides,
         spacing_mm=case.spacing_mm,
         orientation=case.orientation,
     )
-    return canonical_volume(path, file, view=view)
+    return canonical_volume(path, whole, view=view, slice_index=slice_index)
 
 
 def _check_values(volumes: list[Volume]) -> None:

@@ -48,7 +48,7 @@ def check_sides(store: SliceStore, cohort: Cohort) -> None:
 
 
 def _swapped(
-    pair: tuple[str, str] | Sequence[str],
+    pair: Sequence[str],
     columns: Float64[np.ndarray, "s c"],
     structures: Sequence[str],
     cases: np.ndarray,

@@ -19,7 +19,8 @@ LOOKS_ON = ("status", "report")  # tasks that look at a training's folder; they 
 # in a training by Adam, the grid of another preset) changes nothing.
 SOURCES = ("scale", "paper", "grids")
 # Callbacks that write, draw or show what there is. One of your own says so by `only_looks_on = True` in its class; what
-# says nothing may stop a training early or average its weights, and belongs to the identity.
+# says nothing may stop a training early or average its weights, and belongs to the identity. Ours are named here, for a
+# name is asked for before anything is imported that takes seconds.
 ONLOOKERS = {
     *(f"callbacks.{name}" for name in ("augmentation_sheet.AugmentationSheet", "confusion_table.ConfusionTable")),
     *(f"callbacks.{name}" for name in ("cost.Cost", "epoch_table.EpochTable", "keypoint_sheet.KeypointSheet")),

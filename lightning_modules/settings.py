@@ -176,7 +176,9 @@ def _fits(value: Any, kind: Any) -> bool:
 def _in_words(kind: Any) -> str:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(_in_words(each) for each in inner)
+        told = [each for each in inner if not (each is int and float in inner)]  # a whole number is a number
+        # Python remembers a union by what is in it, and gives it the order in which anybody wrote it first.
+        return " or ".join(sorted((_in_words(each) for each in told), key=lambda words: (words == "null", words)))
     if origin is Literal:
         return " or ".join(str(each) for each in inner)
     names = {

@@ -99,9 +99,10 @@ def test(config: DictConfig) -> None:
     folder = RunFolder(config.output, config)
     with folder.locked():
         folder.claim()
-        check_same_network(config)
+        checkpoint = read_checkpoint(config.checkpoint, "give another one, or train it anew")
+        check_same_network(checkpoint, config)
         data, module, trainer = build(config)
-        check_same_shapes(config.checkpoint, module, data)
+        check_same_shapes(checkpoint, config.checkpoint, module, data)
         trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
 
 
@@ -156,13 +157,12 @@ def network_text(config: DictConfig) -> str:
     return OmegaConf.to_yaml({"model": model, "structures": structures})
 
 
-def check_same_network(config: DictConfig) -> None:
+def check_same_network(checkpoint: Mapping[str, Any], config: DictConfig) -> None:
     """Compares the network that a checkpoint was trained with to the one of the configuration.
 
     Raises:
         ValueError: Naming what differs.
     """
-    checkpoint = read_checkpoint(config.checkpoint, "give another one, or train it anew")
     different = network_differences(checkpoint, config.checkpoint, config)
     if different:
         raise ValueError(
@@ -171,17 +171,19 @@ def check_same_network(config: DictConfig) -> None:
         )
 
 
-def check_same_shapes(checkpoint: str | Path, module: lightning.LightningModule, data: SliceDataModule) -> None:
+def check_same_shapes(
+    checkpoint: Mapping[str, Any], path: str | Path, module: lightning.LightningModule, data: SliceDataModule
+) -> None:
     """Compares the weights of a checkpoint to those of a network of the same settings, whose images may be others.
 
     Raises:
         ValueError: Naming the weights that differ and the channels of the images.
     """
-    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    trained = checkpoint["state_dict"]
     for name, weight in module.state_dict().items():
         if name in trained and trained[name].shape != weight.shape:
             raise ValueError(
-                f"{checkpoint} was trained on images of other channels than the {data.num_channels} of the cohort "
+                f"{path} was trained on images of other channels than the {data.num_channels} of the cohort "
                 f"{data.cohort.name}: its {name} is {tuple(trained[name].shape)}, here {tuple(weight.shape)}; test it "
                 "on a cohort with the channels that it was trained on (cohort.channels)"
             )
