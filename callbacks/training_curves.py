@@ -47,11 +47,13 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
             style = {"linewidth": 2.0, "color": "black"} if column == "loss/total" else {"linewidth": 1.2}
             values, label = epochs[column], column.removeprefix(prefix)
             if label.endswith("_mm"):
-                values, label = values / 10, f"{label.removesuffix('_mm')}, cm"  # fits beside scores in 0..1
+                values, label = 10 * values, f"{label.removesuffix('_mm')}, 0.1 mm"  # fits beside percent
+            elif axis is scores:
+                values = 100 * values
             axis.plot(epochs["epoch"][values.notna()], values.dropna(), marker=".", label=label, **style)
         axis.grid(alpha=0.3)
     losses.set(ylabel="training loss", yscale="log")
-    scores.set(ylabel="validation, mean over patients", xlabel="epoch", ylim=(0, 1))
+    scores.set(ylabel="validation, mean over patients, %", xlabel="epoch", ylim=(0, 100))
     parts = [name for name in epochs.columns if name.startswith("schedule/")]
     for part, colour in zip(parts, ("tab:blue", "tab:orange", "tab:green"), strict=False):
         resting = epochs.loc[epochs[part] == 0, "epoch"].to_numpy()

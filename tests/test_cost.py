@@ -164,5 +164,7 @@ def test_every_structure_is_logged_and_the_curves_show_the_means_alone(composed,
     assert len(structures) == 9
     assert epochs[structures].mean(axis=1).tolist() == pytest.approx(epochs["val/dice"].tolist(), abs=1e-6)
     losses, scores = draw_curves(epochs).axes
-    assert {line.get_label() for line in scores.get_lines()} == {"dice", "box_iou", "score"}
+    shown = {line.get_label(): line.get_ydata() for line in scores.get_lines()}
+    assert set(shown) == {"dice", "box_iou", "score"}
+    assert list(shown["dice"]) == pytest.approx(list(100 * epochs["val/dice"])), "percent where people read"
     assert {line.get_label() for line in losses.get_lines()} == {"total", "segmentation"}
