@@ -47,7 +47,7 @@ def draw_curves(epochs: pd.DataFrame) -> Figure:
             style = {"linewidth": 2.0, "color": "black"} if column == "loss/total" else {"linewidth": 1.2}
             values, label = epochs[column], column.removeprefix(prefix)
             if label.endswith("_mm"):
-                values, label = 10 * values, f"{label.removesuffix('_mm')}, 0.1 mm"  # fits beside percent
+                label = f"{label.removesuffix('_mm')}, mm"
             elif axis is scores:
                 values = 100 * values
             axis.plot(epochs["epoch"][values.notna()], values.dropna(), marker=".", label=label, **style)
