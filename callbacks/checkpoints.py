@@ -4,7 +4,7 @@ import errno
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import lightning
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.weight_averaging import AveragedWeights
 from lightning_modules.run_folder import LAST_CHECKPOINTS
 from lightning_modules.written import check_there, partial_of, register
 
@@ -114,8 +115,10 @@ class BestCheckpoint(RunCheckpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keeps the best. Before the first validation there is none; `tasks.fit_and_test` helps where none comes."""
+        averages = [each.averaged(pl_module) for each in trainer.callbacks if isinstance(each, AveragedWeights)]  # pyright: ignore[reportAttributeAccessIssue]
         if self.monitor is None or self.monitor in trainer.callback_metrics:
-            super().on_train_epoch_end(trainer, pl_module)
+            with averages[0] if averages else nullcontext():
+                super().on_train_epoch_end(trainer, pl_module)
 
 
 class LastCheckpoint(RunCheckpoint):

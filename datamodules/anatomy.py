@@ -147,3 +147,23 @@ class Anatomy:
     def _mirrored(self, names: Sequence[str]) -> tuple[int, ...]:
         partner = {a: b for pair in self.mirror for a, b in (pair, pair[::-1])}
         return tuple(list(names).index(partner.get(name, name)) for name in names)
+
+    def unions_of(self, finer: "Anatomy") -> dict[str, tuple[str, ...]]:
+        """Which structures of a finer anatomy make up each of this one's: canal is dural sac and epidural space.
+
+        A structure is made up of those of the same name, or of those whose own parts, together, are its parts. One that
+        `finer` has no such structures for is left out.
+
+        Args:
+            finer: Of the same or of smaller structures.
+        """
+        theirs = {name: frozenset(finer.parts.get(name, [name])) for name in finer.structures}
+        found = {}
+        for name in self.structures:
+            parts = frozenset(self.parts.get(name, [name]))
+            within = tuple(other for other, pieces in theirs.items() if pieces <= parts)
+            if within and frozenset().union(*(theirs[other] for other in within)) == parts:
+                found[name] = within
+            elif name in theirs:
+                found[name] = (name,)
+        return found

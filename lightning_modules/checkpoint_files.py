@@ -1,5 +1,6 @@
-"""Checkpoints read from disk: whole, or named as damaged with the remedy."""
+"""Checkpoints and files of weights read from disk: whole, or named as damaged with the remedy."""
 
+import json
 import logging
 import pickle
 from collections.abc import Sequence
@@ -7,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from lightning_modules.starters import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
 
 def read_checkpoint(path: str | Path, remedy: str) -> dict[str, Any]:
-    """Everything in a checkpoint, on the CPU.
+    """Everything in a checkpoint, or in a file of weights, on the CPU.
+
+    A file of weights holds, beside what a checkpoint does, the "config" of its training.
 
     Args:
         path: The file.
@@ -21,6 +28,8 @@ def read_checkpoint(path: str | Path, remedy: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is missing, cut off or no checkpoint; with the remedy.
     """
+    if Path(path).suffix == WEIGHTS:
+        return _read_weights(Path(path), remedy)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -50,3 +59,23 @@ def latest_whole(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]] | None:
             logger.warning("%s is cut off; the one before it, %s, takes its place.", path, paths[-1].name)
             logger.debug("%s", error)
     return None
+
+
+def _read_weights(path: Path, remedy: str) -> dict[str, Any]:
+    """Weights in half precision come back in single precision."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dictionary
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: {remedy}") from None
+    except SafetensorError:
+        raise ValueError(f"{path} is cut off or holds no weights: {remedy}") from None
+    if not {"config", "network", "seen"} <= set(metadata):
+        raise ValueError(f"{path} was not written by this project: it does not say how to use its weights")
+    return {
+        "network": metadata["network"],
+        "config": yaml.safe_load(metadata["config"]),
+        "seen": json.loads(metadata["seen"]),
+        "state_dict": {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()},
+    }

@@ -9,6 +9,8 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from datamodules.anatomy import View
+from lightning_modules.starters import STARTER, sha256, weights_of
 from lightning_modules.written import IDENTITY
 
 # These say where and how fast a run is made, not what comes out of it.
@@ -80,6 +82,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
     raw["callbacks"] = _that_act(raw.get("callbacks") or {})
+    raw["model"] = _started_from(raw["model"], config.anatomy.view)
     raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
@@ -156,3 +159,14 @@ def _stored(file: Path) -> dict[str, Any]:
 def _without_place(cohort: Any) -> Any:
     """A cohort without where it lies: a node without its root, a folder as the last part of its path."""
     return {**cohort, "root": None} if isinstance(cohort, dict) else cohort and Path(cohort).name
+
+
+def _started_from(model: Any, view: View) -> Any:
+    """A network's node that names what it starts from by its content, wherever the file lies; nothing for nothing."""
+    if not isinstance(model, dict) or "init" not in model:
+        return model
+    given, rest = model["init"], {key: value for key, value in model.items() if key != "init"}
+    if given is None:
+        return rest
+    path = weights_of(view) if given == STARTER else Path(str(given)).expanduser()
+    return {**rest, "init": sha256(path) if path.is_file() else given}

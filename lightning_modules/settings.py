@@ -22,6 +22,7 @@ TASKS = {
     "phantom": "lightning_modules.phantom_task.write",
     "report": "reports.task.write",
     "rescore": "lightning_modules.rescoring.rescore",
+    "export": "lightning_modules.export.export",
 }
 BUILDS = ("train", "test")  # tasks that build every node; the others may leave them as they are
 

@@ -1,25 +1,26 @@
 """What `task=...` on the command line runs. Every node of the configuration is built here, once, one by one."""
 
 import fcntl
-import inspect
 import logging
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
 from lightning_modules.checkpoint_files import latest_whole, read_checkpoint
-from lightning_modules.identity import differences
+from lightning_modules.initial_weights import initialise, keep_table
+from lightning_modules.named_checkpoints import one_checkpoint
 from lightning_modules.orderly_end import OrderlyEnd
+from lightning_modules.regrouped import ask_for_others, class_groups
 from lightning_modules.run_folder import RunFolder, is_first_process
+from lightning_modules.same_network import check_same_network, check_same_shapes, network_text
+from lightning_modules.trained_network import read_trained
 from lightning_modules.written import read_json
 from models.strides import check_cells, strides_of
 
@@ -59,14 +60,18 @@ def train(config: DictConfig) -> None:
             if folder.finished:
                 check_same_data(card_identity(folder.path), folder.path, data)
             else:
-                fit_and_test(folder, data, module, trainer)
+                fit_and_test(config, folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer)
         if is_first_process() and folder.finished:
             folder.forget_resumption()
 
 
 def fit_and_test(
-    folder: RunFolder, data: SliceDataModule, module: lightning.LightningModule, trainer: lightning.Trainer
+    config: DictConfig,
+    folder: RunFolder,
+    data: SliceDataModule,
+    module: lightning.LightningModule,
+    trainer: lightning.Trainer,
 ) -> None:
     """Trains from the start or from the last checkpoint, and tests the best one."""
     resumed, best = None, folder.path / "checkpoints" / "best.ckpt"
@@ -76,6 +81,8 @@ def fit_and_test(
         check_same_data(saved["data"], resumed, data)
         if best.exists():
             read_checkpoint(best, "no later epoch may be better, so start anew (retrain=true)")
+    elif (taken := initialise(module.network, config, data.anatomy)) is not None and is_first_process():
+        keep_table(taken, folder.path)
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     if not trainer.strategy.broadcast(best.exists()):
         logger.info("Nobody validated before training ended: best.ckpt is its last state.")
@@ -91,19 +98,27 @@ def fit_and_test(
 def test(config: DictConfig) -> None:
     """Tests `checkpoint` on the test part of the split; `split=all` makes every case one.
 
+    A network of other structures is asked for those of the configuration: `lightning_modules.regrouped`.
+
     Raises:
         ValueError: If no checkpoint is given, or its network is not the one of the configuration.
     """
-    if config.checkpoint is None or not Path(config.checkpoint).exists():
-        raise ValueError(f"task=test needs checkpoint=FILE, an existing checkpoint; given: {config.checkpoint}")
+    path = one_checkpoint(config.checkpoint, config.anatomy.view, "task=test checkpoint=FILE")
     folder = RunFolder(config.output, config)
     with folder.locked():
         folder.claim()
-        checkpoint = read_checkpoint(config.checkpoint, "give another one, or train it anew")
-        check_same_network(checkpoint, config)
+        checkpoint = read_checkpoint(path, "give another one, or train it anew")
+        other_structures = check_same_network(checkpoint, path, config)
+        trained = read_trained(path) if other_structures else None
+        if trained is not None:
+            class_groups(trained.anatomy, instantiate(config.anatomy))
         data, module, trainer = build(config)
-        check_same_shapes(checkpoint, config.checkpoint, module, data)
-        trainer.test(module, data, ckpt_path=config.checkpoint, weights_only=True, verbose=False)
+        if trained is None:
+            check_same_shapes(checkpoint["state_dict"], path, module, data)
+            module.load_state_dict(checkpoint["state_dict"])
+        else:
+            ask_for_others(module, trained, data.anatomy, undo_class_weights=config.objective.undo_class_weights)
+        trainer.test(module, data, verbose=False)
 
 
 def build(
@@ -145,75 +160,6 @@ def build_data(config: DictConfig) -> SliceDataModule:
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return instantiate(config.data)
-
-
-def network_text(config: DictConfig) -> str:
-    """What a checkpoint's weights belong to, as YAML: the network's settings and the structures it segments."""
-    model, structures = (
-        OmegaConf.to_container(node, resolve=True) for node in (config.model, config.anatomy.structures)
-    )
-    assert isinstance(model, dict)
-    model.pop("size", None)  # what settings are checked against; the same network segments pictures of any size
-    return OmegaConf.to_yaml({"model": model, "structures": structures})
-
-
-def check_same_network(checkpoint: Mapping[str, Any], config: DictConfig) -> None:
-    """Compares the network that a checkpoint was trained with to the one of the configuration.
-
-    Raises:
-        ValueError: Naming what differs.
-    """
-    different = network_differences(checkpoint, config.checkpoint, config)
-    if different:
-        raise ValueError(
-            f"{config.checkpoint} holds another network than the command line (trained -> asked for): "
-            f"{'; '.join(different)}. Put the experiment, ablation and trainer that it was trained with on the line"
-        )
-
-
-def check_same_shapes(
-    checkpoint: Mapping[str, Any], path: str | Path, module: lightning.LightningModule, data: SliceDataModule
-) -> None:
-    """Compares the weights of a checkpoint to those of a network of the same settings, whose images may be others.
-
-    Raises:
-        ValueError: Naming the weights that differ and the channels of the images.
-    """
-    trained = checkpoint["state_dict"]
-    for name, weight in module.state_dict().items():
-        if name in trained and trained[name].shape != weight.shape:
-            raise ValueError(
-                f"{path} was trained on images of other channels than the {data.num_channels} of the cohort "
-                f"{data.cohort.name}: its {name} is {tuple(trained[name].shape)}, here {tuple(weight.shape)}; test it "
-                "on a cohort with the channels that it was trained on (cohort.channels)"
-            )
-
-
-def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config: DictConfig) -> list[str]:
-    """In what the network of a checkpoint and that of a configuration differ.
-
-    Raises:
-        ValueError: If the checkpoint does not say which network it holds.
-    """
-    if "network" not in checkpoint:
-        raise ValueError(f"{path} was not written by this project: it does not say which network it holds")
-    trained, asked = (
-        _with_defaults(OmegaConf.to_container(OmegaConf.create(text)))
-        for text in (checkpoint["network"], network_text(config))
-    )
-    return differences(trained, asked)
-
-
-def _with_defaults(node: Any) -> Any:
-    """A node with what it leaves to its constructors: an option that came after a checkpoint makes no difference."""
-    if not isinstance(node, dict):
-        return node
-    filled = {key: _with_defaults(value) for key, value in node.items()}
-    if "_target_" not in node:
-        return filled
-    parameters = inspect.signature(get_class(node["_target_"])).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-    return {**{name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}, **filled}
 
 
 def card_identity(folder: Path) -> dict[str, str]:

@@ -96,9 +96,20 @@ class Decoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net with batch normalisation and same-size convolutions: 31.04 M parameters at width 64 and ten classes."""
+    """U-Net with batch normalisation and same-size convolutions: 31.04 M parameters at width 64 and ten classes.
 
-    def __init__(self, *, in_channels: int, num_classes: int, width: int = 64, depth: int = 5) -> None:
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Classes, background among them.
+        width: Channels of the finest stage.
+        depth: Number of stages.
+        init: What a training starts from; its task reads the file, the network is the same: see
+            `lightning_modules.initial_weights`.
+    """
+
+    def __init__(
+        self, *, in_channels: int, num_classes: int, width: int = 64, depth: int = 5, init: str | None = None
+    ) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels=in_channels, width=width, depth=depth)
         self.strides = Strides(1, self.encoder.stride)

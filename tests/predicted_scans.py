@@ -11,9 +11,10 @@ from torch import nn
 
 from datamodules.case_list import Case
 from datamodules.volume import CANONICAL, DIRECTIONS
-from lightning_modules.prediction.members import CLASS_WEIGHTS, Member
+from lightning_modules.prediction.members import Member
 from lightning_modules.prediction.outlines import Block, outline
-from lightning_modules.tasks import network_text
+from lightning_modules.same_network import network_text
+from lightning_modules.trained_network import CLASS_WEIGHTS
 from models.prediction import Prediction
 from tests.conftest import compose_line
 from tests.scans import write_dicom, write_volume

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from datamodules.batch import SpineBatch
 from lightning_modules.losses.boxes import BoxRegression
+from lightning_modules.losses.dice import Dice
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.objective import Objective
 from lightning_modules.losses.segmentation import CrossEntropy, DeepSupervision, inverse_root_frequency
@@ -161,3 +162,23 @@ def test_the_objective_counts_only_the_terms_of_active_parts():
 def test_a_term_without_its_output_says_how_to_go_on():
     with pytest.raises(ValueError, match=r"'key'.*does not predict.*objective\.terms"):
         CrossEntropy("key")(Prediction(logits=LOGITS), random_batch(), ONES)
+
+
+def test_dice_is_one_minus_the_overlap_of_every_structure_over_the_batch():
+    batch = random_batch()
+    chances = LOGITS.softmax(dim=1)
+    true = F.one_hot(batch.mask, 4).movedim(-1, 1)
+    both, sums = ((chances * true).sum((0, 2, 3)), (chances + true).sum((0, 2, 3)))
+    expected = (1 - (2 * both + 1) / (sums + 1))[1:].mean()
+    torch.testing.assert_close(Dice()(Prediction(logits=LOGITS), batch, ONES), expected)
+    assert Dice()(Prediction(logits=20.0 * true), batch, ONES) < 1e-3
+
+
+def test_dice_leaves_out_cases_without_a_mask():
+    batch = random_batch()
+    one = Dice()(Prediction(logits=LOGITS), without_mask(batch, 1), ONES)
+    other = LOGITS.clone()
+    other[1] = 0
+    torch.testing.assert_close(Dice()(Prediction(logits=other), without_mask(batch, 1), ONES), one)
+    nobody = without_mask(without_mask(batch, 0), 1)
+    assert Dice()(Prediction(logits=LOGITS), nobody, ONES) == 0

@@ -8,7 +8,8 @@ import torch
 from omegaconf import OmegaConf
 
 from datamodules.scan_list import find_scans
-from lightning_modules.prediction.members import checkpoint_files, load_members
+from lightning_modules.named_checkpoints import checkpoint_files
+from lightning_modules.prediction.members import load_members
 from lightning_modules.prediction.task import predict
 from tests.conftest import compose_line
 from tests.predicted_scans import block_of, picture, run_config, write_run, write_scan, write_series
@@ -86,16 +87,16 @@ def test_checkpoints_are_named_in_several_ways(tmp_path, checkpoint):
     second = tmp_path / "second.ckpt"
     second.touch()
     both = [checkpoint, second]
-    assert checkpoint_files(OmegaConf.create([str(path) for path in both])) == both
-    assert checkpoint_files(f"{checkpoint}, {second}") == both
-    assert checkpoint_files(str(tmp_path / "*" / "checkpoints" / "*.ckpt")) == [checkpoint]
+    assert checkpoint_files(OmegaConf.create([str(path) for path in both]), "") == both
+    assert checkpoint_files(f"{checkpoint}, {second}", "") == both
+    assert checkpoint_files(str(tmp_path / "*" / "checkpoints" / "*.ckpt"), "") == [checkpoint]
     for given, message in [
         (None, "needs checkpoint=FILE"),
         ("nowhere.ckpt", "there is no such file"),
         (f"{second},{second}", "twice"),
     ]:
         with pytest.raises(ValueError, match=message):
-            checkpoint_files(given)
+            checkpoint_files(given, "needs checkpoint=FILE")
 
 
 @pytest.mark.parametrize(

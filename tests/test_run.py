@@ -236,13 +236,22 @@ def test_external_validation_tests_every_case_of_another_folder(finished, compos
     [
         (["experiment=unet"], r"holds another network.*_target_"),
         (["experiment=bs_esnet", "model.width=8"], r"width: 4 -> 8"),
-        (["experiment=bs_esnet", "anatomy=axial_muscle4"], "structures"),
+        (["experiment=bs_esnet", "anatomy=axial7"], "cannot be asked for axial7: it knows no dural_sac, lig"),
     ],
 )
 def test_a_checkpoint_of_another_network_is_refused(finished, composed, overrides, message):
     best = finished / "checkpoints" / "best.ckpt"
     with pytest.raises(ValueError, match=message):
         tasks.test(composed(*SMOKE, *overrides, "task=test", f"checkpoint={best}"))
+
+
+def test_a_checkpoint_is_asked_for_some_of_its_structures(finished, composed, tmp_path):
+    asked = (*SMOKE, "experiment=bs_esnet", "anatomy=axial_muscle4", "task=test", f"output={tmp_path / 'asked'}")
+    tasks.test(composed(*asked, f"checkpoint={finished / 'checkpoints' / 'best.ckpt'}"))
+    found = pd.read_csv(tmp_path / "asked" / "cases.csv").query("structure == 'multifidus_left'")
+    own = pd.read_csv(finished / "cases.csv").query("structure == 'multifidus_left'")
+    assert len(found) == len(own) > 0
+    assert (found["area_true_mm2"].to_numpy() == own["area_true_mm2"].to_numpy()).all()
 
 
 def test_testing_never_touches_the_folder_of_the_training(finished, generated):
@@ -253,7 +262,7 @@ def test_testing_never_touches_the_folder_of_the_training(finished, generated):
 
 
 def test_task_test_needs_a_checkpoint(composed):
-    with pytest.raises(ValueError, match="task=test needs checkpoint=FILE"):
+    with pytest.raises(ValueError, match="task=test checkpoint=FILE needs an existing checkpoint"):
         tasks.test(composed(*SMOKE, "task=test"))
 
 

@@ -113,12 +113,13 @@ def test_without_a_progress_bar_a_run_trains_as_well(composed):
 
 
 def test_a_checkpoint_of_other_channels_is_refused_in_one_line(composed):
-    from lightning_modules.tasks import build, check_same_shapes
+    from lightning_modules.same_network import check_same_shapes
+    from lightning_modules.tasks import build
 
     data, module, _ = build(composed(*TINY_PHANTOM, "experiment=unet", "trainer=smoke"))
     weights = module.state_dict()
     first = next(name for name in weights if weights[name].ndim == 4)
     wider = {**weights, first: torch.cat([weights[first]] * 2, dim=1)}
     with pytest.raises(ValueError, match=r"two\.ckpt was trained on images of other channels than the 1 of the cohort"):
-        check_same_shapes({"state_dict": wider}, "two.ckpt", module, data)
-    check_same_shapes({"state_dict": weights}, "one.ckpt", module, data)
+        check_same_shapes(wider, "two.ckpt", module, data)
+    check_same_shapes(weights, "one.ckpt", module, data)

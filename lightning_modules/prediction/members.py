@@ -2,27 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Bool, Float, Float32
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from datamodules.seen_images import SeenImages
-from lightning_modules.checkpoint_files import read_checkpoint
 from lightning_modules.identity import differences
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
-from lightning_modules.tasks import network_differences
+from lightning_modules.trained_network import read_trained
 
-CLASS_WEIGHTS = "objective.class_weights"  # in the state dict of every checkpoint
 BATCH = 8  # slices that go through a network together
 
 
@@ -70,25 +66,6 @@ class Member:
         return torch.cat(parts)
 
 
-def checkpoint_files(given: Any) -> list[Path]:
-    """The checkpoints that a command line names: one, a list, several between commas, or a pattern with `*`.
-
-    Raises:
-        ValueError: If there is none, one does not exist, or one is named twice.
-    """
-    listed = list(given) if isinstance(given, (list, tuple, ListConfig)) else str(given or "").split(",")
-    names = [str(name).strip() for name in listed if str(name).strip()]
-    found = [Path(path) for name in names for path in (sorted(glob(name)) or [name])]  # noqa: PTH207  Path.glob refuses absolute ones
-    if not found:
-        raise ValueError("task=predict needs checkpoint=FILE, as RUN/checkpoints/best.ckpt; several make an ensemble")
-    for path in found:
-        if not path.is_file():
-            raise ValueError(f"checkpoint={path}: there is no such file; a run keeps it as RUN/checkpoints/best.ckpt")
-    if len({path.resolve() for path in found}) < len(found):
-        raise ValueError(f"checkpoint names one file twice: {', '.join(map(str, found))}; it would count double")
-    return found
-
-
 def load_members(paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True) -> list[Member]:
     """Loads the networks, each as the run folder around it says.
 
@@ -129,53 +106,21 @@ def _must_agree(member: Member) -> dict[str, Any]:
 
 
 def _load(path: Path, device: torch.device, undo_class_weights: bool) -> Member:
-    config = _config_of(path)
-    checkpoint = read_checkpoint(path, "give another one, or train it anew")
-    different = network_differences(checkpoint, path, config)
-    if different:
-        raise ValueError(
-            f"{path} holds another network than config.yaml beside its folder (checkpoint -> config.yaml): "
-            f"{'; '.join(different)}; put the checkpoint back into the folder of its own run"
-        )
-    anatomy = instantiate(config.anatomy)
-    seen = SeenImages.of_plain(checkpoint["seen"]) if checkpoint.get("seen") else None
-    channels = tuple(str(name) for name in config.cohort.get("channels") or ())
-    num_channels = seen.num_channels if seen else max(1, len(channels))
-    network = instantiate(config.model)(in_channels=num_channels, num_classes=anatomy.num_classes)
-    prefix = "network."
-    weights = {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit to the network of its config.yaml ({error})") from None
+    trained = read_trained(path)
+    anatomy, seen, config = trained.anatomy, trained.seen, trained.config
     drawn = anatomy.structures if seen is None else seen.structures
-    undone = checkpoint["state_dict"][CLASS_WEIGHTS] if undo_class_weights else torch.ones(anatomy.num_classes)
+    undone = trained.class_weights if undo_class_weights else torch.ones(anatomy.num_classes)
     return Member(
         path=path,
         config=config,
-        network=network.eval().to(device),
+        network=trained.network().eval().to(device),
         anatomy=anatomy,
         grid=SliceGrid(size=config.data.size, spacing_mm=config.data.spacing_mm, offset_mm=config.data.offset_mm),
         taught=torch.tensor([True, *(name in drawn for name in anatomy.structures)]),
-        channels=channels,
-        num_channels=num_channels,
+        channels=trained.channels,
+        num_channels=trained.num_channels,
         slices=config.cohort.get("slices", "all"),
         seen=seen,
         class_weights=undone.to(device),
         device=device,
     )
-
-
-def _config_of(path: Path) -> DictConfig:
-    """The configuration of the training that wrote a checkpoint."""
-    file = path.resolve().parent.parent / "config.yaml"
-    if not file.is_file():
-        raise ValueError(
-            f"{path}: {file} is missing; network, anatomy, grid and channels are read from there, so keep the folder "
-            "of a run whole: RUN/config.yaml and RUN/checkpoints/best.ckpt"
-        )
-    config = OmegaConf.load(file)
-    missing = [name for name in ("model", "anatomy", "data", "cohort") if name not in config]
-    if missing or not isinstance(config, DictConfig):
-        raise ValueError(f"{file}: is no configuration of a run (it lacks {', '.join(missing)}); take the run's own")
-    return config

@@ -1,0 +1,60 @@
+"""What `task=export` runs: a trained network as one file that can be handed on."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_modules.named_checkpoints import one_checkpoint
+from lightning_modules.phantom_task import leave_no_run_folder
+from lightning_modules.provenance import code_card
+from lightning_modules.starters import WEIGHTS, write_card
+from lightning_modules.trained_network import TrainedNetwork, read_trained, write_weights
+from lightning_modules.written import read_json
+
+logger = logging.getLogger(__name__)
+
+WORDS = "# {name}\n\nWhom it was tested on, and what it does badly, is for you to say here.\n"
+
+
+def export(config: DictConfig) -> None:
+    """Writes the network of `checkpoint` into the file `output` (.safetensors), in half precision, with a card.
+
+    The file says by itself how it is used: task=predict and task=test take it as a checkpoint, model.init starts from
+    it.
+    The head of the card (.md) has its hash, what it learned from and how; words below the head stay as they are.
+
+    Raises:
+        ValueError: If no such file is given, or the checkpoint cannot be read.
+    """
+    leave_no_run_folder()
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    if "${hydra:" in str(raw["output"]) or Path(str(config.output)).suffix != WEIGHTS:
+        raise ValueError(f"task=export needs output=FILE{WEIGHTS}, the file to write; given: {raw['output']}")
+    trained = read_trained(one_checkpoint(config.checkpoint, config.anatomy.view, "task=export checkpoint=FILE"))
+    output = Path(config.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    digest = write_weights(trained, output)
+    write_card(output.with_suffix(".md"), facts_of(trained, digest), WORDS.format(name=output.stem))
+    size = output.stat().st_size / 2**20
+    logger.info("%s: %.1f MiB, SHA-256 %s; its card: %s", output, size, digest, output.with_suffix(".md"))
+
+
+def facts_of(trained: TrainedNetwork, digest: str) -> dict[str, str]:
+    """What the head of a card says: hash, training, patients, size; of a run folder its command and commit."""
+    card = trained.path.resolve().parent.parent / "run_card.json"
+    ran = read_json(card, "put it back; it says how the network was trained") if card.is_file() else code_card()
+    cohort, data = trained.config.cohort, trained.config.data
+    parameters = sum(weight.numel() for weight in trained.weights.values())
+    return {
+        "sha256": digest,
+        "command": str(ran["command"]),
+        "commit": str(ran["commit"]),
+        "cohort": f"{cohort.get('name', '')} ({cohort.get('licence', 'no licence stated')})",
+        "patients": str(trained.seen.num_patients if trained.seen else "unknown"),
+        "structures": ", ".join(trained.anatomy.structures),
+        "view": trained.anatomy.view,
+        "grid": f"{data.size[0]} x {data.size[1]} pixels of {data.spacing_mm:g} mm",
+        "parameters": f"{parameters / 1e6:.2f} M",
+    }
