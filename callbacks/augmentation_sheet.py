@@ -98,10 +98,10 @@ def draws(data: SliceDataModule, rows: Sequence[int], number: int) -> list[Spine
         rows: Of the store.
         number: How often each is augmented, from seeds that no training and no other draw uses.
     """
-    stored = SliceBatches(data.store, data.teaching.labels)
+    stored = data.training_slices()
     found = [stored[[(row, 0) for row in rows]]]
     augment = data.augmentation
-    slice_wise = stored if augment.whole_batch else SliceBatches(data.store, data.teaching.labels, augment)
+    slice_wise = stored if augment.whole_batch else data.training_slices(augment)
     for seeds in np.random.default_rng(0).integers(2**31, 2**32, (number, len(rows))).tolist():
         batch = slice_wise[list(zip(rows, seeds, strict=True))]
         found.append(augment(batch) if augment.whole_batch else batch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, Shaped, UInt8
 
 from datamodules.anatomy import View
 from datamodules.case_images import read_images, read_volume
@@ -143,10 +143,7 @@ class CaseReader:
         Raises:
             ValueError: If an id is not among `labels`.
         """
-        voxels = label.voxels
-        if voxels.dtype.kind == "f":  # tools that scale or resample leave whole numbers as 0.9999999
-            nearest = np.rint(voxels)
-            voxels = np.where(np.isclose(voxels, nearest, rtol=0, atol=LABEL_ROUNDING), nearest, voxels)
+        voxels = whole_numbers(label.voxels)
         ids = np.unique(voxels)
         unknown = [f"{value:g}" for value in ids if value != 0 and value not in self.labels]
         if unknown:
@@ -179,6 +176,14 @@ class CaseReader:
         keep = np.flatnonzero(chosen)
         by_slice = {name: getattr(record, name)[keep] for name in ("mask", "keypoints", "clicked", "slice_index")}
         return replace(record, image=record.image[:, keep], **by_slice)
+
+
+def whole_numbers(voxels: Shaped[np.ndarray, "d H W"]) -> Shaped[np.ndarray, "d H W"]:
+    """Ids as they were meant: tools that scale or resample leave whole numbers as 0.9999999."""
+    if voxels.dtype.kind != "f":
+        return voxels
+    nearest = np.rint(voxels)
+    return np.where(np.isclose(voxels, nearest, rtol=0, atol=LABEL_ROUNDING), nearest, voxels)
 
 
 def _middle(record: CaseSlices) -> int:

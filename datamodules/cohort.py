@@ -1,5 +1,6 @@
 """A cohort: a folder of scans, and how its files and label ids relate to an anatomy."""
 
+import copy
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from datamodules.channels import join_channels
 from datamodules.cohort_options import reader_of, unknown_structures
 from datamodules.file_hashes import FileHashes
 from datamodules.keypoint_table import with_keypoints
+from datamodules.tissue_maps import TissueMaps
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Cohort:
             raise ValueError(f"cohort {name}: {error}") from error
         self._case_of_name = {case.case: case for case in self.cases}
         self._hashes = FileHashes()
+        self.tissue_maps: TissueMaps | None = None
 
     @property
     def num_channels(self) -> int:
@@ -125,6 +128,21 @@ class Cohort:
             other_keypoints=self.other_keypoints,
         )
 
+    def with_tissue_maps(self) -> "Cohort":
+        """The same cohort, of which the maps are read, too, that `data/augmentation=synthesis` makes pictures of.
+
+        Raises:
+            ValueError: If a case has none, or tissues.csv is missing or wrong.
+        """
+        cohort = copy.copy(self)
+        try:
+            cohort.tissue_maps = TissueMaps.open(
+                self.root, self.cases, view=self.anatomy.view, has_sides=self.reader.has_sides
+            )
+        except ValueError as error:
+            raise ValueError(f"cohort {self.name}: {error}") from error
+        return cohort
+
     def fingerprint(self, memory: Path | None = None) -> str:
         """Hash of the content of every file and of every setting that slices depend on, not of where the folder lies.
 
@@ -136,6 +154,9 @@ class Cohort:
         described = []
         for case in self.cases:
             files = {str(path): self._hashes.of_path(path) for path in (*case.images, *case.labels)}
+            if self.tissue_maps is not None:
+                maps = [self._hashes.of_path(path) for path in self.tissue_maps.files(case)]
+                described.append([self.tissue_maps.ids, self.tissue_maps.names, maps])
             parts = {
                 **asdict(case),
                 "images": [files[str(p)] for p in case.images],

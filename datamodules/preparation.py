@@ -1,17 +1,20 @@
 """Makes the rows of a store out of a case: z-score, resampling, and the arrays they are appended to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float16, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float16, Float32, Int16, Shaped, UInt8
 
 from datamodules.case_list import Case
 from datamodules.case_reader import CaseReader, CaseSlices
 from datamodules.geometry import SliceGrid
+from datamodules.tissue_maps import TissueMaps
 
 ARRAYS = ("image", "mask", "labelled", "keypoints", "clicked", "native_image", "native_mask")
+MAP_ARRAYS = {"native_tissues": np.int16, "native_fat": np.uint8}  # of cohorts whose tissue maps are asked for
 COLUMNS = (
     "case",
     "patient",
@@ -32,7 +35,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedCase:
-    """Rows of the store that one case becomes; the first axis of every array is its slices, native pixels are flat."""
+    """Rows of the store that one case becomes; the first axis of every array is its slices, native pixels are flat.
+
+    There is nothing in `native_tissues` and `native_fat` unless the tissue maps are asked for.
+    """
 
     table: pd.DataFrame
     image: Float32[np.ndarray, "s m h w"]
@@ -42,10 +48,14 @@ class PreparedCase:
     clicked: Bool[np.ndarray, "s k"]
     native_image: Float16[np.ndarray, " i"]
     native_mask: UInt8[np.ndarray, " p"]
+    native_tissues: Int16[np.ndarray, " t"]
+    native_fat: UInt8[np.ndarray, " t"]
     digests: tuple[str, ...]
 
 
-def prepare_case(reader: CaseReader, grid: SliceGrid, domain: str, case: Case) -> PreparedCase:
+def prepare_case(
+    reader: CaseReader, grid: SliceGrid, domain: str, case: Case, *, maps: TissueMaps | None = None
+) -> PreparedCase:
     """Reads, normalises and resamples one case.
 
     Args:
@@ -53,6 +63,7 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, domain: str, case: Case) -
         grid: Grid of the network.
         domain: "" for the main cohort; else the name of one that gives key points alone, whose masks are left out.
         case: What to prepare.
+        maps: The cohort's tissue maps, if they are to be read.
 
     Raises:
         ValueError: If something is wrong with its files, naming the case, the file and the remedy.
@@ -60,6 +71,7 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, domain: str, case: Case) -
     records = reader.read(case)
     if domain:
         records = [replace(record, mask=np.zeros_like(record.mask), has_mask=False) for record in records]
+    tissues, fat = _maps(reader.cohort, maps, case, records)
     slices = [(record, index) for record in records for index in range(len(record.slice_index))]
     scaled = {id(record): z_score(record.image) for record in records}
     native = [scaled[id(record)][:, index] for record, index in slices]
@@ -86,8 +98,22 @@ def prepare_case(reader: CaseReader, grid: SliceGrid, domain: str, case: Case) -
             np.float16
         ),
         native_mask=np.concatenate([np.zeros(0, np.uint8), *[record.mask[index].ravel() for record, index in slices]]),
+        native_tissues=tissues,
+        native_fat=fat,
         digests=tuple(digest for record in records for digest in record.digests),
     )
+
+
+def _maps(
+    cohort: str, maps: TissueMaps | None, case: Case, records: Sequence[CaseSlices]
+) -> tuple[Int16[np.ndarray, " t"], UInt8[np.ndarray, " t"]]:
+    """Flat tissue numbers and fat of all slices; nothing where they are not asked for."""
+    try:
+        read = maps.read(case, records) if maps else []
+    except ValueError as error:
+        raise ValueError(f"cohort {cohort}, case {case.case!r}: {error}") from error
+    tissues, fat = zip((np.zeros(0, np.int16), np.zeros(0, np.uint8)), *read, strict=True)
+    return np.concatenate([part.ravel() for part in tissues]), np.concatenate([part.ravel() for part in fat])
 
 
 def z_score(image: Float32[np.ndarray, "m d H W"]) -> Float32[np.ndarray, "m d H W"]:

@@ -1,7 +1,7 @@
 """Assembles batches from a store: what of its annotations is visible, augmented how."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from datamodules.batch import SpineBatch, boxes_of_masks, collate
 from datamodules.store import SliceStore
+from datamodules.tissue_batch import MapReader, TissueBatch
 
 
 @runtime_checkable
@@ -29,6 +30,15 @@ class Augmentation(Protocol):
     def in_words(self) -> Sequence[str]: ...  # noqa: D102
 
     def __call__(self, batch: SpineBatch) -> SpineBatch: ...  # noqa: D102
+
+
+@runtime_checkable
+class TissueAugmentation(Augmentation, Protocol):
+    """Makes pictures of tissue maps, and takes `TissueBatch`es."""
+
+    def of_store(self, tissues: Sequence[str], num_channels: int) -> "TissueAugmentation":
+        """The augmentation of slices whose maps hold these tissues, by number."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,7 @@ class SliceBatches(Dataset[SpineBatch]):
         store: The slices.
         labels: Whose masks and which key points may be seen; by default all that the store has.
         augmentation: Applied to slices one by one, or None.
+        maps: Whether batches are `TissueBatch`es.
         device: Where the arrays lie: memory-mapped on the CPU, or as a whole in an accelerator's memory.
     """
 
@@ -67,9 +78,12 @@ class SliceBatches(Dataset[SpineBatch]):
         store: SliceStore,
         labels: VisibleLabels | None = None,
         augmentation: Augmentation | None = None,
+        *,
+        maps: bool = False,
         device: str = "cpu",
     ) -> None:
         self.augmentation = augmentation
+        self.maps = MapReader(store, device) if maps else None
         table, labels = store.table, labels or VisibleLabels.of(store)
         self.image = torch.from_numpy(store.image).to(device)
         self.mask = torch.from_numpy(store.mask).to(device)
@@ -88,7 +102,7 @@ class SliceBatches(Dataset[SpineBatch]):
     def _read(self, samples: list[tuple[int, int]]) -> SpineBatch:
         rows = torch.tensor([row for row, _ in samples])
         mask = self.mask[rows].long() * self.has_mask[rows, None, None]
-        return SpineBatch(
+        batch = SpineBatch(
             image=self.image[rows],
             mask=mask,
             labelled=self.labelled[rows],
@@ -101,3 +115,8 @@ class SliceBatches(Dataset[SpineBatch]):
             seed=torch.tensor([seed for _, seed in samples]),
             **{name: tuple(values[rows.numpy()]) for name, values in self.names.items()},
         )
+        if self.maps is None:
+            return batch
+        maps = self.maps.read([row for row, _ in samples])
+        maps["native_mask"] *= batch.has_mask[:, None, None]
+        return TissueBatch(**{field.name: getattr(batch, field.name) for field in fields(batch)}, **maps)

@@ -19,7 +19,7 @@ from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
 from datamodules.loading import Share
 from datamodules.sides import check_sides
-from datamodules.slice_batches import Augmentation, SliceBatches
+from datamodules.slice_batches import Augmentation, SliceBatches, TissueAugmentation
 from datamodules.store import build_store
 from datamodules.supervision import Supervision
 from datamodules.weak_cohort import open_weak_cohort
@@ -67,11 +67,11 @@ class SliceDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.cohort = cohort
+        of_tissues = isinstance(augmentation, TissueAugmentation)
+        self.cohort = cohort.with_tissue_maps() if of_tissues else cohort
         self.fold = fold
         self.batch_size = batch_size
         self.samples_per_epoch = samples_per_epoch
-        self.augmentation = augmentation
         self.num_workers = num_workers
         self.device = device
         self.seed = seed
@@ -80,7 +80,18 @@ class SliceDataModule(lightning.LightningDataModule):
             size=(size[0], size[1]), spacing_mm=float(spacing_mm), offset_mm=(float(offset_mm[0]), float(offset_mm[1]))
         )
         self.weak_cohort = open_weak_cohort(supervision.weak_cohort, cohort)
-        self.store = build_store(cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1)
+        if self.weak_cohort is not None and of_tissues:
+            raise ValueError(
+                f"supervision.weak_cohort is {self.weak_cohort.name}, whose pictures have no tissue maps, but "
+                "data/augmentation=synthesis makes every training picture of them; leave the weak cohort out, or choose "
+                "another augmentation"
+            )
+        self.store = build_store(
+            self.cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1
+        )
+        self.augmentation = (
+            augmentation.of_store(self.store.tissues, self.num_channels) if of_tissues else augmentation
+        )
         check_sides(self.store, cohort)
         self.split = split(self.store.table)
         self.supervision = supervision
@@ -158,8 +169,12 @@ class SliceDataModule(lightning.LightningDataModule):
         # Lightning opens the first iterator of a resumed run before it announces its epoch.
         batches.set_epoch(self._next_epoch)
         slice_wise = None if self.augmentation.whole_batch else self.augmentation
-        slices = SliceBatches(self.store, self.teaching.labels, slice_wise, self.device)
-        return self._loader(slices, batches, self.num_workers)
+        return self._loader(self.training_slices(slice_wise, device=self.device), batches, self.num_workers)
+
+    def training_slices(self, slice_wise: Augmentation | None = None, *, device: str = "cpu") -> SliceBatches:
+        """Training batches before an augmentation that takes whole batches, after one that takes slices."""
+        maps = isinstance(self.augmentation, TissueAugmentation)
+        return SliceBatches(self.store, self.teaching.labels, slice_wise, maps=maps, device=device)
 
     def val_dataloader(self) -> DataLoader:
         """In store order; empty where the cohort is too small for a validation part."""

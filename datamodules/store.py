@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
 from datamodules.geometry import SliceGrid
+from datamodules.preparation import MAP_ARRAYS
 from datamodules.store_writer import write_store
 
 FORMAT = 2  # raise it when the content of a store changes for the same input
@@ -54,6 +55,10 @@ class SliceStore:
         labelled: Classes that the annotator drew, "s c"; background is always True.
         keypoints: (x, y) in pixels of the grid, "s k 2"; NaN where not visible.
         clicked: Which of them keypoints.csv states, "s k"; the others are centroids of what was drawn.
+        tissues: Names of the tissues by their number in tissue maps; none where the cohort's are not asked for.
+        native_mask: Class indices of all slices on the pixels of their files, flat; likewise `native_tissues`, numbers of
+            tissues, and `native_fat`, in steps (`tissue_maps`), which are empty where nobody asks for them.
+        native_place: (rows, columns, offset in the flat arrays) of every slice, and its `native_spacing`, mm.
     """
 
     def __init__(self, folder: Path, anatomy: Anatomy) -> None:
@@ -62,6 +67,7 @@ class SliceStore:
         info = json.loads((folder / "info.json").read_text())
         self.fingerprint: str = info["fingerprint"]
         self.grid = SliceGrid(**info["grid"])
+        self.tissues: tuple[str, ...] = tuple(info.get("tissues", ()))
         self.table = pd.read_csv(folder / "table.csv", dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
         self.image: np.ndarray = self._map("image")
         self.mask: np.ndarray = self._map("mask")
@@ -69,10 +75,13 @@ class SliceStore:
         self.keypoints: np.ndarray = self._map("keypoints")
         self.clicked: np.ndarray = self._map("clicked")
         self._native_image = self._map("native_image")
-        self._native_mask = self._map("native_mask")
+        self.native_mask: np.ndarray = self._map("native_mask")
+        self.native_tissues, self.native_fat = (
+            self._map(name) if self.tissues else np.zeros(0, kind) for name, kind in MAP_ARRAYS.items()
+        )
         columns = ("rows", "columns", "native_offset")
-        self._native_place = self.table[list(columns)].to_numpy(np.int64)
-        self._native_spacing = self.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy(np.float64)
+        self.native_place = self.table[list(columns)].to_numpy(np.int64)
+        self.native_spacing = self.table[["spacing_row_mm", "spacing_column_mm"]].to_numpy(np.float64)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -84,11 +93,11 @@ class SliceStore:
 
     def native(self, index: int) -> NativeSlice:
         """The slice of a row of the table on the pixels of its file."""
-        rows, columns, offset = (int(number) for number in self._native_place[index])
+        rows, columns, offset = (int(number) for number in self.native_place[index])
         size, m = rows * columns, self.num_channels
         image = self._native_image[offset * m : (offset + size) * m].reshape(m, rows, columns)
-        mask = self._native_mask[offset : offset + size].reshape(rows, columns)
-        row_mm, column_mm = (float(number) for number in self._native_spacing[index])
+        mask = self.native_mask[offset : offset + size].reshape(rows, columns)
+        row_mm, column_mm = (float(number) for number in self.native_spacing[index])
         return NativeSlice(image=image.astype(np.float32), mask=np.array(mask), spacing_mm=(row_mm, column_mm))
 
     def _map(self, name: str) -> np.ndarray:

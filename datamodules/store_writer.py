@@ -19,7 +19,7 @@ from datamodules.case_list import Case
 from datamodules.cohort import Cohort
 from datamodules.geometry import SliceGrid
 from datamodules.keypoint_checks import check_sizes
-from datamodules.preparation import ARRAYS, GrowingArray, PreparedCase, prepare_case
+from datamodules.preparation import ARRAYS, MAP_ARRAYS, GrowingArray, PreparedCase, prepare_case
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,12 @@ def write_store(
     Raises:
         ValueError: If a case cannot be trusted, two patients have the same image, or key points are in millimetres.
     """
+    main = cohorts[0]
+    maps = main.tissue_maps
     tables, offset = [], 0
     owner: dict[str, Case] = {}
     with ExitStack() as stack:
-        arrays = {name: stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in ARRAYS}
+        arrays = {name: stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in (*ARRAYS, *(MAP_ARRAYS if maps else ()))}
         for cohort, case, prepared in _prepare_all(cohorts, grid, num_workers):
             _refuse_same_image(cohort, owner, case, prepared.digests)
             for name, array in arrays.items():
@@ -50,7 +52,6 @@ def write_store(
             if len(prepared.table):
                 tables.append(prepared.table.assign(native_offset=prepared.table["native_offset"] + offset))
                 offset += len(prepared.native_mask)
-    main = cohorts[0]
     if not tables:
         raise ValueError(f"cohort {main.name}: no slice is left with slices={main.reader.slices!r}; choose 'all'")
     table = pd.concat(tables, ignore_index=True)
@@ -66,6 +67,7 @@ def write_store(
         "slices": main.reader.slices,
         "num_cases": sum(len(cohort.cases) for cohort in cohorts),
         "num_slices": len(table),
+        **({"tissues": list(maps.names)} if maps else {}),
     }
     (folder / "info.json").write_text(json.dumps(described, indent=2) + "\n")
     names = " and ".join(described["cohorts"])
@@ -91,7 +93,8 @@ def _prepare_all(
 ) -> Iterator[tuple[Cohort, Case, PreparedCase]]:
     """Prepares the cases in order, in this process or in several; all but the first cohort are weak."""
     for cohort in cohorts:
-        prepare = partial(prepare_case, cohort.reader, grid, "" if cohort is cohorts[0] else cohort.name)
+        domain = "" if cohort is cohorts[0] else cohort.name
+        prepare = partial(prepare_case, cohort.reader, grid, domain, maps=cohort.tissue_maps)
         progress = partial(tqdm, total=len(cohort.cases), desc=f"preparing {cohort.name}", unit="case", leave=False)
         for case, prepared in zip(cohort.cases, progress(_map(prepare, cohort.cases, num_workers)), strict=True):
             yield cohort, case, prepared

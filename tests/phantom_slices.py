@@ -24,7 +24,7 @@ def drawn(level, patient=0, index=0, **settings):
     cohort = replace(COARSE, levels=(level,), **settings)
     examination = examined(cohort, patient)
     placement = next(placements(cohort, examination.patient, examination.body))
-    images, labels, _, fat = render(examination, placement, LEVELS.index(level), index)
+    images, labels, _, fat, _ = render(examination, placement, LEVELS.index(level), index)
     return images["T2"], labels, fat
 
 

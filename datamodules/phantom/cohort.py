@@ -1,6 +1,7 @@
 """The embedded default cohort: synthetic patients, written on first use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,23 @@ from datamodules.cohort import Cohort
 from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.writer import write_cohort
+
+
+class PhantomCohort(Cohort):
+    """A cohort of synthetic patients, whose tissue maps are written when somebody asks for them.
+
+    Args:
+        with_maps: Opens the same patients with tissue maps; None where the folder is what it is.
+        **options: Arguments of `Cohort`.
+    """
+
+    def __init__(self, *, with_maps: Callable[[], Cohort] | None, **options) -> None:
+        super().__init__(**options)
+        self._with_maps = with_maps
+
+    def with_tissue_maps(self) -> Cohort:
+        """The same patients with tissue maps, which are written first if they are not there."""
+        return super().with_tissue_maps() if self._with_maps is None else self._with_maps().with_tissue_maps()
 
 
 def phantom_cohort(
@@ -43,8 +61,20 @@ def phantom_cohort(
             f" choose an anatomy (and grids) with {checked.anatomy_view} slices, or another preset (phantom=NAME)"
         )
     labels = anatomy.labels_from(LABELS)
-    folder = Path(root).expanduser()
+    folder, with_maps = Path(root).expanduser(), None
     if not (folder / "cohort.csv").exists():
         folder = write_cohort(checked, Path(root), name=name, num_workers=num_workers)
+        if not checked.tissue_maps:
+            asked = {**settings, "tissue_maps": True}
+            shared = {"anatomy": anatomy, "root": root, "seed": seed, "name": name, "num_workers": num_workers}
+            with_maps = partial(phantom_cohort, settings=asked, **shared, **options)
     other_keypoints = [structure for structure in LABELS if structure not in anatomy.keypoints]
-    return Cohort(name=name, root=folder, anatomy=anatomy, labels=labels, other_keypoints=other_keypoints, **options)
+    return PhantomCohort(
+        with_maps=with_maps,
+        name=name,
+        root=folder,
+        anatomy=anatomy,
+        labels=labels,
+        other_keypoints=other_keypoints,
+        **options,
+    )

@@ -16,6 +16,7 @@ from datamodules.phantom.planning import Placement, placements
 from datamodules.phantom.second_rater import second_rater
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.signal import Sequence, draw_sequence, excite
+from datamodules.phantom.tissue_map import tissue_map
 from datamodules.phantom.templates import LEVELS
 
 Array = np.ndarray
@@ -62,6 +63,7 @@ class Series:
         labels: Ids of `canvas.LABELS`.
         second_rater: The same, drawn by a second rater.
         fat: Fat fraction, 0..1.
+        tissues: Ids of `tissue_map`.
         keypoints: (structure, slice, column, row) of the centres of vertebrae and discs on the mid slice.
         measurements: Rows of measurements.csv.
         factors: Columns of cohort.csv: who the patient is and what makes the case hard.
@@ -78,6 +80,7 @@ class Series:
     labels: UInt8[Array, "n h w"]
     second_rater: UInt8[Array, "n h w"]
     fat: Float[Array, "n h w"]
+    tissues: UInt16[Array, "n h w"]
     keypoints: list[tuple[str, int, float, float]]
     measurements: list[dict]
     factors: dict
@@ -90,20 +93,26 @@ def patient_series(settings: PhantomSettings, index: int) -> Iterator[Series]:
         # The noise of a block does not depend on which other blocks there are.
         stream = LEVELS.index(placement.level) if placement.level else number
         slices = [render(examination, placement, stream, slice_) for slice_ in range(placement.num_slices)]
-        images, labels, second, fat = (list(parts) for parts in zip(*slices, strict=True))
+        images, *maps = (list(parts) for parts in zip(*slices, strict=True))
         yield _series(
             settings,
             examination,
             placement,
             {name: np.stack([image[name] for image in images]) for name in images[0]},
-            *(np.stack(parts) for parts in (labels, second, fat)),
+            *(np.stack(parts) for parts in maps),
         )
 
 
 def render(
     examination: Examination, placement: Placement, stream: int, index: int
-) -> tuple[dict[str, UInt16[Array, "h w"]], UInt8[Array, "h w"], UInt8[Array, "h w"], Float[Array, "h w"]]:
-    """Images, labels, second rater's labels and fat map of slice `index`."""
+) -> tuple[
+    dict[str, UInt16[Array, "h w"]],
+    UInt8[Array, "h w"],
+    UInt8[Array, "h w"],
+    Float[Array, "h w"],
+    UInt16[Array, "h w"],
+]:
+    """Images, labels, second rater's labels, fat map and tissues of slice `index`."""
     body, plane = examination.body, placement.plane(index)
     section = anatomy.section(body, plane)
     lean, fat = excite(section, examination.sequence, body.grain.on(plane))
@@ -121,7 +130,8 @@ def render(
     labels, second = (
         anatomy.with_fat_labels(drawn, fat_map) for drawn in (section.labels, second_rater(section, body, plane))
     )
-    return images if len(images) > 1 else {examination.contrast: images["image"]}, labels, second, fat_map
+    named = images if len(images) > 1 else {examination.contrast: images["image"]}
+    return named, labels, second, fat_map, tissue_map(section)
 
 
 def _series(
@@ -132,6 +142,7 @@ def _series(
     labels: Array,
     second: Array,
     fat: Array,
+    tissues: Array,
 ) -> Series:
     sagittal = settings.anatomy_view == "sagittal"
     return Series(
@@ -146,6 +157,7 @@ def _series(
         labels=labels,
         second_rater=second,
         fat=fat,
+        tissues=tissues,
         keypoints=keypoints(placement, labels) if sagittal else [],
         measurements=measure(examination.body, placement, settings.anatomy_view, labels, fat),
         factors=_factors(examination, placement, labels, fat, across=not sagittal),

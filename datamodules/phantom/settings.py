@@ -18,6 +18,8 @@ __all__ = ["GENERATOR_VERSION", "PhantomSettings", "Population"]
 GENERATOR_VERSION = 3
 _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
 _DEALING_STREAM = 11
+# Settings that came when cohorts had been written; where they ask for nothing, the digest does not know of them.
+_LATER = {"tissue_maps": False}
 
 Contrast = Literal["T2", "T1", "dixon"]
 
@@ -44,6 +46,8 @@ class PhantomSettings:
             None: all.
         weak_contrast: Contrast of those without label files; None: the same (sagittal).
         weak_spacing_mm: Size of their pixels; None: the same (sagittal).
+        tissue_maps: Whether the tissue of every pixel is written, too: what `data/augmentation=synthesis` makes its
+            pictures of, which asks for it itself.
 
     Raises:
         ValueError: If a value is impossible, or does not belong to the view.
@@ -64,6 +68,7 @@ class PhantomSettings:
     masked_patients: int | None = None
     weak_contrast: Literal["T2", "T1", "dixon"] | None = None
     weak_spacing_mm: float | None = None
+    tissue_maps: bool = False
 
     def __post_init__(self) -> None:
         for name, smallest in (("num_patients", 1), ("seed", 0), ("slices_per_level", 1), ("size", 1)):
@@ -78,6 +83,8 @@ class PhantomSettings:
         check.check_belonging(self.view, departing)
         check.check_levels(self.levels, self.slices_at_levels, self.num_patients)
         check.check_field(self.view, self.size, "spacing_mm", self.spacing_mm)
+        if not isinstance(self.tissue_maps, bool):
+            raise ValueError(f"phantom: tissue_maps is {self.tissue_maps!r}, expected true or false")
         self._check_slices()
         self._check_weak()
 
@@ -138,9 +145,14 @@ class PhantomSettings:
         return cls(**values, population=Population(**population))
 
     @property
+    def described(self) -> dict[str, Any]:
+        """All settings that decide bytes, by name."""
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
+
+    @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that name these settings and the version of the generator."""
-        text = json.dumps([GENERATOR_VERSION, asdict(self)], sort_keys=True)
+        text = json.dumps([GENERATOR_VERSION, self.described], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property

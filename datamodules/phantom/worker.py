@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from datamodules.phantom.series import Series, patient_series
 from datamodules.phantom.settings import PhantomSettings
+from datamodules.phantom.tissue_map import tissue_rows
 
 _DECIMALS = 4
 
@@ -27,6 +28,8 @@ def write_series(folder: Path, settings: PhantomSettings, index: int, series: Se
     if masked:
         volumes[f"labels/{case}.nii.gz"] = series.labels
         volumes[f"second_rater/{case}.nii.gz"] = series.second_rater
+    if settings.tissue_maps:
+        volumes[f"tissues/{case}.nii.gz"] = series.tissues
     for name, voxels in volumes.items():
         _write_volume(folder / name, voxels, series)
     row = {
@@ -41,6 +44,7 @@ def write_series(folder: Path, settings: PhantomSettings, index: int, series: Se
         "contrast": series.contrast,
         "site": settings.site_of(index),
         "spacing": "",
+        **({"tissues": f"tissues/{case}.nii.gz"} if settings.tissue_maps else {}),
         **series.factors,
     }
     supervision = "mask" if masked else "keypoint"
@@ -49,14 +53,15 @@ def write_series(folder: Path, settings: PhantomSettings, index: int, series: Se
         for point in (series.keypoints if series.view == "sagittal" else ())
     ]
     measured = [{"case": case, "patient": patient, **row} for row in series.measurements]
-    return {"cohort": [row], "keypoints": points, "measurements": measured}
+    tissues = tissue_rows(series.tissues) if settings.tissue_maps else []
+    return {"cohort": [row], "keypoints": points, "measurements": measured, "tissues": tissues}
 
 
 def write_patients(task: Mapping) -> None:
     """Writes every series of the patients of a task and prints one JSON line of rows per patient."""
     settings = PhantomSettings.from_mapping(task["settings"])
     for index in task["patients"]:
-        tables: dict[str, list[dict]] = {"cohort": [], "keypoints": [], "measurements": []}
+        tables: dict[str, list[dict]] = {"cohort": [], "keypoints": [], "measurements": [], "tissues": []}
         for series in patient_series(settings, index):
             for name, rows in write_series(Path(task["folder"]), settings, index, series).items():
                 tables[name] += [{key: _cell(value) for key, value in row.items()} for row in rows]

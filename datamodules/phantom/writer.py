@@ -31,6 +31,7 @@ Written by paraspine; no person was scanned. Licence: CC0-1.0 (no rights reserve
 * `keypoints.csv` (sagittal): indices slice, col, row along the axes of the file
 * `phantom.json`: settings and version of the generator; the same settings give the same bytes
 """
+_README_OF_TISSUES = "* `tissues/`: the tissue of every pixel, structure by structure; ids as in `tissues.csv`\n"
 
 
 def write_cohort(
@@ -64,7 +65,7 @@ def write_into(settings: PhantomSettings, folder: Path, *, num_workers: int | No
     unfinished = folder.parent / f".{folder.name}-{os.getpid()}"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        for part in FOLDERS:
+        for part in (*FOLDERS, *(["tissues"] if settings.tissue_maps else [])):
             (unfinished / part).mkdir(parents=True)
         tables = _write_patients(settings, unfinished, min(num_workers, settings.num_patients))
         _write_tables(settings, unfinished, tables)
@@ -90,7 +91,8 @@ def is_written(settings: PhantomSettings, folder: Path) -> bool:
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{card} is damaged; choose another folder, or delete this one") from None
     ours = _flat(_card(settings))
-    different = [f"{name}: {found.get(name)} -> {ours.get(name)}" for name in ours if found.get(name) != ours[name]]
+    names = {**ours, **found}
+    different = [f"{name}: {found.get(name)} -> {ours.get(name)}" for name in names if found.get(name) != ours.get(name)]
     if different:
         raise ValueError(
             f"{folder} holds the phantom cohort of other settings ({'; '.join(different)}); choose another folder, or"
@@ -126,7 +128,9 @@ def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -
             for worker in workers:  # after an error or Ctrl-C they are still running
                 worker.kill()
     lines.sort(key=lambda line: line["patient"])
-    return {name: [row for line in lines for row in line["tables"][name]] for name in lines[0]["tables"]}
+    tables = {name: [row for line in lines for row in line["tables"][name]] for name in lines[0]["tables"]}
+    tissues = {row["id"]: row for row in tables["tissues"]}
+    return {**tables, "tissues": [tissues[number] for number in sorted(tissues)]}
 
 
 def _collect(worker: subprocess.Popen, progress: tqdm) -> list[dict]:
@@ -149,7 +153,7 @@ def _write_tables(settings: PhantomSettings, folder: Path, tables: dict[str, lis
     for name, rows in tables.items():
         if rows:
             pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
-    (folder / "README.md").write_text(_README)
+    (folder / "README.md").write_text(_README + (_README_OF_TISSUES if settings.tissue_maps else ""))
     (folder / _CARD).write_text(json.dumps(_card(settings), indent=2) + "\n")
 
 
@@ -163,7 +167,7 @@ def _publish(settings: PhantomSettings, unfinished: Path, folder: Path) -> None:
 
 
 def _card(settings: PhantomSettings) -> dict[str, Any]:
-    values = json.loads(json.dumps(asdict(settings)))
+    values = json.loads(json.dumps(settings.described))
     return {"generator_version": GENERATOR_VERSION, "settings": values}
 
 
