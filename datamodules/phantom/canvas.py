@@ -6,25 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from datamodules.phantom import templates
 from datamodules.phantom.body import Body
 from datamodules.phantom.noise import Plane, SpectralNoise
+from datamodules.phantom.structures import LABELS
+
+__all__ = ["LABELS", "Canvas", "Layer", "Section", "Window"]
 
 Array = np.ndarray
 Window = tuple[slice, slice]
-
-_NAMES = (
-    *templates.VERTEBRAE,
-    *templates.LEVELS,
-    *("dural_sac", "epidural_space", "ligamentum_flavum", "lamina", "articular_process", "psoas_left", "psoas_right"),
-    *("multifidus_left", "multifidus_right", "erector_spinae_left", "erector_spinae_right"),
-    *("multifidus_fat_left", "multifidus_fat_right", "erector_spinae_fat_left", "erector_spinae_fat_right"),
-    *("quadratus_lumborum_left", "quadratus_lumborum_right", "aorta", "vena_cava", "subcutaneous_fat", "skin"),
-    *("paraspinal_fat", "iliac_bone", "other_muscle", "kidney", "bowel"),
-)
-# Ids of the label files. Every structure that an anatomy may ask for has its own; several may map to one name. Fat of
-# a back muscle: its pixels that are more than half fat.
-LABELS = {name: index for index, name in enumerate(_NAMES, start=1)}
 
 
 @dataclass(frozen=True)

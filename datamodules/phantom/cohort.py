@@ -6,8 +6,8 @@ from typing import Any
 
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
-from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import PhantomSettings
+from datamodules.phantom.structures import labels_of
 from datamodules.phantom.writer import write_cohort
 
 
@@ -42,9 +42,10 @@ def phantom_cohort(
             f"cohort {name}: anatomy {anatomy.name} has {anatomy.view} slices, the phantom's view is {checked.view};"
             f" choose an anatomy (and grids) with {checked.anatomy_view} slices, or another preset (phantom=NAME)"
         )
-    labels = anatomy.labels_from(LABELS)
+    drawn = labels_of(checked.body)
+    labels = anatomy.labels_from(drawn)
     folder = Path(root).expanduser()
     if not (folder / "cohort.csv").exists():
         folder = write_cohort(checked, Path(root), name=name, num_workers=num_workers)
-    other_keypoints = [structure for structure in LABELS if structure not in anatomy.keypoints]
+    other_keypoints = [structure for structure in drawn if structure not in anatomy.keypoints]
     return Cohort(name=name, root=folder, anatomy=anatomy, labels=labels, other_keypoints=other_keypoints, **options)
