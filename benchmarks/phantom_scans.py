@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer
 from datamodules.anatomy import Anatomy, View
 from datamodules.cohort import Cohort
 from datamodules.phantom import phantom_cohort
-from datamodules.phantom.canvas import LABELS
+from datamodules.phantom.structures import BodyKind, labels_of
 
 NUM_PATIENTS = 12
 SAGITTAL: dict[str, Any] = {"view": "sagittal", "num_slices": [5, 5], "spacing_mm": 0.9}
@@ -52,7 +52,9 @@ def phantom_scans(name: str, anatomy: str, folder: Path) -> list[Scan]:
     """Slices of one of PHANTOMS, written into a folder; `anatomy` is one of `conf/anatomy` or SUPERSET."""
     settings = {"num_patients": NUM_PATIENTS, **PHANTOMS[name]}
     if anatomy == SUPERSET:
-        structures = superset_anatomy("sagittal" if settings.get("view") == "sagittal" else "axial")
+        structures = superset_anatomy(
+            "sagittal" if settings.get("view") == "sagittal" else "axial", settings.get("body", "posterior")
+        )
     else:
         structures = instantiate(_config(f"anatomy={anatomy}").anatomy)
     return _scans(phantom_cohort(anatomy=structures, root=folder, settings=settings, name="phantom_scans"))
@@ -65,9 +67,10 @@ def real_scans(name: str, folder: Path) -> list[Scan]:
     return _scans(instantiate(_config(f"cohort={cohort}", f"cohort.root='{folder / cohort}'", *channels).cohort))
 
 
-def superset_anatomy(view: View) -> Anatomy:
-    """Every structure that the phantom draws, as it is drawn."""
-    return Anatomy(name=SUPERSET, view=view, structures=list(LABELS), colours=dict.fromkeys(LABELS, "#ffffff"))
+def superset_anatomy(view: View, body: BodyKind) -> Anatomy:
+    """Every structure that a phantom with this body draws, as it is drawn."""
+    drawn = labels_of(body)
+    return Anatomy(name=SUPERSET, view=view, structures=list(drawn), colours=dict.fromkeys(drawn, "#ffffff"))
 
 
 def _config(*overrides: str) -> Any:

@@ -89,9 +89,7 @@ class SliceDataModule(lightning.LightningDataModule):
         self.store = build_store(
             self.cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1
         )
-        self.augmentation = (
-            augmentation.of_store(self.store.tissues, self.num_channels) if of_tissues else augmentation
-        )
+        self.augmentation = augmentation.of_store(self.store.tissues, self.num_channels) if of_tissues else augmentation
         check_sides(self.store, cohort)
         self.split = split(self.store.table)
         self.supervision = supervision

@@ -96,7 +96,9 @@ class TissueMaps:
             if block not in tissues:
                 raise ValueError(f"{image.path}: no file of the column tissues lies on the grid of block {block + 1}")
             numbers = self._numbers(tissues[block])[places]
-            found.append((numbers, _steps(fat[block])[places] if block in fat else np.full_like(numbers, UNKNOWN_FAT, np.uint8)))
+            found.append(
+                (numbers, _steps(fat[block])[places] if block in fat else np.full_like(numbers, UNKNOWN_FAT, np.uint8))
+            )
         return found
 
     def _of_blocks(self, case: Case, name: str, images: Sequence[Volume]) -> dict[int, Volume]:

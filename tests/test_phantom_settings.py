@@ -39,6 +39,13 @@ DEALT = {"L2/3": 3, "L3/4": 4, "L4/5": 6, "L5/S1": 2}
         ({"num_slices": (2, 5)}, "num_slices belongs to view axial_stack or sagittal, the view is axial_blocks"),
         ({"masked_patients": 3}, "masked_patients belongs to view sagittal"),
         ({"weak_contrast": "T1"}, "weak_contrast belongs to view sagittal"),
+        ({"body": "half"}, "body is 'half', expected one of posterior, whole"),
+        ({"field_mm": (420, 300)}, r"field_mm is \[420, 300\], expected \[lower, upper\]"),
+        ({"field_mm": (100, 300)}, r"field_mm \[100.0, 300.0\] shows 100 mm, .*150 mm; raise it"),
+        ({"field_mm": (300, 420), "spacing_mm": 1.0}, "field_mm and spacing_mm both say"),
+        ({"offset_mm": 80}, "offset_mm is 80"),
+        ({"tilt_share": (0.0, 9.0)}, "tilt_share is 9.0"),
+        ({"view": "axial_stack", "tilt_share": (0, 1)}, "tilt_share belongs to view axial_blocks"),
         ({"view": "axial_stack", "slices_per_level": 2}, "slices_per_level belongs to view axial_blocks"),
         ({"view": "axial_stack", "levels": ("L3/4",)}, "levels belongs to view axial_blocks"),
     ],
@@ -131,3 +138,20 @@ def test_patients_without_masks_may_be_on_another_scanner():
     same = replace(SAGITTAL, masked_patients=4)
     assert (same.contrast_of(5), same.spacing_of(5), same.site_of(5)) == ("T2", 0.8, "scanner_1")
     assert SAGITTAL.has_masks(5)
+
+
+def test_settings_younger_than_a_cohort_leave_its_name_and_its_card_alone():
+    assert PhantomSettings().digest == "27f2ecc5521e"
+    younger = {"body": "whole", "field_mm": [300, 420], "offset_mm": 4, "tilt_share": [0, 1]}
+    assert not set(younger) & set(BLOCKS.written)
+    changed = PhantomSettings.from_mapping({**BLOCKS.written, **younger})
+    assert set(changed.written) - set(BLOCKS.written) == set(younger)
+    assert PhantomSettings.from_mapping(changed.written) == changed
+    assert changed.digest != BLOCKS.digest
+
+
+def test_a_range_of_fields_gives_every_patient_a_pixel():
+    settings = replace(BLOCKS, field_mm=(300, 420), size=300)
+    pixels = [settings.spacing_of(index) for index in range(50)]
+    assert 1.0 <= min(pixels) < 1.05 < 1.35 < max(pixels) <= 1.4
+    assert pixels == [settings.spacing_of(index) for index in range(50)]

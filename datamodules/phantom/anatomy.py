@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from datamodules.phantom import abdomen, column, muscles, posterior_elements
+from datamodules.phantom import abdomen, column, muscles, organs, pelvis, posterior_elements, wall
 from datamodules.phantom.body import Body
 from datamodules.phantom.canvas import LABELS, Canvas, Section
 from datamodules.phantom.noise import Plane
 from datamodules.phantom.patient import FAT_OF
+from datamodules.phantom.place import Place
 
 _FATTY = 0.5  # a pixel of a back muscle with more fat than this is labelled as its fat
 
@@ -14,8 +15,14 @@ _FATTY = 0.5  # a pixel of a back muscle with more fat than this is labelled as 
 def section(body: Body, plane: Plane) -> Section:
     """The truth of a body on a plane; the labels do not part fat from lean muscle yet, see `with_fat_labels`."""
     canvas = Canvas.on(body, plane)
-    depth = abdomen.paint_wall(canvas, body)
-    abdomen.paint_organs(canvas, body)
+    if body.trunk is None:
+        depth = abdomen.paint_wall(canvas, body)
+        abdomen.paint_organs(canvas, body)
+    else:
+        place = Place.of(canvas, body.trunk)
+        depth = wall.paint_wall(canvas, body, place)
+        organs.paint_organs(canvas, body, place)
+        pelvis.paint_pelvis(canvas, body, place)
     muscles.paint_anterior(canvas, body)
     muscles.paint_paraspinal(canvas, body)
     posterior_elements.paint_arches(canvas, body)

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.random import Generator
 
 from datamodules.phantom import templates
 from datamodules.phantom.noise import SpectralNoise
 from datamodules.phantom.patient import SIDES, Patient
+from datamodules.phantom.segments import posterior_segments, whole_column
 from datamodules.phantom.spine import Spine
+from datamodules.phantom.structures import BodyKind
 from datamodules.phantom.surface import RadialSurface, bump, through_contours, wobble
 from datamodules.phantom.templates import NUM_LEVELS
+from datamodules.phantom.trunk import Trunk
 
 Array = np.ndarray
 _STREAM = 2
@@ -21,10 +24,11 @@ _BACK, _FRONT = np.pi / 2, -np.pi / 2  # angles from +x (patient's left) toward 
 class Body:
     """Surfaces and random fields of one patient; everything is drawn on construction.
 
-    Lengths in front of and behind the disc scale with the patient's bones; areas are those of the patient.
+    Lengths in front of and behind the disc scale with the patient's bones; areas are those of the patient. The trunk of
+    a whole body is drawn last, from random numbers of its own; a posterior one has none.
     """
 
-    def __init__(self, patient: Patient) -> None:
+    def __init__(self, patient: Patient, kind: BodyKind = "posterior") -> None:
         rng = patient.rng(_STREAM)
         self.patient = patient
         self.warp = [SpectralNoise.draw(rng, wavelength_mm=(40.0, 140.0), num_waves=48) for _ in "xy"]
@@ -35,12 +39,15 @@ class Body:
         self.blob = SpectralNoise.draw(rng, wavelength_mm=(18.0, 45.0), num_waves=64)
         self.grain = SpectralNoise.draw(rng, wavelength_mm=(1.6, 6.0), num_waves=160, stretch=(1, 1, 2))
         skeleton = patient.skeleton
-        self.spine = Spine.through(skeleton.gap_mm, skeleton.disc_tilt_deg, skeleton.bend_mm, skeleton.turn_deg)
+        whole = kind == "whole"
+        self.segments, ends = whole_column(patient) if whole else (posterior_segments(patient), None)
+        self.spine = Spine.through(skeleton.gap_mm, skeleton.disc_tilt_deg, skeleton.bend_mm, skeleton.turn_deg, ends)
         self.roots = rng.normal(0, 1, (14, 2))
         self.kidney_mm = rng.normal((58, -20, 20), (4, 4, 2))
         self.raters = [SpectralNoise.draw(rng, wavelength_mm=(12.0, 45.0), num_waves=64) for _ in "xy"]
         self.fat_thresholds: dict[int, dict[str, float]] = {}  # filled by `muscles`, disc by disc
         self._surfaces(rng)
+        self.trunk = Trunk.around(patient, self.spine, self.fascia_mm) if whole else None
 
     def _surfaces(self, rng: Generator) -> None:
         area = self.patient.area_mm2
@@ -93,17 +100,18 @@ class Body:
         """How far the thoracolumbar fascia reaches backward, at the discs."""
         return np.mean([surface.back_mm for surface in self.paraspinal.values()], axis=0)
 
-    def disc_half_mm(self, disc: Int[Array, "*any"] | int, ahead: Float[Array, "*any"]) -> Float[Array, "*any"]:
-        """Half the height of a disc, from its back (ahead = 0) to its front (1).
+    @staticmethod
+    def disc_half_mm(height_mm: Float[Array, "*any"] | float, ahead: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """Half the height of a disc of this height in its middle, from its back (ahead = 0) to its front (1).
 
         Taller in front, as lordosis wants it, and in the middle, between hollow endplates.
         """
         profile = (0.8 + 0.4 * ahead) * (0.86 + 0.56 * ahead * (1 - ahead))
-        return self.patient.skeleton.disc_height_mm[disc] / 2 * profile
+        return height_mm / 2 * profile
 
     def endplate_tilt_deg(self, disc: int) -> float:
         """Tilt of the upper endplate of the vertebra below a disc; positive: its front is lower."""
-        back, front = self.disc_half_mm(disc, np.array([0.0, 1.0]))
+        back, front = self.disc_half_mm(self.patient.skeleton.disc_height_mm[disc], np.array([0.0, 1.0]))
         level = disc + (back + front) / 2 / self.patient.skeleton.gap_mm[disc]
         wedge = np.arctan2(front - back, -self.disc_front_mm[disc])
         return float(np.degrees(self.spine.tilt_at(level) + wedge))

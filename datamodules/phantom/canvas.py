@@ -6,25 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from datamodules.phantom import templates
 from datamodules.phantom.body import Body
 from datamodules.phantom.noise import Plane, SpectralNoise
+from datamodules.phantom.structures import LABELS
+
+__all__ = ["LABELS", "Canvas", "Layer", "Section", "Window"]
 
 Array = np.ndarray
 Window = tuple[slice, slice]
-
-_NAMES = (
-    *templates.VERTEBRAE,
-    *templates.LEVELS,
-    *("dural_sac", "epidural_space", "ligamentum_flavum", "lamina", "articular_process", "psoas_left", "psoas_right"),
-    *("multifidus_left", "multifidus_right", "erector_spinae_left", "erector_spinae_right"),
-    *("multifidus_fat_left", "multifidus_fat_right", "erector_spinae_fat_left", "erector_spinae_fat_right"),
-    *("quadratus_lumborum_left", "quadratus_lumborum_right", "aorta", "vena_cava", "subcutaneous_fat", "skin"),
-    *("paraspinal_fat", "iliac_bone", "other_muscle", "kidney", "bowel"),
-)
-# Ids of the label files. Every structure that an anatomy may ask for has its own; several may map to one name. Fat of
-# a back muscle: its pixels that are more than half fat.
-LABELS = {name: index for index, name in enumerate(_NAMES, start=1)}
 
 
 @dataclass(frozen=True)
@@ -67,6 +56,7 @@ class Canvas:
         x: Millimetres to the left of the spine, on the plane of the pixel's level.
         y: Millimetres behind the back of the discs.
         level: Level coordinate, counting discs downward.
+        place: Millimetres to the left, behind and above the disc L3/4, along the axes of the scanner.
         points: Whether random fields are taken at the centres of pixels; by default they are averaged over pixels.
     """
 
@@ -74,6 +64,7 @@ class Canvas:
     x: Float[Array, "h w"]
     y: Float[Array, "h w"]
     level: Float[Array, "h w"]
+    place: tuple[Float[Array, "h w"], Float[Array, "h w"], Float[Array, "h w"]]
     points: bool = False
     labels: UInt8[Array, "h w"] = dataclasses.field(init=False)
     fat: Float[Array, "h w"] = dataclasses.field(init=False)
@@ -88,14 +79,17 @@ class Canvas:
     @classmethod
     def on(cls, body: Body, plane: Plane, *, points: bool = False) -> "Canvas":
         """An empty canvas on a plane through a body, which bends a little everywhere."""
-        x, y, level = (values.astype(np.float32) for values in body.spine.locate(*plane.coordinates()))
+        left, back, up = plane.coordinates()
+        x, y, level = (values.astype(np.float32) for values in body.spine.locate(left, back, up))
         wide_mm = 1.5 * body.patient.individuality
         shift = [
             wide_mm * wide.on(plane) + 0.3 * fine.on(plane) for wide, fine in zip(body.warp, body.ripple, strict=True)
         ]
         # Bones bend less than soft tissue, the back is flattened by the table.
         free = np.clip(np.hypot(x, y - 8) / 40, 0.25, 1) * np.clip((90 - y) / 32, 0.1, 1)
-        return cls(plane=plane, x=x + free * shift[0], y=y + free * shift[1], level=level, points=points)
+        across, behind = free * shift[0], free * shift[1]
+        place = left + across, back + behind, up
+        return cls(plane=plane, x=x + across, y=y + behind, level=level, place=place, points=points)
 
     def field(self, noise: SpectralNoise) -> Float[Array, "h w"]:
         """A random field on this plane, computed once."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
-from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import PhantomSettings
+from datamodules.phantom.structures import labels_of
 from datamodules.phantom.writer import write_cohort
 
 
@@ -60,7 +60,8 @@ def phantom_cohort(
             f"cohort {name}: anatomy {anatomy.name} has {anatomy.view} slices, the phantom's view is {checked.view};"
             f" choose an anatomy (and grids) with {checked.anatomy_view} slices, or another preset (phantom=NAME)"
         )
-    labels = anatomy.labels_from(LABELS)
+    drawn = labels_of(checked.body)
+    labels = anatomy.labels_from(drawn)
     folder, with_maps = Path(root).expanduser(), None
     if not (folder / "cohort.csv").exists():
         folder = write_cohort(checked, Path(root), name=name, num_workers=num_workers)
@@ -68,7 +69,7 @@ def phantom_cohort(
             asked = {**settings, "tissue_maps": True}
             shared = {"anatomy": anatomy, "root": root, "seed": seed, "name": name, "num_workers": num_workers}
             with_maps = partial(phantom_cohort, settings=asked, **shared, **options)
-    other_keypoints = [structure for structure in LABELS if structure not in anatomy.keypoints]
+    other_keypoints = [structure for structure in drawn if structure not in anatomy.keypoints]
     return PhantomCohort(
         with_maps=with_maps,
         name=name,

@@ -5,28 +5,27 @@ from jaxtyping import Float
 
 from datamodules.phantom import templates
 from datamodules.phantom.body import Body
-from datamodules.phantom.canvas import LABELS, Canvas, Window
+from datamodules.phantom.canvas import Canvas, Window
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.surface import capsule_mm
-from datamodules.phantom.templates import NUM_LEVELS
 
 Array = np.ndarray
 _ENDPLATE_MM = 1.0
 _MODIC_MM = 7.0  # how far a change of the marrow reaches from the endplate
 _MODIC_TISSUES = {1: "oedema", 3: "sclerosis"}  # type 2 is fat
-_THORACIC = 3  # discs above T12/L1 that a picture may show; they and their vertebrae have no label
-_DISC_LABELS = np.array([0] * _THORACIC + [LABELS[name] for name in templates.LEVELS], np.uint8)
-_VERTEBRA_LABELS = np.array([0] * _THORACIC + [LABELS[name] for name in (*templates.VERTEBRAE, "sacrum")], np.uint8)
 
 
 def paint_canal(canvas: Canvas, body: Body) -> None:
     """Ligamentum flavum behind, epidural fat, dural sac with cord or nerve roots, nerves in the foramina."""
     window = canvas.around(0.0, 6.0, 26.0)
     x, y, level = canvas.x[window], canvas.y[window], canvas.level[window]
-    canal, sac = body.canal.distance_mm(x, y, level), body.dural_sac.distance_mm(x, y, level)
+    segments = body.segments
+    canal = body.canal.distance_mm(x, y, level) + segments.closing_mm("canal", level)
+    sac = body.dural_sac.distance_mm(x, y, level) + segments.closing_mm("dural_sac", level)
     # Between the laminae, from the lower edge of one to the upper edge of the next; thickest at the disc.
     beside = np.abs(level - np.rint(level))
     flavum = body.along(templates.FLAVUM_MM, level) * np.clip(1.4 - 2.2 * beside, 0.25, 1)
+    flavum = flavum - segments.closing_mm("ligamentum_flavum", level)
     canvas.paint("ligament", np.maximum(canal - flavum, 7 - y), window, label="ligamentum_flavum", fat=0.08)
     foramen = np.where((beside < 0.3) & (level < 5.5), 0.0, 9.0)
     for side in SIDES.values():
@@ -68,22 +67,21 @@ def paint_column(canvas: Canvas, body: Body) -> None:
     x, y, level = canvas.x[window], canvas.y[window], canvas.level[window]
     if not x.size:
         return
-    skeleton = body.patient.skeleton
-    nearest = np.clip(np.rint(level), -_THORACIC, NUM_LEVELS - 1).astype(int)
-    like = np.maximum(nearest, 0)  # thoracic discs are like the first lumbar one
+    segments, skeleton = body.segments, body.patient.skeleton
+    nearest = segments.index_of(level)
+    narrowing = segments.narrowing_mm(level)
     disc_height, half = _heights(body, level, y, nearest)
-    # A vertebral body has a waist; the sacrum narrows downward.
+    # A vertebral body has a waist; the sacrum narrows downward, behind as far as the canal goes.
     waist = 1.6 * skeleton.scale * np.sin(np.pi * np.clip(np.abs(disc_height) - half, 0, 14) / 28) * (level < 6)
-    bone = body.disc.distance_mm(x, y, level)
-    bone = bone + np.where(np.abs(disc_height) > half, waist, 0) + 5 * np.clip(level - 5.2, 0, 2.5)
+    bone = body.disc.distance_mm(x, y - narrowing if segments.arches else y, level)
+    bone = bone + np.where(np.abs(disc_height) > half, waist, 0) + narrowing
     disc = np.maximum(bone, np.abs(disc_height) - half)
-    vertebra = np.clip(np.floor(level).astype(int) + 1 + _THORACIC, 0, len(_VERTEBRA_LABELS) - 1)
-    canvas.paint("cortex", bone, window, label=_VERTEBRA_LABELS[vertebra])
+    canvas.paint("cortex", bone, window, label=segments.vertebra_at(level))
     marrow = np.maximum(bone + 1.2, _ENDPLATE_MM + half - np.abs(disc_height))
     canvas.paint("marrow", marrow, window, fat=0.4)
-    _paint_modic(canvas, body, window, marrow, skeleton.modic[like])
-    wet = skeleton.hydration[like].astype(np.float32)
-    canvas.paint("annulus", disc, window, label=_DISC_LABELS[nearest + _THORACIC])
+    _paint_modic(canvas, body, window, marrow, segments.modic[nearest])
+    wet = segments.hydration[nearest].astype(np.float32)
+    canvas.paint("annulus", disc, window, label=segments.disc_ids[nearest])
     canvas.paint("inner_annulus", np.maximum(bone + 3.5, disc + 1.0), window, edge_mm=4.0, strength=0.8)
     spread = canvas.field(body.patch)[window]
     nucleus = np.maximum(bone + 8.5 - 1.5 * wet + 1.2 * spread, disc + 1.0)
@@ -98,15 +96,15 @@ def _heights(
 
     The endplate above a wedged vertebra has sunk in front.
     """
-    skeleton = body.patient.skeleton
-    gap = skeleton.gap_mm[np.clip(np.where(level < nearest, nearest - 1, nearest), 0, NUM_LEVELS - 2)]
-    height = (nearest - level) * gap
-    depth = body.along(-body.disc_front_mm, level)
-    ahead = np.clip(-y / depth, 0, 1)
-    half = body.disc_half_mm(np.maximum(nearest, 0), ahead)
-    lower = np.clip(nearest + 1, 0, NUM_LEVELS - 1)  # the vertebra below a disc
-    sunk = skeleton.compression[lower] * skeleton.vertebra_height_mm[lower] * ahead
-    return height.astype(np.float32), (half + np.where(height < 0, sunk, 0)).astype(np.float32)
+    segments = body.segments
+    above = level < segments.first + nearest
+    gap = segments.gap_mm[np.clip(np.where(above, nearest - 1, nearest), 0, len(segments.gap_mm) - 1)]
+    height = (segments.first + nearest - level) * gap
+    ahead = np.clip(-y / body.along(-body.disc_front_mm, level), 0, 1)
+    half = body.disc_half_mm(segments.disc_height_mm[nearest], ahead)
+    return height.astype(np.float32), (half + np.where(height < 0, segments.sunk_mm[nearest] * ahead, 0)).astype(
+        np.float32
+    )
 
 
 def _paint_modic(canvas: Canvas, body: Body, window: Window, marrow: Float[Array, "h w"], modic: Array) -> None:

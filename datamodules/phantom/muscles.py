@@ -22,7 +22,7 @@ def paint_anterior(canvas: Canvas, body: Body) -> None:
     """Psoas and quadratus lumborum of both sides."""
     for side in SIDES:
         for muscle, surface in (("quadratus_lumborum", body.quadratus[side]), ("psoas", body.psoas[side])):
-            window, distance = _muscle(canvas, surface)
+            window, distance = _muscle(canvas, body, surface, muscle)
             if not distance.size:
                 continue
             field = _infiltration(canvas, body, window)
@@ -53,10 +53,11 @@ def _compartment(
     canvas: Canvas, body: Body, side: str
 ) -> tuple[Window, Float[Array, "h w"], Float[Array, "h w"], Float[Array, "h w"]]:
     """Distances from the fascia, from erector spinae and from multifidus of one side."""
-    window, outside = _muscle(canvas, body.paraspinal[side])
+    window, outside = _muscle(canvas, body, body.paraspinal[side], "paraspinal")
     where = canvas.x[window], canvas.y[window], canvas.level[window]
     multifidus = np.maximum(body.multifidus[side].distance_mm(*where), outside + 0.4)
-    return window, outside, body.erector[side].distance_mm(*where), multifidus
+    erector = body.erector[side].distance_mm(*where) + body.segments.closing_mm("paraspinal", where[2])
+    return window, outside, erector, multifidus
 
 
 def _paint_fascia(
@@ -77,11 +78,12 @@ def _paint_fascia(
     canvas.doubt[window] = np.maximum(canvas.doubt[window], near)
 
 
-def _muscle(canvas: Canvas, surface: RadialSurface) -> tuple[Window, Float[Array, "h w"]]:
+def _muscle(canvas: Canvas, body: Body, surface: RadialSurface, name: str) -> tuple[Window, Float[Array, "h w"]]:
     """Window and distance of a muscle; it is not drawn where it has thinned to a tendon."""
     window = canvas.around(*surface.centre_at(canvas.level), surface.reach_mm)
     level = canvas.level[window]
     distance = surface.distance_mm(canvas.x[window], canvas.y[window], level)
+    distance = distance + body.segments.closing_mm(name, level)
     return window, np.where(surface.size_mm(level) < _TENDON_MM, 9, distance).astype(np.float32)
 
 

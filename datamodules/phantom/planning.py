@@ -13,7 +13,7 @@ from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.templates import LEVELS
 
 Array = np.ndarray
-_STREAM, _SLICES_STREAM = 5, 7
+_STREAM, _SLICES_STREAM, _TILT_STREAM, _OFFSET_STREAM = 5, 7, 14, 15
 _BEHIND_DISC_MM = 4.0  # the middle of an axial picture lies in the front of the canal
 _STACK_LEVELS = (0.2, 5.15)  # upper endplates of L1 and S1: Baur et al., methods
 _STACK_TILT_DEG = 4.0  # a straight stack is tilted to the middle of the lordosis
@@ -97,8 +97,9 @@ def _block(settings: PhantomSettings, patient: Patient, body: Body, level: str) 
     common = patient_rng.normal(0, (3.0, 5.0, 0.0))
     roll = np.radians(patient_rng.normal(0, 1.8) + rng.normal(0, 0.8))
     across, behind, up = common + rng.normal(0, (2.0, 2.5, 0.7))
-    tilt = body.spine.tilt_at(disc) + np.radians(rng.normal(0, 1.5))
+    tilt = _tilt_share(settings, patient) * body.spine.tilt_at(disc) + np.radians(rng.normal(0, 1.5))
     column, row = _axial_axes(roll, tilt)
+    up = up + _offset_mm(settings, patient, disc)
     return Placement(
         name=f"{patient.name}_{level.replace('/', '-')}",
         level=level,
@@ -137,7 +138,7 @@ def _sagittal(settings: PhantomSettings, patient: Patient, body: Body) -> Placem
     rng = patient.rng(_STREAM)
     turn = np.radians(rng.normal(0, 1.2))
     row, column = np.array([0.0, 0.0, -1.0]), np.array([np.sin(turn), np.cos(turn), 0.0])
-    centre = body.spine.point(_MIDDLE_LEVEL) * (0, 1, 1)
+    centre = body.spine.point(_MIDDLE_LEVEL) * (0, 1, 1) + _offset_mm(settings, patient) * np.cross(column, row)
     return Placement(
         name=f"{patient.name}_sagittal",
         level="",
@@ -149,6 +150,16 @@ def _sagittal(settings: PhantomSettings, patient: Patient, body: Body) -> Placem
         size=settings.size,
         spacing_mm=settings.spacing_of(patient.index),
     )
+
+
+def _tilt_share(settings: PhantomSettings, patient: Patient) -> float:
+    """Which part of the tilt of its disc every block of a patient has."""
+    return float(patient.rng(_TILT_STREAM).uniform(*settings.tilt_share))
+
+
+def _offset_mm(settings: PhantomSettings, patient: Patient, *series: int) -> float:
+    """How far beside its middle a series is planned, along its normal."""
+    return float(patient.rng(_OFFSET_STREAM, *series).uniform(-settings.offset_mm, settings.offset_mm))
 
 
 def _axial_axes(roll: float, tilt: float) -> tuple[Float[Array, "3"], Float[Array, "3"]]:

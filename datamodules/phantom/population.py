@@ -44,8 +44,4 @@ class Population:
                 f" {self.age_max:g}, expected in ascending order"
             )
         if self.muscle_fat is not None:
-            name = "population.muscle_fat"
-            low, high = (check.number(name, value, 0.0, 1.0) for value in check.pair(name, self.muscle_fat))
-            if low > high:
-                raise ValueError(f"phantom: {name} is [{low:g}, {high:g}], expected [lower, upper]")
-            check.replace(self, "muscle_fat", (low, high))
+            check.replace(self, "muscle_fat", check.ascending("population.muscle_fat", self.muscle_fat, 0.0, 1.0))

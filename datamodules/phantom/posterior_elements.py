@@ -14,6 +14,7 @@ _CORTEX_MM, _ROUND_MM = 1.5, 2.5
 _SEGMENT_MM = 36.0  # turns level coordinates into millimetres of height
 # How far parts of an arch reach, as level coordinate below the disc above their vertebra.
 _PEDICLE, _TRANSVERSE, _LAMINA, _SPINOUS, _SUPERIOR = (0.16, 0.5), (0.26, 0.46), (0.45, 1.2), (0.52, 1.12), (-0.2, 0.3)
+_SACRAL, _LAST_ARCH = 5, 8  # discs above S1 and S4
 _FACET_TURN = (0.0, 0.1, 0.25, 0.45, 0.75, 1.0, 1.0)  # joints turn from sagittal to coronal
 
 
@@ -27,7 +28,8 @@ def paint_arches(canvas: Canvas, body: Body) -> None:
     fascia = body.along(body.fascia_mm, level)
     canvas.paint("ligament", capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)), window, fat=0.35, edge_mm=2.0)
     # By the disc above each vertebra. Its laminae reach below the next disc, its joints above the first.
-    for above in range(int(np.floor(level.min())) - 1, int(np.ceil(level.max())) + 1):
+    last = _LAST_ARCH if body.segments.arches else np.inf
+    for above in range(int(np.floor(level.min())) - 1, int(min(np.ceil(level.max()), last)) + 1):
         part = canvas.window(
             (np.abs(canvas.x) < 50) & (canvas.y > -25) & (canvas.y < 75) & (np.abs(canvas.level - above - 0.5) < 0.85)
         )
@@ -37,7 +39,8 @@ def paint_arches(canvas: Canvas, body: Body) -> None:
 
 def _apex(body: Body, level: Float[Array, "h w"]) -> Float[Array, "h w"]:
     """How far behind the disc the laminae meet."""
-    return body.along(body.canal_back_mm, level) + body.along(templates.FLAVUM_MM, level) * 0.7 + 3.2
+    back = body.along(body.canal_back_mm, level) + body.along(templates.FLAVUM_MM, level) * 0.7 + 3.2
+    return back - body.segments.closing_mm("arch", level)
 
 
 def _paint_arch(canvas: Canvas, body: Body, window: Window, above: int) -> None:
@@ -59,8 +62,10 @@ def _paint_arch(canvas: Canvas, body: Body, window: Window, above: int) -> None:
         arch = np.minimum(arch, _rounded(pedicle, _beyond(descent, _PEDICLE)))
         transverse = capsule_mm(x, y, (side * 16 * bone, 7.0), (side * 36 * bone, 11.0), (4.0 * bone, 2.6 * bone))
         arch = np.minimum(arch, _rounded(transverse, _beyond(descent, _TRANSVERSE)))
+        if body.segments.arches and above > _SACRAL:
+            continue  # the vertebrae of the sacrum have grown together
         _paint_joint(canvas, window, side, bone, facet, foot, _beyond(descent, _SUPERIOR))
-    canvas.paint("cortex", arch, window, label="lamina")
+    canvas.paint("cortex", arch, window, label="sacrum" if body.segments.arches and above >= _SACRAL else "lamina")
     canvas.paint("marrow", arch + _CORTEX_MM, window, fat=0.5)
 
 

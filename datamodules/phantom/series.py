@@ -40,7 +40,7 @@ class Examination:
         patient, contrast = draw_patient(settings.seed, index, settings.population), settings.contrast_of(index)
         return cls(
             patient=patient,
-            body=Body(patient),
+            body=Body(patient, settings.body),
             sequence=draw_sequence(patient, contrast),
             scanner=draw_scanner(patient),
             contrast=contrast,

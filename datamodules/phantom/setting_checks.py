@@ -6,6 +6,7 @@ from typing import Any
 
 VIEWS = ("axial_blocks", "axial_stack", "sagittal")
 CONTRASTS = ("T2", "T1", "dixon")
+BODIES = ("posterior", "whole")
 DISCS = ("T12/L1", "L1/2", "L2/3", "L3/4", "L4/5", "L5/S1")
 # Options of one kind of examination; elsewhere they must keep their default.
 BELONGS_TO = {
@@ -13,6 +14,8 @@ BELONGS_TO = {
     "slices_per_level": ("axial_blocks",),
     "slices_at_levels": ("axial_blocks",),
     "num_slices": ("axial_stack", "sagittal"),
+    "offset_mm": ("axial_blocks", "sagittal"),
+    "tilt_share": ("axial_blocks",),
     "masked_patients": ("sagittal",),
     "weak_contrast": ("sagittal",),
     "weak_spacing_mm": ("sagittal",),
@@ -72,6 +75,14 @@ def pair(name: str, value: object) -> tuple[Any, Any]:
     return values[0], values[1]
 
 
+def ascending(name: str, value: object, low: float, high: float) -> tuple[float, float]:
+    """The value as (lower, upper), two numbers within low..high."""
+    lower, upper = (number(name, item, low, high) for item in pair(name, value))
+    if lower > upper:
+        raise ValueError(f"phantom: {name} is [{lower:g}, {upper:g}], expected [lower, upper]")
+    return lower, upper
+
+
 def check_belonging(view: str, departing: Sequence[str]) -> None:
     """Refuses options that depart from their default although they do not belong to the view."""
     for name in departing:
@@ -106,13 +117,12 @@ def check_levels(levels: Sequence[str], slices_at_levels: Mapping[str, int] | No
         )
 
 
-def check_field(view: str, size: int, spacing_name: str, spacing_mm: float) -> None:
+def check_field(view: str, given: str, side_mm: float, remedy: str) -> None:
     """Refuses a field of view in which the structures do not fit."""
     needed_mm, what = SMALLEST_FIELD_MM[view]
-    if size * spacing_mm < needed_mm:
+    if side_mm < needed_mm:
         raise ValueError(
-            f"phantom: size {size} at {spacing_name} {spacing_mm:g} shows {size * spacing_mm:.0f} mm, the {what} needs"
-            f" {needed_mm:.0f} mm; raise size or {spacing_name}"
+            f"phantom: {given} shows {side_mm:.0f} mm, the {what} needs {needed_mm:.0f} mm; raise {remedy}"
         )
 
 

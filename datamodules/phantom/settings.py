@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, no_type_check
 
@@ -11,15 +11,18 @@ import numpy as np
 
 from datamodules.phantom import setting_checks as check
 from datamodules.phantom.population import Population
+from datamodules.phantom.structures import BodyKind
 
 __all__ = ["GENERATOR_VERSION", "PhantomSettings", "Population"]
 
 # Part of a cohort's digest: raise it whenever the same settings would give other bytes.
 GENERATOR_VERSION = 3
 _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
-_DEALING_STREAM = 11
-# Settings that came when cohorts had been written; where they ask for nothing, the digest does not know of them.
-_LATER = {"tissue_maps": False}
+_DEALING_STREAM, _FIELD_STREAM = 11, 13
+_LARGEST_FIELD_MM, _LARGEST_OFFSET_MM, _LARGEST_TILT_SHARE = 600.0, 30.0, 2.0
+# Settings that are younger than the generator's version: at their default they are not written down, so that cohorts
+# keep the name and the bytes that they had before.
+_YOUNGER = ("body", "field_mm", "offset_mm", "tilt_share", "tissue_maps")
 
 Contrast = Literal["T2", "T1", "dixon"]
 
@@ -44,6 +47,13 @@ class PhantomSettings:
         spacing_mm: Size of a pixel.
         masked_patients: How many, the first ones, have label files; the others have key points only (sagittal).
             None: all.
+        body: "posterior": spine, muscles and back, with bowel all over in front of them; "whole": everything from the
+            chest to the buttocks, inside a skin with air around it.
+        field_mm: Smallest and largest side of a picture, drawn for every patient; its pixels are that over `size`.
+            None: `size` times `spacing_mm`.
+        offset_mm: Farthest that a block, or a sagittal series, is planned beside its middle, along its normal.
+        tilt_share: Least and most of the tilt of its disc that a patient's blocks have: 1 follows the disc, 0 is
+            straight (axial_blocks).
         weak_contrast: Contrast of those without label files; None: the same (sagittal).
         weak_spacing_mm: Size of their pixels; None: the same (sagittal).
         tissue_maps: Whether the tissue of every pixel is written, too: what `data/augmentation=synthesis` makes its
@@ -68,6 +78,10 @@ class PhantomSettings:
     masked_patients: int | None = None
     weak_contrast: Literal["T2", "T1", "dixon"] | None = None
     weak_spacing_mm: float | None = None
+    body: BodyKind = "posterior"
+    field_mm: tuple[float, float] | None = None
+    offset_mm: float = 0.0
+    tilt_share: tuple[float, float] = (1.0, 1.0)
     tissue_maps: bool = False
 
     def __post_init__(self) -> None:
@@ -79,14 +93,31 @@ class PhantomSettings:
             check.replace(self, name, check.number(name, getattr(self, name), 0.0, largest, above=True))
         check.replace(self, "levels", check.plain(self.levels))
         check.replace(self, "num_slices", check.pair("num_slices", self.num_slices))
+        check.one_of("body", self.body, check.BODIES)
+        check.replace(self, "offset_mm", check.number("offset_mm", self.offset_mm, 0.0, _LARGEST_OFFSET_MM))
+        check.replace(self, "tilt_share", check.ascending("tilt_share", self.tilt_share, 0.0, _LARGEST_TILT_SHARE))
         departing = [item.name for item in dataclasses.fields(self) if getattr(self, item.name) != item.default]
         check.check_belonging(self.view, departing)
         check.check_levels(self.levels, self.slices_at_levels, self.num_patients)
-        check.check_field(self.view, self.size, "spacing_mm", self.spacing_mm)
         if not isinstance(self.tissue_maps, bool):
             raise ValueError(f"phantom: tissue_maps is {self.tissue_maps!r}, expected true or false")
+        self._check_field(departing)
         self._check_slices()
         self._check_weak()
+
+    def _check_field(self, departing: Sequence[str]) -> None:
+        if self.field_mm is None:
+            self._check_side("spacing_mm", self.spacing_mm)
+            return
+        check.replace(self, "field_mm", check.ascending("field_mm", self.field_mm, 0.0, _LARGEST_FIELD_MM))
+        twice = [name for name in ("spacing_mm", "weak_spacing_mm") if name in departing]
+        if twice:
+            raise ValueError(f"phantom: field_mm and {twice[0]} both say how large the pictures are; give one of them")
+        check.check_field(self.view, f"field_mm {list(self.field_mm)}", self.field_mm[0], "it")
+
+    def _check_side(self, name: str, spacing_mm: float) -> None:
+        given, side_mm = f"size {self.size} at {name} {spacing_mm:g}", self.size * spacing_mm
+        check.check_field(self.view, given, side_mm, f"size or {name}")
 
     def _check_slices(self) -> None:
         if self.slices_at_levels is not None and self.slices_per_level != 1:
@@ -124,7 +155,7 @@ class PhantomSettings:
         if self.weak_spacing_mm is not None:
             spacing_mm = check.number("weak_spacing_mm", self.weak_spacing_mm, 0.0, _LARGEST_PIXEL_MM, above=True)
             check.replace(self, "weak_spacing_mm", spacing_mm)
-            check.check_field(self.view, self.size, "weak_spacing_mm", spacing_mm)
+            self._check_side("weak_spacing_mm", spacing_mm)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "PhantomSettings":
@@ -145,14 +176,19 @@ class PhantomSettings:
         return cls(**values, population=Population(**population))
 
     @property
-    def described(self) -> dict[str, Any]:
-        """All settings that decide bytes, by name."""
-        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
+    def written(self) -> dict[str, Any]:
+        """The settings as they are written down, `from_mapping` reads them."""
+        unchanged = {
+            item.name
+            for item in dataclasses.fields(self)
+            if item.name in _YOUNGER and getattr(self, item.name) == item.default
+        }
+        return {name: value for name, value in asdict(self).items() if name not in unchanged}
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that name these settings and the version of the generator."""
-        text = json.dumps([GENERATOR_VERSION, self.described], sort_keys=True)
+        text = json.dumps([GENERATOR_VERSION, self.written], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
@@ -187,6 +223,9 @@ class PhantomSettings:
 
     def spacing_of(self, index: int) -> float:
         """Size of a pixel of a patient's images, mm."""
+        if self.field_mm is not None:
+            side_mm = np.random.default_rng([self.seed, index, _FIELD_STREAM]).uniform(*self.field_mm)
+            return round(side_mm / self.size, 4)
         return self.spacing_mm if self.has_masks(index) else self.weak_spacing_mm or self.spacing_mm
 
     def site_of(self, index: int) -> str:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
 from datamodules.phantom.canvas import Section
 from datamodules.phantom.patient import Patient
 
 Array = np.ndarray
-_STREAM = 3
+_STREAM, _ORGAN_STREAM = 3, 18
 
 # (proton density, T1 ms, T2 ms). Muscle: Gold 2004; spine: synthetic-MR values of Smith 2020 (PMC7410772); fat has the
 # long apparent T2 of an echo train (110-140 ms), else it is half as bright as on scans; muscle is a little longer than
@@ -40,6 +41,17 @@ TISSUES = {
     "vein": (0.18, 1600.0, 120.0),
     "air": (0.0, 1000.0, 100.0),
 }
+# Of organs that only the whole body has, in abdominal imaging at 1.5 T; ours where no number was read.
+ORGAN_TISSUES = {
+    "medulla": (0.95, 1700.0, 120.0),
+    "liver": (0.9, 700.0, 42.0),
+    "spleen": (0.95, 1300.0, 75.0),
+    "pancreas": (0.9, 750.0, 50.0),
+    "lung": (0.15, 1200.0, 35.0),
+    "stool": (0.7, 800.0, 55.0),
+    "urine": (1.0, 3500.0, 900.0),
+    "uterus": (0.92, 1300.0, 75.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +81,13 @@ _TIMING_MS = {"T2": ((2500, 5000), (80, 115)), "T1": ((450, 700), (8, 14)), "dix
 def draw_sequence(patient: Patient, contrast: str) -> Sequence:
     """Draws TR, TE and the tissue values of a patient (7 % on T2, 5 % on T1 and density)."""
     rng = patient.rng(_STREAM)
-    values = {name: tuple(np.array(mean) * np.exp(rng.normal(0, (0.04, 0.05, 0.07)))) for name, mean in TISSUES.items()}
+    values = _drawn(rng, TISSUES) | _drawn(patient.rng(_ORGAN_STREAM), ORGAN_TISSUES)
     repetition, echo = _TIMING_MS[contrast]
     return Sequence(repetition_ms=rng.uniform(*repetition), echo_ms=rng.uniform(*echo), values=values)
+
+
+def _drawn(rng: Generator, tissues: dict[str, tuple[float, float, float]]) -> dict[str, tuple]:
+    return {name: tuple(np.array(mean) * np.exp(rng.normal(0, (0.04, 0.05, 0.07)))) for name, mean in tissues.items()}
 
 
 def excite(

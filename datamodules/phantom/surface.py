@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 Array = np.ndarray
 
 _NUM_ANGLES = 128
-_ANGLES = np.arange(_NUM_ANGLES) * (2 * np.pi / _NUM_ANGLES)
+ANGLES = np.arange(_NUM_ANGLES) * (2 * np.pi / _NUM_ANGLES)
 _KNOTS_PER_LEVEL = 8
 
 
@@ -38,7 +38,7 @@ class RadialSurface:
         levels = np.arange(len(centre_mm))
         knots = np.linspace(0, levels[-1], levels[-1] * _KNOTS_PER_LEVEL + 1)
         centre, radius = PchipInterpolator(levels, centre_mm)(knots), PchipInterpolator(levels, radius_mm)(knots)
-        slope = (np.roll(radius, -1, axis=1) - np.roll(radius, 1, axis=1)) / (2 * _ANGLES[1])
+        slope = (np.roll(radius, -1, axis=1) - np.roll(radius, 1, axis=1)) / (2 * ANGLES[1])
         obliquity = 1 / np.sqrt(1 + (slope / np.maximum(radius, 1e-3)) ** 2)
         wrap = ((0, 0), (0, 1))
         return cls(centre, np.pad(radius, wrap, "wrap"), np.pad(obliquity, wrap, "wrap"))
@@ -54,13 +54,13 @@ class RadialSurface:
 
     def edge_mm(self, level: float | int, angle: float) -> float:
         """How far the surface reaches along y in the direction of +y or -y, at a level coordinate (to an eighth)."""
-        knot, column = round(level * _KNOTS_PER_LEVEL), round(angle / _ANGLES[1]) % _NUM_ANGLES
+        knot, column = round(level * _KNOTS_PER_LEVEL), round(angle / ANGLES[1]) % _NUM_ANGLES
         return float(self.centre_mm[knot, 1] + self.radius_mm[knot, column] * np.sin(angle))
 
     @property
     def back_mm(self) -> Float[Array, " levels"]:
         """Largest y at every level."""
-        back = self.centre_mm[:, 1] + (self.radius_mm[:, :-1] * np.sin(_ANGLES)).max(axis=1)
+        back = self.centre_mm[:, 1] + (self.radius_mm[:, :-1] * np.sin(ANGLES)).max(axis=1)
         return back[::_KNOTS_PER_LEVEL]
 
     @property
@@ -80,7 +80,7 @@ class RadialSurface:
         knot = np.clip(level * _KNOTS_PER_LEVEL, 0, len(self.centre_mm) - 1)
         centre_x, centre_y = self.centre_at(level)
         dx, dy = x - centre_x, y - centre_y
-        angle = np.arctan2(dy, dx) / _ANGLES[1]
+        angle = np.arctan2(dy, dx) / ANGLES[1]
         where = np.stack([knot, np.where(angle < 0, angle + _NUM_ANGLES, angle)])
         radius = map_coordinates(self.radius_mm, where, order=1, mode="nearest")
         return (np.hypot(dx, dy) - radius) * map_coordinates(self.obliquity, where, order=1, mode="nearest")
@@ -106,7 +106,7 @@ def through_contours(
     mirrored = np.array([side, 1.0])
     centre, radius = zip(*(_polar(points * mirrored) for points in points_mm), strict=True)
     radius = np.array(radius) * np.exp(wobble)
-    scale = np.sqrt(area_mm2 / (0.5 * (radius**2).sum(axis=1) * _ANGLES[1]))[:, None]
+    scale = np.sqrt(area_mm2 / (0.5 * (radius**2).sum(axis=1) * ANGLES[1]))[:, None]
     anchor = anchor_mm * mirrored
     return RadialSurface.through(anchor + scale * (np.array(centre) - anchor), scale * radius)
 
@@ -114,7 +114,7 @@ def through_contours(
 def wobble(rng: Generator, num_levels: int, amount: float, *, shared: float = 0.6) -> Float[Array, "levels angles"]:
     """Smooth random log-radius: harmonics 2 to 7, a `shared` part of their variance common to all levels."""
     harmonics = np.arange(2, 8)
-    waves = np.concatenate([np.cos(harmonics[:, None] * _ANGLES), np.sin(harmonics[:, None] * _ANGLES)])
+    waves = np.concatenate([np.cos(harmonics[:, None] * ANGLES), np.sin(harmonics[:, None] * ANGLES)])
     sd = amount * np.tile(harmonics.astype(float) ** -1.2, 2)
     common, own = rng.normal(size=len(sd)), rng.normal(size=(num_levels, len(sd)))
     return (sd * (np.sqrt(shared) * common + np.sqrt(1 - shared) * own)) @ waves
@@ -122,7 +122,7 @@ def wobble(rng: Generator, num_levels: int, amount: float, *, shared: float = 0.
 
 def bump(angle: float, width: float) -> Float[Array, " angles"]:
     """A bell of height 1 over the angles (radians) of a surface."""
-    away = (_ANGLES - angle + np.pi) % (2 * np.pi) - np.pi
+    away = (ANGLES - angle + np.pi) % (2 * np.pi) - np.pi
     return np.exp(-((away / width) ** 2))
 
 
@@ -148,5 +148,5 @@ def _polar(points_mm: Float[Array, "p 2"]) -> tuple[Float[Array, "2"], Float[Arr
     offset = curve - centre
     angle = np.arctan2(offset[:, 1], offset[:, 0])
     order = np.argsort(angle)
-    radius = np.interp(_ANGLES, angle[order], np.hypot(*offset.T)[order], period=2 * np.pi)
+    radius = np.interp(ANGLES, angle[order], np.hypot(*offset.T)[order], period=2 * np.pi)
     return centre, radius

@@ -82,7 +82,9 @@ class GeometryRanges:
         """
         high = log_uniform(rng, self.field_mm)
         wide = high * exp(rng.uniform(-1, 1) * self.field_aspect)
-        down, across = (rng.uniform(-1, 1) * share * mm for share, mm in zip(self.centre_share, (high, wide), strict=True))
+        down, across = (
+            rng.uniform(-1, 1) * share * mm for share, mm in zip(self.centre_share, (high, wide), strict=True)
+        )
         angle, scale = radians(rng.uniform(-1, 1) * self.rotate_degrees), exp(rng.uniform(-1, 1) * self.log_scale)
         longest = self.field_mm[1] * exp(self.field_aspect)
         knots = num_knots(2, longest, self.knot_mm)
