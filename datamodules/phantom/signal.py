@@ -52,6 +52,7 @@ ORGAN_TISSUES = {
     "urine": (1.0, 3500.0, 900.0),
     "uterus": (0.92, 1300.0, 75.0),
 }
+ALL_TISSUES = {**TISSUES, **ORGAN_TISSUES}
 
 
 @dataclass(frozen=True, kw_only=True)

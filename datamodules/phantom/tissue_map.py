@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import UInt16
 
 from datamodules.phantom.canvas import LABELS, Section
-from datamodules.phantom.signal import TISSUES
+from datamodules.phantom.signal import ALL_TISSUES
 
-_TISSUE_NAMES = tuple(TISSUES)
+_TISSUE_NAMES = tuple(ALL_TISSUES)
 _STRUCTURE_NAMES = ("", *LABELS)
 _NUM_STRUCTURES = 256  # ids of label files are bytes
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
-from datamodules.phantom.signal import TISSUES
+from datamodules.phantom.signal import ALL_TISSUES
 
 VALUES = ("density", "t1_ms", "t2_ms")
 BONE, CORTEX, DISC, VESSEL, FAT, AIR = "bone", "cortex", "disc", "vessel", "fat", "air"
@@ -46,7 +46,7 @@ class TissueTable:
         groups: Tissues that share a random mean. Some groups are treated apart: bone and disc, cortex (the dark rim of
             bone), vessel (blood flows), fat and air.
         values: density, t1_ms and t2_ms of tissues that the phantom does not know, or has otherwise
-            (`datamodules.phantom.signal.TISSUES`).
+            (`datamodules.phantom.signal.ALL_TISSUES`).
         fat: Fat fraction of tissues in cohorts without fat maps; 0 where a tissue is not listed.
 
     Raises:
@@ -70,9 +70,9 @@ class TissueTable:
                     f"synthesis.tissues.values.{name} is {dict(values)}, expected {', '.join(VALUES)}, the times above 0"
                 )
         for name in listed:
-            if name not in self.values and name not in TISSUES:
+            if name not in self.values and name not in ALL_TISSUES:
                 raise ValueError(
-                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(TISSUES)}; give density, t1_ms and "
+                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(ALL_TISSUES)}; give density, t1_ms and "
                     f"t2_ms of another one as synthesis.tissues.values.{name}"
                 )
         wrong = [f"{name}: {fraction}" for name, fraction in self.fat.items() if not 0 <= fraction <= 1]
@@ -106,4 +106,4 @@ class TissueTable:
 
     def _values_of(self, name: str) -> tuple[float, ...]:
         own = self.values.get(name)
-        return TISSUES[name] if own is None else tuple(float(own[value]) for value in VALUES)
+        return ALL_TISSUES[name] if own is None else tuple(float(own[value]) for value in VALUES)
