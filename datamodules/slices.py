@@ -83,15 +83,13 @@ class SliceDataModule(lightning.LightningDataModule):
         if self.weak_cohort is not None and of_tissues:
             raise ValueError(
                 f"supervision.weak_cohort is {self.weak_cohort.name}, whose pictures have no tissue maps, but "
-                "data/augmentation=synthesis makes every training picture of them; leave the weak cohort out, or choose "
-                "another augmentation"
+                "data/augmentation=synthesis makes every training picture of them; leave the weak cohort out, or "
+                "choose another augmentation"
             )
         self.store = build_store(
             self.cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1
         )
-        self.augmentation = (
-            augmentation.of_store(self.store.tissues, self.num_channels) if of_tissues else augmentation
-        )
+        self.augmentation = augmentation.of_store(self.store.tissues, self.num_channels) if of_tissues else augmentation
         check_sides(self.store, cohort)
         self.split = split(self.store.table)
         self.supervision = supervision

@@ -91,8 +91,8 @@ def is_written(settings: PhantomSettings, folder: Path) -> bool:
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{card} is damaged; choose another folder, or delete this one") from None
     ours = _flat(_card(settings))
-    names = {**ours, **found}
-    different = [f"{name}: {found.get(name)} -> {ours.get(name)}" for name in names if found.get(name) != ours.get(name)]
+    changed = [name for name in {**ours, **found} if found.get(name) != ours.get(name)]
+    different = [f"{name}: {found.get(name)} -> {ours.get(name)}" for name in changed]
     if different:
         raise ValueError(
             f"{folder} holds the phantom cohort of other settings ({'; '.join(different)}); choose another folder, or"
