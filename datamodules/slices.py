@@ -83,8 +83,8 @@ class SliceDataModule(lightning.LightningDataModule):
         if self.weak_cohort is not None and of_tissues:
             raise ValueError(
                 f"supervision.weak_cohort is {self.weak_cohort.name}, whose pictures have no tissue maps, but "
-                "data/augmentation=synthesis makes every training picture of them; leave the weak cohort out, or choose "
-                "another augmentation"
+                "data/augmentation=synthesis makes every training picture of them; leave the weak cohort out, or "
+                "choose another augmentation"
             )
         self.store = build_store(
             self.cohort, weak=self.weak_cohort, grid=grid, cache=cache, num_workers=os.cpu_count() or 1

@@ -56,8 +56,8 @@ class SliceStore:
         keypoints: (x, y) in pixels of the grid, "s k 2"; NaN where not visible.
         clicked: Which of them keypoints.csv states, "s k"; the others are centroids of what was drawn.
         tissues: Names of the tissues by their number in tissue maps; none where the cohort's are not asked for.
-        native_mask: Class indices of all slices on the pixels of their files, flat; likewise `native_tissues`, numbers of
-            tissues, and `native_fat`, in steps (`tissue_maps`), which are empty where nobody asks for them.
+        native_mask: Class indices of all slices on the pixels of their files, flat; likewise `native_tissues`, numbers
+            of tissues, and `native_fat`, in steps (`tissue_maps`), which are empty where nobody asks for them.
         native_place: (rows, columns, offset in the flat arrays) of every slice, and its `native_spacing`, mm.
     """
 

@@ -44,10 +44,8 @@ def write_store(
     tables, offset = [], 0
     owner: dict[str, Case] = {}
     with ExitStack() as stack:
-        arrays = {
-            name: stack.enter_context(GrowingArray(folder / f"{name}.npy"))
-            for name in (*ARRAYS, *(MAP_ARRAYS if maps else ()))
-        }
+        names = (*ARRAYS, *(MAP_ARRAYS if maps else ()))
+        arrays = {name: stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in names}
         for cohort, case, prepared in _prepare_all(cohorts, grid, num_workers):
             _refuse_same_image(cohort, owner, case, prepared.digests)
             for name, array in arrays.items():

@@ -1,8 +1,8 @@
 """Tissue maps of a cohort: which tissue every pixel is and how much fat it holds, for pictures that are made of them.
 
-`cohort.csv` names the files of a case in the columns `tissues` (ids) and, where there is one, `fat_map` (fraction, 0..1);
-`tissues.csv` beside it says by `id` and `tissue` what the ids are. Id 0 is air unless it is listed. Several ids may be
-one tissue, as the marrow of each vertebra: what is drawn for every one of them differs a little.
+`cohort.csv` names the files of a case in the columns `tissues` (ids) and, where there is one, `fat_map` (fraction,
+0..1); `tissues.csv` beside it says by `id` and `tissue` what the ids are. Id 0 is air unless it is listed. Several ids
+may be one tissue, as the marrow of each vertebra: what is drawn for every one of them differs a little.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,9 @@ TABLE = "tissues.csv"
 AIR = "air"
 FAT_STEPS = 254  # a fat fraction of 1, as stored
 UNKNOWN_FAT = 255  # where there is no fat map
+
+
+MapsOfVolume = tuple[Int16[np.ndarray, "d H W"], UInt8[np.ndarray, "d H W"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ class TissueMaps:
         """The files of a case."""
         return [path for name in ("tissues", "fat_map") for path in _files(self.root, case, name)]
 
-    def read(self, case: Case, records: Sequence[CaseSlices]) -> list[tuple[Int16, UInt8]]:
+    def read(self, case: Case, records: Sequence[CaseSlices]) -> list[MapsOfVolume]:
         """Numbers of the tissues ("d H W") and fat, in steps, of the slices of every volume of a case.
 
         Raises:
@@ -96,9 +99,8 @@ class TissueMaps:
             if block not in tissues:
                 raise ValueError(f"{image.path}: no file of the column tissues lies on the grid of block {block + 1}")
             numbers = self._numbers(tissues[block])[places]
-            found.append(
-                (numbers, _steps(fat[block])[places] if block in fat else np.full_like(numbers, UNKNOWN_FAT, np.uint8))
-            )
+            unknown = np.full(numbers.shape, UNKNOWN_FAT, np.uint8)
+            found.append((numbers, _steps(fat[block])[places] if block in fat else unknown))
         return found
 
     def _of_blocks(self, case: Case, name: str, images: Sequence[Volume]) -> dict[int, Volume]:

@@ -16,8 +16,8 @@ from datamodules.phantom.planning import Placement, placements
 from datamodules.phantom.second_rater import second_rater
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.signal import Sequence, draw_sequence, excite
-from datamodules.phantom.tissue_map import tissue_map
 from datamodules.phantom.templates import LEVELS
+from datamodules.phantom.tissue_map import tissue_map
 
 Array = np.ndarray
 _NOISE_STREAM = 6

@@ -1,6 +1,6 @@
-"""What scanners add: coil, bias field, saturation band, resolution, ghosts, noise; and the z-score of the preparation."""
+"""What scanners add: coil, bias field, saturation band, resolution, ghosts, noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datamodules.geometry import FWHM_PER_SIGMA
 from datamodules.synthesis.geometry import View2D, smooth
-from datamodules.synthesis.ranges import check_number, check_range, log_uniform, uniform
+from datamodules.synthesis.ranges import Number, Range, check_number, check_range, log_uniform, uniform
 from datamodules.warp import num_knots
 
 SPLINE_SD = 0.48  # of a cubic B-spline in the plane whose coefficients have unit variance
@@ -47,23 +47,23 @@ class ArtefactRanges:
         ValueError: If a range is impossible.
     """
 
-    coil_probability: float
-    coil: Sequence[float]
-    saturation_probability: float
-    saturation: Sequence[float]
-    saturation_mm: Sequence[float]
-    bias: Sequence[float]
-    bias_mm: float
-    resolution_mm: Sequence[float]
-    blur_probability: float
-    blur_mm: Sequence[float]
-    ghost_probability: float
-    ghost: Sequence[float]
-    ghost_shift: Sequence[float]
-    shift_probability: float
-    shift_mm: Sequence[float]
-    noise: Sequence[float]
-    noise_blur_mm: Sequence[float]
+    coil_probability: Number
+    coil: Range
+    saturation_probability: Number
+    saturation: Range
+    saturation_mm: Range
+    bias: Range
+    bias_mm: Number
+    resolution_mm: Range
+    blur_probability: Number
+    blur_mm: Range
+    ghost_probability: Number
+    ghost: Range
+    ghost_shift: Range
+    shift_probability: Number
+    shift_mm: Range
+    noise: Range
+    noise_blur_mm: Range
 
     def __post_init__(self) -> None:
         for name in (each.name for each in fields(self) if each.name.endswith("_probability")):

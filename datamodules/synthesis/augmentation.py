@@ -16,7 +16,7 @@ from datamodules.mirror import mirror_slices
 from datamodules.synthesis.artefacts import ArtefactRanges
 from datamodules.synthesis.contrast import ContrastRanges
 from datamodules.synthesis.geometry import GeometryRanges, View2D, in_field, seen_by, through_the_slice, warp_of
-from datamodules.synthesis.pictures import Noises, PictureMaker, taken
+from datamodules.synthesis.pictures import Noises, PictureMaker, taken, with_usual_fat
 from datamodules.synthesis.ranges import stacked
 from datamodules.synthesis.tissues import NumberedTissues, TissueTable
 from datamodules.tissue_batch import TissueBatch
@@ -69,8 +69,8 @@ class Synthesis:
         """What is drawn from where."""
         place, drawn, faults = self.geometry, self.contrast, self.artefacts
         return [
-            f"a new picture of the tissues every time: {100 * drawn.random_share:g} % with random intensities, the others by "
-            f"the signal equation of {', '.join(drawn.kinds)}",
+            f"a new picture of the tissues every time: {100 * drawn.random_share:g} % with random intensities, the others "
+            f"by the signal equation of {', '.join(drawn.kinds)}",
             f"field of view {place.field_mm[0]:g} to {place.field_mm[1]:g} mm",
             f"rotation up to {place.rotate_degrees:g}° to either side",
             f"scale {exp(-place.log_scale):.2g} to {exp(place.log_scale):.2g}",
@@ -90,11 +90,11 @@ class Synthesis:
         if not isinstance(batch, TissueBatch) or self.numbered is None:
             raise ValueError("augmentation: synthesis makes pictures of tissue maps, which this batch does not have")
         place, contrast, faults, seeds = self._draw(batch.seed.tolist(), batch.image.device)
+        batch = with_usual_fat(batch, torch.from_numpy(self.numbered.fat).float().to(batch.image.device))
         height, width = batch.mask.shape[1:]
         maker = PictureMaker(
             batch=batch,
             view=self.anatomy.view,
-            usual_fat=torch.from_numpy(self.numbered.fat).float().to(batch.image.device),
             place=place,
             contrast=contrast,
             faults=faults,

@@ -4,7 +4,7 @@ A pixel of fat fraction f shows | water (1 - f) lean + fat f F |, lean and F bei
 formula is a Dixon water (1, 0), fat (0, 1), in-phase (1, 1) or opposed-phase (1, -1) picture, fat-suppressed or not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
-from datamodules.synthesis.ranges import check_number, check_range, log_uniform, uniform
+from datamodules.synthesis.ranges import Number, Range, check_number, check_range, log_uniform, uniform
 from datamodules.synthesis.tissues import AIR, BONE, CORTEX, DISC, VESSEL, NumberedTissues
 
 
@@ -32,13 +32,13 @@ class PulseSequence:
         fat: Weight of fat: below 0 where it is opposed, near 0 where it is suppressed.
     """
 
-    weight: float
-    repetition_ms: Sequence[float]
-    echo_ms: Sequence[float]
-    flip_degrees: Sequence[float] = (90.0, 90.0)
+    weight: Number
+    repetition_ms: Range
+    echo_ms: Range
+    flip_degrees: Range = (90.0, 90.0)
     inverted: bool = False
-    water: Sequence[float] = (1.0, 1.0)
-    fat: Sequence[float] = (1.0, 1.0)
+    water: Range = (1.0, 1.0)
+    fat: Range = (1.0, 1.0)
 
     def check(self, name: str) -> None:
         """Refuses impossible ranges."""
@@ -55,7 +55,7 @@ def magnitude(
     *,
     repetition_ms: float,
     echo_ms: float,
-    flip_degrees: float = 90.0,
+    flip_degrees: Number = 90.0,
     inversion_ms: float | None = None,
 ) -> Float[np.ndarray, "*t"]:
     """Signal of (density, T1 ms, T2 ms): spoiled gradient echo, which at 90 degrees is saturation recovery."""
@@ -95,22 +95,22 @@ class ContrastRanges:
     """
 
     sequences: Mapping[str, Mapping[str, Any]]
-    random_share: float
-    tissue_spread: float
-    structure_spread: float
-    disc_spread: float
-    t1_factor: Sequence[float]
-    fat_t2_ms: Sequence[float]
-    vessel_density: Sequence[float]
-    gamma: Sequence[float]
-    tissue_jitter: float
-    structure_jitter: float
-    disc_jitter: float
-    rim_probability: float
-    air: float
-    coarse_texture: Sequence[float]
-    coarse_mm: float
-    fine_texture: Sequence[float]
+    random_share: Number
+    tissue_spread: Number
+    structure_spread: Number
+    disc_spread: Number
+    t1_factor: Range
+    fat_t2_ms: Range
+    vessel_density: Range
+    gamma: Range
+    tissue_jitter: Number
+    structure_jitter: Number
+    disc_jitter: Number
+    rim_probability: Number
+    air: Number
+    coarse_texture: Range
+    coarse_mm: Number
+    fine_texture: Range
     kinds: Mapping[str, PulseSequence] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,10 +154,10 @@ class ContrastRanges:
             "flip_degrees": uniform(rng, kind.flip_degrees),
             "inversion_ms": float(np.log(2) * fat[1]) if kind.inverted else None,
         }
-        lean, of_fat = magnitude(values, **timing), float(magnitude(fat, **timing))
+        *lean, of_fat = magnitude(np.vstack([values, fat]), **timing)
         water, weight = uniform(rng, kind.water), uniform(rng, kind.fat)
         gamma = log_uniform(rng, self.gamma)
-        return {"lean": lean, "fat": of_fat, "water": water, "of_fat": weight, "gamma": gamma}
+        return {"lean": np.array(lean), "fat": of_fat, "water": water, "of_fat": weight, "gamma": gamma}
 
     def _draw_values(self, rng: Generator, tissues: NumberedTissues) -> tuple[np.ndarray, np.ndarray]:
         """(Density, T1, T2) of every number and of fat, in one person at one field strength."""

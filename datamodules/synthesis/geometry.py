@@ -1,17 +1,18 @@
 """Where a picture lies in a body: field of view, offset, rotation, scale, elastic displacement, obliquity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, exp, radians, sin, tan
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 from torch import Tensor
 
 from datamodules.anatomy import View
-from datamodules.synthesis.ranges import check_number, check_range, log_uniform, uniform
+from datamodules.synthesis.ranges import Number, Range, check_number, check_range, log_uniform, uniform
 from datamodules.warp import SPLINE_SIGMA, Warp, check_folding, num_knots
 
 # Depths within the slice of the four places that a pixel of the picture is the mean of, in slice thicknesses.
@@ -34,23 +35,23 @@ class GeometryRanges:
         elastic_magnitude_mm: Its largest possible value along each axis.
         slice_mm: Thickness of slices.
         oblique_degrees: Largest angle at which tissues pass through the slice: there, thick slices blur.
-        flip_probability: Of a flip of the columns, by view. In an axial picture sides are swapped with it; a sagittal one
-            is mirrored front to back and its structures keep their names.
+        flip_probability: Of a flip of the columns, by view. In an axial picture sides are swapped with it; a sagittal
+            one is mirrored front to back and its structures keep their names.
 
     Raises:
         ValueError: If a range is impossible, or the elastic displacement could fold the picture.
     """
 
-    field_mm: Sequence[float]
-    field_aspect: float
-    centre_share: Sequence[float]
-    rotate_degrees: float
-    log_scale: float
-    elastic_sigma_mm: float
-    elastic_magnitude_mm: float
-    slice_mm: Sequence[float]
-    oblique_degrees: float
-    flip_probability: Mapping[View, float]
+    field_mm: Range
+    field_aspect: Number
+    centre_share: Range
+    rotate_degrees: Number
+    log_scale: Number
+    elastic_sigma_mm: Number
+    elastic_magnitude_mm: Number
+    slice_mm: Range
+    oblique_degrees: Number
+    flip_probability: Mapping[View, Number]
 
     def __post_init__(self) -> None:
         check_range("geometry.field_mm", self.field_mm, 10, 1000)
@@ -82,9 +83,7 @@ class GeometryRanges:
         """
         high = log_uniform(rng, self.field_mm)
         wide = high * exp(rng.uniform(-1, 1) * self.field_aspect)
-        down, across = (
-            rng.uniform(-1, 1) * share * mm for share, mm in zip(self.centre_share, (high, wide), strict=True)
-        )
+        down, across = rng.uniform(-1, 1, 2) * self.centre_share * np.array([high, wide])
         angle, scale = radians(rng.uniform(-1, 1) * self.rotate_degrees), exp(rng.uniform(-1, 1) * self.log_scale)
         longest = self.field_mm[1] * exp(self.field_aspect)
         knots = num_knots(2, longest, self.knot_mm)
@@ -152,7 +151,7 @@ def seen_by(
     place: Mapping[str, Tensor],
     warp: Warp,
     offset_mm: Float[Tensor, "b 2"],
-    native_size: Float[Tensor, "b 2"],
+    native_size: Int[Tensor, "b 2"],
     native_mm: Float[Tensor, "b 2"],
 ) -> View2D:
     """What the pixels of a grid show of the maps; the arguments are those of `warp_of` and the maps' own."""

@@ -1,7 +1,7 @@
 """One batch of pictures, from the maps to the z-score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,6 @@ class PictureMaker:
     Attributes:
         batch: The maps.
         view: Orientation of the slices.
-        usual_fat: Fat fraction of every tissue number where there is no fat map.
         place: As `GeometryRanges.draw` gives it, of every slice; likewise the next two.
         contrast: Of `ContrastRanges`.
         faults: Of `ArtefactRanges`.
@@ -35,7 +34,6 @@ class PictureMaker:
 
     batch: TissueBatch
     view: View
-    usual_fat: Float[Tensor, " t"]
     place: Drawn
     contrast: Drawn
     faults: Drawn
@@ -47,10 +45,10 @@ class PictureMaker:
         index, inside = self._places(view.row, view.column)
         numbers = self.batch.tissues.flatten(1).gather(1, index).long()
         lean = self.contrast["lean"].gather(1, numbers).view(view.row.shape)
-        fat = self._fat(index, numbers).view(view.row.shape)
+        fat = self._fat(index).view(view.row.shape)
         inside &= view.in_field
         down, across = self._fat_shift_px().unbind(1)
-        displaced = self._fat(self._places(view.row + down, view.column + across)[0], numbers).view(view.row.shape)
+        displaced = self._fat(self._places(view.row + down, view.column + across)[0]).view(view.row.shape)
         return mixed(lean, fat, displaced, self.contrast) * inside, inside
 
     def mask(self, view: View2D) -> Int[Tensor, "b h w"]:
@@ -82,9 +80,17 @@ class PictureMaker:
         index = torch.add(near_column, near_row, alpha=self.batch.tissues.shape[2])
         return index.long().flatten(1), inside
 
-    def _fat(self, index: Int[Tensor, "b p"], numbers: Int[Tensor, "b p"]) -> Float[Tensor, "b p"]:
-        steps = self.batch.fat.flatten(1).gather(1, index)
-        return torch.where(steps == UNKNOWN_FAT, self.usual_fat[numbers], steps / FAT_STEPS)
+    def _fat(self, index: Int[Tensor, "b p"]) -> Float[Tensor, "b p"]:
+        return self.batch.fat.flatten(1).gather(1, index) / FAT_STEPS
+
+
+def with_usual_fat(batch: TissueBatch, usual: Float[Tensor, " t"]) -> TissueBatch:
+    """Fills in the fat of slices without a fat map: what each tissue usually holds."""
+    unknown = batch.fat == UNKNOWN_FAT
+    if not unknown.any():
+        return batch
+    steps = (usual * FAT_STEPS).round().to(batch.fat.dtype)
+    return replace(batch, fat=torch.where(unknown, steps[batch.tissues.long()], batch.fat))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,11 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+Number = float | int  # YAML has whole numbers
+Range = Sequence[Number]  # smallest and largest
 
-def check_range(name: str, value: Sequence[float], low: float, high: float) -> None:
+
+def check_range(name: str, value: Range, low: Number, high: Number) -> None:
     """Refuses what is no pair [smallest, largest] within low..high.
 
     Raises:
@@ -22,7 +25,7 @@ def check_range(name: str, value: Sequence[float], low: float, high: float) -> N
         )
 
 
-def check_number(name: str, value: float, low: float, high: float) -> None:
+def check_number(name: str, value: Number, low: Number, high: Number) -> None:
     """Refuses a number outside of low..high.
 
     Raises:
@@ -32,12 +35,12 @@ def check_number(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"augmentation: synthesis.{name} is {value}, expected {low:g} to {high:g}")
 
 
-def uniform(rng: Generator, span: Sequence[float], size: Any = None) -> Any:
+def uniform(rng: Generator, span: Range, size: Any = None) -> Any:
     """Uniform within [smallest, largest]."""
     return rng.uniform(span[0], span[1], size)
 
 
-def log_uniform(rng: Generator, span: Sequence[float]) -> float:
+def log_uniform(rng: Generator, span: Range) -> float:
     """Uniform in its logarithm; both ends above 0."""
     return exp(rng.uniform(log(span[0]), log(span[1])))
 

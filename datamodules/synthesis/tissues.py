@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from datamodules.phantom.signal import ALL_TISSUES
+from datamodules.synthesis.ranges import Number
 
 VALUES = ("density", "t1_ms", "t2_ms")
 BONE, CORTEX, DISC, VESSEL, FAT, AIR = "bone", "cortex", "disc", "vessel", "fat", "air"
@@ -54,8 +55,8 @@ class TissueTable:
     """
 
     groups: Mapping[str, Sequence[str]]
-    values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    fat: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, Number]] = field(default_factory=dict)
+    fat: Mapping[str, Number] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         listed = [name for names in self.groups.values() for name in names]
@@ -67,13 +68,14 @@ class TissueTable:
         for name, values in self.values.items():
             if set(values) != set(VALUES) or min(values.values()) < 0 or min(values["t1_ms"], values["t2_ms"]) <= 0:
                 raise ValueError(
-                    f"synthesis.tissues.values.{name} is {dict(values)}, expected {', '.join(VALUES)}, the times above 0"
+                    f"synthesis.tissues.values.{name} is {dict(values)}, expected {', '.join(VALUES)}, the times above "
+                    "0"
                 )
         for name in listed:
             if name not in self.values and name not in ALL_TISSUES:
                 raise ValueError(
-                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(ALL_TISSUES)}; give density, t1_ms and "
-                    f"t2_ms of another one as synthesis.tissues.values.{name}"
+                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(ALL_TISSUES)}; give density, t1_ms "
+                    f"and t2_ms of another one as synthesis.tissues.values.{name}"
                 )
         wrong = [f"{name}: {fraction}" for name, fraction in self.fat.items() if not 0 <= fraction <= 1]
         if wrong:
