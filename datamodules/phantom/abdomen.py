@@ -104,6 +104,7 @@ def paint_vessels(canvas: Canvas, body: Body) -> None:
         window = canvas.around(x, y, radius + 5)
         flat = 1.0 if name.endswith("artery") else 1.3  # veins are flattened
         distance = np.hypot((canvas.x - x)[window] / flat, (canvas.y - y)[window] * flat) - radius[window]
+        distance = distance + body.segments.closing_mm("vessels", canvas.level[window])
         label = "aorta" if name.endswith("artery") else "vena_cava"
         canvas.paint("ligament", distance, window, label=label)
         canvas.paint("artery" if label == "aorta" else "vein", distance + 1.2, window)

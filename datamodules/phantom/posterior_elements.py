@@ -26,7 +26,8 @@ def paint_arches(canvas: Canvas, body: Body) -> None:
         return
     apex = _apex(body, level)
     fascia = body.along(body.fascia_mm, level)
-    canvas.paint("ligament", capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)), window, fat=0.35, edge_mm=2.0)
+    midline = capsule_mm(x, y, (0, apex), (0, fascia), (2.6, 1.6)) + body.segments.closing_mm("midline", level)
+    canvas.paint("ligament", midline, window, fat=0.35, edge_mm=2.0)
     # By the disc above each vertebra. Its laminae reach below the next disc, its joints above the first.
     last = _LAST_ARCH if body.segments.arches else np.inf
     for above in range(int(np.floor(level.min())) - 1, int(min(np.ceil(level.max()), last)) + 1):

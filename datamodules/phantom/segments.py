@@ -159,6 +159,8 @@ def whole_column(patient: Patient) -> tuple[Segments, Ends]:
             "arch": ((5.5, 7.0, 9.0), (0.0, 2.0, 4.5)),
             "dural_sac": ((sac_end - 0.5, sac_end, sac_end + 0.3), (0.0, 3.0, 20.0)),
             "ligamentum_flavum": ((5.35, 5.45), (0.0, 9.0)),
+            "vessels": ((5.9, 6.6), (0.0, 12.0)),
+            "midline": ((5.4, 6.0), (0.0, 9.0)),
             "psoas": ((-0.6, -0.1, 6.6, 8.0), (15.0, 0.0, 0.0, 12.0)),
             "quadratus_lumborum": ((-0.6, -0.2), (12.0, 0.0)),
             "paraspinal": ((5.8, 7.0, 8.6, 9.5), (0.0, 4.0, 16.0, 40.0)),

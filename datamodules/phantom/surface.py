@@ -77,13 +77,23 @@ class RadialSurface:
         self, x: Float[Array, "h w"], y: Float[Array, "h w"], level: Float[Array, "h w"]
     ) -> Float[Array, "h w"]:
         """Distance from the surface, in mm, negative inside."""
+        where, away = self.polar(x, y, level)
+        return (away - self.looked_up(self.radius_mm, where)) * self.looked_up(self.obliquity, where)
+
+    def polar(
+        self, x: Float[Array, "h w"], y: Float[Array, "h w"], level: Float[Array, "h w"]
+    ) -> tuple[Float[Array, "2 h w"], Float[Array, "h w"]]:
+        """Indices into `radius_mm` and the distance from the centre line."""
         knot = np.clip(level * _KNOTS_PER_LEVEL, 0, len(self.centre_mm) - 1)
         centre_x, centre_y = self.centre_at(level)
         dx, dy = x - centre_x, y - centre_y
         angle = np.arctan2(dy, dx) / ANGLES[1]
-        where = np.stack([knot, np.where(angle < 0, angle + _NUM_ANGLES, angle)])
-        radius = map_coordinates(self.radius_mm, where, order=1, mode="nearest")
-        return (np.hypot(dx, dy) - radius) * map_coordinates(self.obliquity, where, order=1, mode="nearest")
+        return np.stack([knot, np.where(angle < 0, angle + _NUM_ANGLES, angle)]), np.hypot(dx, dy)
+
+    @staticmethod
+    def looked_up(values: Float[Array, "knots angles"], where: Float[Array, "2 h w"]) -> Float[Array, "h w"]:
+        """Values over knots and angles at places between them."""
+        return map_coordinates(values, where, order=1, mode="nearest")
 
 
 def through_contours(

@@ -21,14 +21,15 @@ STATIONS_MM = np.arange(_LOWEST_MM, _HIGHEST_MM + 1, _STEP_MM)  # heights above 
 # A person of 1.69 m and a body-mass index of 26.5, mm over height above the disc L3/4; ours, between volunteers on
 # Dixon pictures (breadth 330-360, depth 185-200 in slim ones) and waist breadths and depths of anthropometric surveys.
 _HEIGHT_MM = (-300, -200, -150, -100, -60, -20, 40, 100, 160, 220, 330)
-_HALF_BREADTH_MM = (165, 168, 164, 154, 146, 138, 135, 137, 141, 145, 152)
+_HALF_BREADTH_MM = (156, 158, 155, 149, 144, 138, 135, 137, 141, 145, 152)
 _BREADTH_PER_BODY_MASS = (1.6, 1.6, 1.7, 1.8, 2.0, 2.1, 2.1, 1.9, 1.6, 1.5, 1.3)
 _FRONT_MM = (-95, -108, -112, -118, -124, -126, -126, -128, -132, -136, -132)  # in front of the back of the disc L3/4
 _FRONT_PER_BODY_MASS = (2.0, 2.6, 3.0, 3.4, 3.8, 3.9, 3.8, 3.4, 2.6, 2.0, 1.6)
 _WIDEST_MM = (-5, -8, -12, -18, -24, -28, -32, -36, -40, -44, -44)  # y of the widest place
-_SIDE_FAT = (2.0, 1.9, 1.7, 1.45, 1.25, 1.1, 1.0, 0.85, 0.7, 0.6, 0.5)  # of that at the waist
+_SIDE_FAT = (1.5, 1.5, 1.4, 1.3, 1.15, 1.05, 1.0, 0.85, 0.7, 0.6, 0.5)  # of that at the waist
 _FRONT_FAT = (1.2, 1.5, 1.5, 1.4, 1.25, 1.1, 1.0, 0.8, 0.6, 0.5, 0.5)
 _THICKEST_FAT_MM = 58.0
+_KIDNEY_MM = (27.0, 23.0, 55.0)  # half of breadth, depth and length: 100-120 mm long
 _CLEARANCE_MM = 2.0  # from the fascia of the back to the fat behind it
 
 
@@ -94,6 +95,24 @@ class Trunk:
             fatness=float(np.clip((body_mass + 8.5) / 17, 0, 1)),
             shift={name: _shift(rng) for name in organs},
         )
+
+    def distances_mm(
+        self, x: Float[Array, "h w"], y: Float[Array, "h w"], z: Float[Array, "h w"]
+    ) -> tuple[Float[Array, "h w"], Float[Array, "h w"], Float[Array, "h w"]]:
+        """Distances from skin, envelope and cavity, negative inside."""
+        where, away = self.skin.polar(x, y, self.station(z))
+        obliquity = self.skin.looked_up(self.skin.obliquity, where)
+        skin, envelope, cavity = (
+            ((away - surface.looked_up(surface.radius_mm, where)) * obliquity).astype(np.float32)
+            for surface in (self.skin, self.envelope, self.cavity)  # around one centre
+        )
+        return skin, envelope, cavity
+
+    def kidney_mm(self, side: str) -> tuple[float, float, float]:
+        """Half of the breadth, depth and length of a kidney."""
+        own = self.shift["kidneys"][0 if side == "left" else 3]
+        size = (0.4 + 0.6 * self.scale) * (1 + 0.03 * own)
+        return _KIDNEY_MM[0] * size, _KIDNEY_MM[1] * size, _KIDNEY_MM[2] * size
 
     @staticmethod
     def station(z: Float[Array, "*any"]) -> Float[Array, "*any"]:
@@ -183,9 +202,9 @@ def _wall(inner: Float[Array, "stations angles"], height: Float[Array, " station
     """Thickness of the muscle wall: rectus in front, three layers at the sides, ribs above, thin behind."""
     x = inner * np.abs(np.cos(ANGLES))
     ahead = np.sin(ANGLES) < 0.2
-    front = np.interp(x, (0, 3, 6, 30, 56, 66, 80, 100), (3.5, 4.0, 8.0, 10.0, 9.0, 6.5, 13.0, 19.0))
-    back = np.interp(x, (60, 85, 115), (6.0, 9.0, 19.0))
+    front = np.interp(x, (0, 3, 6, 30, 56, 66, 80, 100, 125), (3.5, 4.0, 8.0, 9.5, 8.5, 5.5, 8.5, 12.0, 16.0))
+    back = np.interp(x, (60, 85, 115), (6.0, 9.0, 16.0))
     belly = np.where(ahead, front, back)
-    chest = np.where(ahead, 16.0, np.interp(x, (60, 85), (9.0, 16.0)))
+    chest = np.where(ahead, 13.5, np.interp(x, (60, 85), (9.0, 13.5)))
     thoracic = np.interp(height, (100, 150), (0.0, 1.0))[:, None]
     return belly * (1 - thoracic) + chest * thoracic
