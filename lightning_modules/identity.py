@@ -41,6 +41,9 @@ ACTING = {
     *("callbacks.asynchronous_training.AsynchronousTraining", "callbacks.checkpoints.BestCheckpoint"),
     *("callbacks.case_table.CaseTable", "callbacks.finite_loss.FiniteLoss"),
 }
+# Settings that are files: what is in them counts, wherever they lie.
+FILES = (("split", "path"), ("model", "weights"))
+CONTENT = "content:"
 # Leaves that are looked at or read by people, wherever they stand.
 COSMETIC = {
     *("colours", "citation", "licence", "prints"),
@@ -75,7 +78,8 @@ def run_name(where: str, row: str, *, _root_: DictConfig) -> str:
 def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what depends on the machine, and, of a training, without where data lie.
 
-    Nor are there callbacks that only look on, loggers, colours, or texts that are for people.
+    Nor are there callbacks that only look on, loggers, colours, or texts that are for people. In place of the path of
+    a file stands a hash of its content.
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
@@ -90,13 +94,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
         raw["supervision"]["weak_cohort"] = _without_place(raw["supervision"]["weak_cohort"])
     resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): _plain(value) for key, value in resolved.items() if key not in SOURCES}
+    return _with_contents({str(key): _plain(value) for key, value in resolved.items() if key not in SOURCES})
 
 
 def reduced(stored: dict[str, Any]) -> dict[str, Any]:
     """An identity as an older version wrote it, without what can change no number."""
-    acting = _that_act(stored.get("callbacks") or {})
-    return {key: _plain(value) for key, value in {**stored, "callbacks": acting}.items() if key not in SOURCES}
+    acting = {**stored, "callbacks": _that_act(stored.get("callbacks") or {})}
+    return _with_contents({key: _plain(value) for key, value in acting.items() if key not in SOURCES})
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:
@@ -151,6 +155,33 @@ def _stored(file: Path) -> dict[str, Any]:
         return reduced(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, AttributeError, KeyError):
         return {}
+
+
+def _with_contents(tree: dict[str, Any]) -> dict[str, Any]:
+    """Settings with what is in FILES instead of their paths."""
+    for group, key in FILES:
+        node = tree.get(group)
+        if isinstance(node, dict) and isinstance(node.get(key), str):
+            tree = {**tree, group: {**node, key: _content(node[key])}}
+    return tree
+
+
+def _content(path: str) -> str:
+    """What stands for a file in an identity; the path of one that cannot be read, which is said where it is used."""
+    if path.startswith(CONTENT):
+        return path
+    try:
+        state = Path(path).stat()
+        return CONTENT + _hash_of(path, state.st_mtime_ns, state.st_size)
+    except OSError:
+        return path
+
+
+@cache
+def _hash_of(path: str, changed_ns: int, size: int) -> str:
+    """Twelve characters; weights of some hundred MB are read once, however many cells a grid has."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _without_place(cohort: Any) -> Any:

@@ -201,6 +201,8 @@ def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config:
         _with_defaults(OmegaConf.to_container(OmegaConf.create(text)))
         for text in (checkpoint["network"], network_text(config))
     )
+    for tree in (trained, asked):
+        tree["model"].pop("weights", None)  # what its training started from is in the checkpoint's own weights
     return differences(trained, asked)
 
 
