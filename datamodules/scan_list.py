@@ -169,6 +169,8 @@ def _note_other_views(found: ScanList, name: str, series: Series, view: View) ->
 
 def _why_not_read(file: Path) -> str:
     name = file.name.lower()
+    if not file.stat().st_size:
+        return "is empty: copying it may have been interrupted"
     if name.endswith(PICTURE_SUFFIXES):
         return "is not read: a picture says neither how large a pixel is nor where left is; list it in a cohort.csv"
     if name.endswith(OTHER_SUFFIXES):
