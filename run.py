@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.command_line import PastHydra, run_command
+from lightning_modules.command_line import PastHydra, run_command, trace_as_asked
 from lightning_modules.ending import listen
 from lightning_modules.grid_cell import run_cell
 from lightning_modules.identity import cell_name, row_name, run_name
@@ -43,7 +43,8 @@ def main(config: DictConfig) -> None:
         run_cell(find_task, config)
         return
     try:
-        find_task()(config)
+        with trace_as_asked():
+            find_task()(config)
     except Exception as error:
         raise PastHydra from error
 

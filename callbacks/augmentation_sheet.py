@@ -22,7 +22,7 @@ from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.slice_batches import SliceBatches
 from datamodules.slices import SliceDataModule
-from lightning_modules.picture_marks import EDGES, INK
+from lightning_modules.picture_marks import mark_bar, mark_sides
 from lightning_modules.segmentation import SegmentationModule
 
 logger = logging.getLogger(__name__)
@@ -198,17 +198,14 @@ def _draw_points(axis: Axes, batches: Sequence[SpineBatch], anatomy: Anatomy, zo
 
 
 def _mark(axis: Axes, batches: Sequence[SpineBatch], data: SliceDataModule, zoom: int, step: np.ndarray) -> None:
-    """The patient's sides on every panel; a bar of millimetres on those that nothing has stretched yet."""
+    """The patient's sides and a bar of millimetres on every panel."""
     for line, batch in enumerate(batches):
         for column in range(len(batch)):
-            left, top = column * step[1], line * step[0]
-            right, bottom = left + step[1] - GAP_PX, top + step[0] - GAP_PX
-            for x, text, side in zip((left + 4, right - 4), EDGES[data.anatomy.view], ("left", "right"), strict=True):
-                axis.text(x, top + 6, text, ha=side, va="top", **INK)
-            if not line and not data.cohort.nominal_spacing:
-                end = left + 8 + BAR_MM / data.store.grid.spacing_mm * zoom
-                axis.plot([left + 8, end], [bottom - 10] * 2, color="white", linewidth=1.5, gid="bar")
-                axis.text(end + 4, bottom - 10, f"{BAR_MM:.0f} mm", va="center", **{**INK, "fontsize": 5.5})
+            left, top = float(column * step[1]), float(line * step[0])
+            frame = (left, left + float(step[1]) - GAP_PX, top + float(step[0]) - GAP_PX, top)
+            mark_sides(axis, data.anatomy.view, height=0.94, frame=frame)
+            if not data.nominal_spacing:
+                mark_bar(axis, data.store.grid.spacing_mm / zoom, BAR_MM, frame=frame)
 
 
 def _caption(data: SliceDataModule) -> str:
@@ -219,6 +216,7 @@ def _caption(data: SliceDataModule) -> str:
         f"Drawn at random, {how}: {drawn}. Outlines: the mask, moved with the image.": True,
         "Dots: key points.": bool(data.anatomy.keypoints),
         "Radiological view: the patient's right is on the left, also after a flip.": data.anatomy.view == "axial",
+        "Bars: millimetres of the network's grid, in which an enlarged slice measures more.": not data.nominal_spacing,
         "SD: of a slice's intensities.": " SD" in drawn,
         "Grey levels of a column: those of its stored slice.": True,
     }

@@ -57,10 +57,15 @@ class GridEnd(Callback):
             sys.exit(self._report(config))
         write_csv([status_of(cell) for cell in self.cells], _csv(config))
         last_words.append(partial(self._list, config))
-        if str(config.hydra.launcher._target_).endswith("JoblibLauncher"):
+        kind = str(config.hydra.launcher._target_).rpartition(".")[2]
+        if kind == "JoblibLauncher":
             from lightning_modules.grid_processes import use_own_processes  # joblib is an extra
 
             use_own_processes()
+        elif kind == "LocalLauncher":
+            from lightning_modules.submitit_cells import use_own_cells  # submitit is an extra
+
+            use_own_cells()
         for name in THREADS:
             limit = threads_per_cell(config.hydra.launcher, len(self.cells), os.cpu_count() or 1)
             if limit is not None:

@@ -14,9 +14,10 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib import colormaps
 
 from callbacks.loggers import CellLogger, wandb_loggers
-from callbacks.overlays import mean_dice, worst_to_best
+from callbacks.overlays import BAR_MM, mean_dice, worst_to_best
 from datamodules.anatomy import Anatomy
 from lightning_modules.evaluation import EvaluatedSlice, windowed
+from lightning_modules.picture_marks import marked
 from lightning_modules.segmentation import SegmentationModule
 
 MAX_ROWS = 10_000  # of a table that a dashboard shows
@@ -65,7 +66,8 @@ class WandbReview(lightning.Callback):
         chosen = worst_to_best(self._slices, self.num_slices) if self._slices else []
         for logger in wandb_loggers(trainer):
             with _staged_in(self.folder / "wandb" / "data"):
-                shown = review_media(chosen, shown_cases(cases), pl_module.data.anatomy)
+                has_mm = not pl_module.data.nominal_spacing
+                shown = review_media(chosen, shown_cases(cases), pl_module.data.anatomy, has_mm=has_mm)
                 logger.log_metrics(shown, step=trainer.global_step)
             logger.experiment.summary.update(summary)
         self._slices = []
@@ -119,14 +121,26 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
             yield f"{prefix}{name}", value
 
 
-def review_media(slices: list[tuple[float, EvaluatedSlice]], cases: pd.DataFrame, anatomy: Anatomy) -> dict[str, Any]:
-    """Table and pictures; a key that has nothing to show is left out."""
+def review_media(
+    slices: list[tuple[float, EvaluatedSlice]], cases: pd.DataFrame, anatomy: Anatomy, *, has_mm: bool = True
+) -> dict[str, Any]:
+    """Table and pictures; a key that has nothing to show is left out.
+
+    Args:
+        slices: Dice and slice.
+        cases: The table.
+        anatomy: Names of the structures; its view says which sides a picture bears.
+        has_mm: Whether a bar of millimetres is drawn: not where the spacing is nominal.
+    """
     import wandb  # half a second, which a run without a dashboard need not wait for
+
+    def with_marks(picture: np.ndarray, item: EvaluatedSlice) -> np.ndarray:
+        return marked(picture, anatomy.view, item.spacing_mm[1] if has_mm else None, BAR_MM)
 
     labels = {0: "background", **{index + 1: name for index, name in enumerate(anatomy.structures)}}
     overlays = [
         wandb.Image(
-            windowed(item),
+            with_marks(windowed(item), item),
             masks={
                 "prediction": {"mask_data": item.predicted_mask.astype(np.uint8), "class_labels": labels},
                 "ground_truth": {"mask_data": item.true_mask.astype(np.uint8), "class_labels": labels},
@@ -137,7 +151,7 @@ def review_media(slices: list[tuple[float, EvaluatedSlice]], cases: pd.DataFrame
         for dice, item in slices
     ]
     saliency = [
-        wandb.Image(saliency_picture(item), caption=_caption(dice, item))
+        wandb.Image(with_marks(saliency_picture(item), item), caption=_caption(dice, item))
         for dice, item in slices
         if item.saliency is not None
     ]

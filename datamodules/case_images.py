@@ -43,6 +43,17 @@ def read_images(case: Case, *, view: View, has_sides: bool, series: Series | Non
     return channels
 
 
+def read_labels(path: Path, case: Case, *, view: View, has_sides: bool) -> list[Volume]:
+    """Reads a label file as its volumes: one, or, of a DICOM series, one per block.
+
+    Raises:
+        ValueError: As `read_images`, but for its values.
+    """
+    if is_dicom(path):
+        return _read_series(path, find_series(path), case, view, has_sides)
+    return [read_volume(path, case, view=view, has_sides=has_sides)]
+
+
 def _read_series(path: Path, series: Series, case: Case, view: View, has_sides: bool) -> list[Volume]:
     blocks, left_aside = find_blocks(path, series, view)
     for told in left_aside:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Shaped, UInt8
 
 from datamodules.anatomy import View
-from datamodules.case_images import read_images, read_volume
+from datamodules.case_images import read_images, read_labels
 from datamodules.case_list import SEPARATOR, Case
 from datamodules.keypoint_placement import KeypointPlacer
 from datamodules.volume import Volume, grid_differences
@@ -115,8 +115,12 @@ class CaseReader:
     def _labels_of_blocks(self, case: Case, images: list[Volume]) -> dict[int, UInt8[np.ndarray, "d H W"]]:
         """Class indices of every block that has a label file of the same grid."""
         masks: dict[int, UInt8[np.ndarray, "d H W"]] = {}
-        for path in case.labels:
-            label = read_volume(path, case, view=self.view, has_sides=self.has_sides)
+        found = [
+            (path, label)
+            for path in case.labels
+            for label in read_labels(path, case, view=self.view, has_sides=self.has_sides)
+        ]
+        for path, label in found:
             differences = [grid_differences(image, label) for image in images]
             if [] not in differences:
                 what = "; ".join(differences[0]) if len(images) == 1 else f"none of {len(images)} blocks has its grid"

@@ -10,16 +10,15 @@ normal of the slices. File names play no part.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import pydicom
-import SimpleITK as sitk
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64
 
 from datamodules.anatomy import View
 from datamodules.dicom_header import Slice
+from datamodules.dicom_pixels import pixels_of
 from datamodules.dicom_series import Series
 from datamodules.image_file import ImageFile, check_geometry
 from datamodules.volume import is_of_view
@@ -28,8 +27,6 @@ SAME_DIRECTION = 2e-3  # of a direction cosine, 0.11 degrees: less than any inte
 BLOCK_GAP = 2.5  # a step of so many usual steps starts a block; one missing slice makes a step of 2 and is an error
 REGULAR = 0.02  # by how much steps inside a block may differ, as a share of the usual step, or
 REGULAR_MM = 0.02  # positions that were rounded to 0.01 mm
-
-SPACING_BETWEEN_SLICES = 0x00180088
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +63,7 @@ def find_blocks(path: Path, series: Series, view: View | None = None) -> tuple[l
     stored = {(item.path, item.frame): index for index, item in enumerate(slices)}
     blocks = [
         DicomBlock(path=path, slices=tuple(group), stored=tuple(stored[item.path, item.frame] for item in group))
-        for group in _group(slices)
+        for group in _group(path, slices)
     ]
     blocks.sort(key=lambda block: min(block.stored))
     wanted = [block for block in blocks if view is None or is_of_view(block.slices[0].normal, view)]
@@ -91,7 +88,7 @@ def read_block(block: DicomBlock) -> ImageFile:
     x, y, z = first.origin_mm.tolist()
     check_geometry(first.path, (*first.spacing_mm, step), direction, (x, y, z))
     return ImageFile(
-        voxels=np.stack(_pixels(block.slices)),
+        voxels=np.stack(pixels_of(block.slices)),
         spacing_mm=(*first.spacing_mm, step),
         origin_mm=(x, y, z),
         direction=direction,
@@ -103,7 +100,7 @@ def _stated_step(item: Slice) -> float:
     return max(item.steps_mm, default=1.0)
 
 
-def _group(slices: Sequence[Slice]) -> list[list[Slice]]:
+def _group(path: Path, slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices of one orientation and size, split at gaps and sideways steps, each group along its normal."""
     parallel: list[list[Slice]] = []
     for item in slices:
@@ -119,6 +116,7 @@ def _group(slices: Sequence[Slice]) -> list[list[Slice]]:
         group.sort(key=lambda item: float(normal @ item.origin_mm))
         steps = np.diff([float(normal @ item.origin_mm) for item in group])
         usual = _usual_step(steps, group[0])
+        _check_upright(path, group, steps)
         starts = [
             i + 1 for i, step in enumerate(steps) if step > BLOCK_GAP * usual or _sideways(group[i], group[i + 1])
         ]
@@ -156,6 +154,24 @@ def _sideways(one: Slice, other: Slice) -> bool:
     return bool((np.abs(shift) > 0.1 * np.array(one.spacing_mm)).any())
 
 
+def _check_upright(path: Path, group: Sequence[Slice], steps: Float64[np.ndarray, " n"]) -> None:
+    """Refuses slices at even steps of which each lies as far beside the one below it: not one of them is a block.
+
+    Raises:
+        ValueError: If their volume is sheared.
+    """
+    pairs = list(pairwise(group))
+    if len(group) < 3 or not all(_sideways(one, other) for one, other in pairs):
+        return
+    moves = np.array([one.axes @ (other.origin_mm - one.origin_mm) for one, other in pairs])
+    even = np.ptp(steps) <= _tolerance_mm(float(steps[0])) and (np.ptp(moves, axis=0) <= REGULAR_MM).all()
+    if even and steps[0] <= BLOCK_GAP * _stated_step(group[0]):
+        raise ValueError(
+            f"{path}: each of its {len(group)} slices lies {np.hypot(*moves[0]):.2f} mm beside the one below it (a "
+            "tilted gantry): the volume is sheared, and pixels are no boxes; resample it onto perpendicular axes"
+        )
+
+
 def _check_steps(block: DicomBlock) -> None:
     normal = block.slices[0].normal
     steps = np.diff([float(normal @ item.origin_mm) for item in block.slices])
@@ -180,57 +196,8 @@ def _check_steps(block: DicomBlock) -> None:
 
 def _names(slices: Sequence[Slice]) -> str:
     frames = len({item.path for item in slices}) < len(slices)
-    return " and ".join(item.path.name + (f" frame {item.frame + 1}" if frames else "") for item in slices)
-
-
-def _pixels(slices: Sequence[Slice]) -> list[Shaped[np.ndarray, "y x"]]:
-    """The voxels of each slice; every file is read once."""
-    content = {path: _read_frames(path) for path in dict.fromkeys(item.path for item in slices)}
-    for item in slices:
-        if item.frame >= len(content[item.path]) or content[item.path].shape[1:] != item.size[::-1]:
-            raise ValueError(
-                f"{item.path}: holds {content[item.path].shape} voxels (frames, rows, columns), its header says "
-                f"otherwise; export the series anew"
-            )
-    return [_rescaled(content[item.path][item.frame], item) for item in slices]
-
-
-def _rescaled(frame: Shaped[np.ndarray, "y x"], item: Slice) -> Shaped[np.ndarray, "y x"]:
-    """Values by the slope and intercept of the frame itself: the reader takes those of the file's first one for all."""
-    if item.scale == item.first_scale:
-        return frame
-    slope, intercept = item.scale
-    stored = np.rint((frame.astype(np.float64) - item.first_scale[1]) / item.first_scale[0])
-    return stored * slope + intercept
-
-
-def _read_frames(path: Path) -> Shaped[np.ndarray, "f y x"]:
-    try:
-        try:
-            image = sitk.ReadImage(str(path))
-        except RuntimeError as error:
-            if "Zero-valued spacing" not in str(error):
-                raise
-            image = _read_without_step(path)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read, it may be corrupt or truncated; export the series anew") from error
-    frames = sitk.GetArrayFromImage(image)
-    return frames[None] if image.GetDimension() == 2 else frames
-
-
-def _read_without_step(path: Path) -> sitk.Image:
-    """Reads a file that says that slices are 0 mm apart, which SimpleITK takes for an error, from a copy that does not.
-
-    Positions are known by then; what is read here are voxels.
-    """
-
-    def drop(data: pydicom.Dataset, element: pydicom.DataElement) -> None:
-        if element.tag == SPACING_BETWEEN_SLICES:
-            del data[element.tag]
-
-    data = pydicom.dcmread(path, force=True)
-    data.walk(drop)
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy.dcm"
-        data.save_as(copy)
-        return sitk.ReadImage(str(copy))
+    in_folders = len({item.path.parent for item in slices}) > 1
+    return " and ".join(
+        ("/".join(item.path.parts[-2:]) if in_folders else item.path.name) + f" frame {item.frame + 1}" * frames
+        for item in slices
+    )

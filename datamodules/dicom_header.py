@@ -17,7 +17,7 @@ config.settings.reading_validation_mode = config.IGNORE
 
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber"),
-    *("ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "RescaleSlope"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
@@ -132,8 +132,7 @@ def _slices(path: Path, data: pydicom.Dataset) -> Iterator[Slice]:
             f"{path}: is a mosaic, many slices tiled into one picture; convert it to NIfTI (dcm2niix), or export the "
             "series as single slices"
         )
-    if int(data.get("SamplesPerPixel", None) or 1) > 1:
-        raise ValueError(f"{path}: is a colour image, expected grey values; take the original images of the scanner")
+    _check_grey(path, data)
     if frames > 1 and len(per_frame) != frames:
         raise ValueError(
             f"{path}: is a multi-frame DICOM file of {frames} frames that does not say where each of them lies; "
@@ -146,14 +145,26 @@ def _slices(path: Path, data: pydicom.Dataset) -> Iterator[Slice]:
         yield replace(_slice(path, frame, data, place), scale=scales[frame], first_scale=scales[0])
 
 
+def _check_grey(path: Path, data: pydicom.Dataset) -> None:
+    """Refuses colours, and grey values of which the smallest is the brightest: readers pass them on as they are."""
+    kind = str(data.get("PhotometricInterpretation", None) or "MONOCHROME2").upper()
+    if int(data.get("SamplesPerPixel", None) or 1) > 1 or not kind.startswith("MONOCHROME"):
+        raise ValueError(f"{path}: is a colour image, expected grey values; take the original images of the scanner")
+    if kind == "MONOCHROME1":
+        raise ValueError(
+            f"{path}: its grey values are inverted (MONOCHROME1: the smallest is the brightest); take the original "
+            "images of the scanner, or export them as MONOCHROME2"
+        )
+
+
 def _scale(places: Sequence[pydicom.Dataset]) -> tuple[float, float]:
-    """Slope and intercept of a frame; of a file of a single frame the reader's own are right."""
-    if len(places) == 1:
-        return 1.0, 0.0
+    """Slope and intercept of a frame; of a file of a single frame the reader's own are right, but for a slope of 0."""
     slope = _numbers(places, "PixelValueTransformationSequence", "RescaleSlope")
-    intercept = _numbers(places, "PixelValueTransformationSequence", "RescaleIntercept")
     if slope and slope[0] == 0:
         raise ValueError("a RescaleSlope of 0, by which all values are one")
+    if len(places) == 1:
+        return 1.0, 0.0
+    intercept = _numbers(places, "PixelValueTransformationSequence", "RescaleIntercept")
     return (slope or [1.0])[0], (intercept or [0.0])[0]
 
 
@@ -193,8 +204,15 @@ def _numbers(places: Sequence[pydicom.Dataset], group: str, name: str) -> list[f
         nested = place.get(group, None) if len(places) > 1 else None
         value = (nested[0] if nested else place).get(name, None)
         if value is not None and value != "":
-            return [float(part) for part in (value if isinstance(value, (MultiValue, list)) else [value])]
+            return [_number(name, part) for part in (value if isinstance(value, (MultiValue, list)) else [value])]
     return []
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise ValueError(f"{str(value)!r} as {name}, expected a number with a decimal point") from None
 
 
 def _perpendicular(path: Path, axes: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:

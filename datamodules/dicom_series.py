@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from filecmp import cmp
+from functools import lru_cache
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -83,6 +84,20 @@ def list_series(files: Iterable[Path]) -> Listing:
     return found
 
 
+def list_folder(path: Path) -> Listing:
+    """`list_series` of all files in and below a folder, whose headers are read once as long as none of them changes.
+
+    Rows of a cohort.csv may name one folder many times, a series each.
+    """
+    states = [(file, file.stat()) for file in walk(path).files]
+    return _listed(tuple((file, state.st_size, state.st_mtime_ns) for file, state in states))
+
+
+@lru_cache(maxsize=4)
+def _listed(files: tuple[tuple[Path, int, int], ...]) -> Listing:
+    return list_series([file for file, *_ in files])
+
+
 def find_series(path: Path, uid: str = "", listing: Listing | None = None) -> Series:
     """The only series of a folder, in it or below it, or of one file; or the one with this SeriesInstanceUID.
 
@@ -95,11 +110,12 @@ def find_series(path: Path, uid: str = "", listing: Listing | None = None) -> Se
         ValueError: If there is no DICOM image, several series are there and none is chosen, the chosen one is not, or
             a corrupt file may be a part of it.
     """
-    found = listing or list_series(walk(path).files)
+    found = listing or list_folder(path)
     if not found.series:
         raise ValueError(
             next(iter(found.corrupt.values()), "")
-            or f"{path}: no DICOM image in this folder; correct the column image of cohort.csv, or export the series"
+            or f"{path}: no DICOM image in this folder{_only(found)}; correct the column image of cohort.csv, "
+            "or export the series"
         )
     names = sorted({item.uid for item in found.series})
     if uid and uid not in names:
@@ -122,6 +138,12 @@ def find_series(path: Path, uid: str = "", listing: Listing | None = None) -> Se
     first = chosen[0]
     files = tuple(file for item in chosen for file in item.files)  # a series that was sent in two studies is one
     return Series(uid=first.uid, study=first.study, number=first.number, files=files)
+
+
+def _only(found: Listing) -> str:
+    """What there is instead of images."""
+    told = "".join(f", {file.name} {reason}" for file, reason in list(found.left_aside.items())[:1])
+    return told + ", which is to be converted to .nii.gz if it is a label" * ("Segmentation" in told)
 
 
 def _is_dicom_file(path: Path) -> bool:

@@ -10,11 +10,12 @@ import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 
 from datamodules.header_text import states_geometry
-from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, read_nifti_file
+from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, is_second_version, read_nifti_file
 
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
+GZIP = b"\x1f\x8b"  # what compressed content begins with
 OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".par", ".rec", ".mnc", ".gipl", ".vtk")  # not looked for
 
 
@@ -164,6 +165,12 @@ def read_whole(path: Path) -> bytes:
     if name.endswith((".mgz", ".mgh", ".par", ".rec")):
         raise ValueError(f"{path}: images of the format {path.suffix} are not read; convert it to .nii.gz")
     content = path.read_bytes()
+    if not content:
+        raise ValueError(f"{path}: is empty, copying it may have been interrupted; copy or export the file anew")
+    if name.endswith(".nii") and content.startswith(GZIP):
+        raise ValueError(f"{path}: is compressed, which its name does not say; rename it to {path.name}.gz")
+    if name.endswith(".nii.gz") and read_nifti_file(content) is not None:
+        raise ValueError(f"{path}: is not compressed; rename it to {path.name[:-3]}")
     try:
         if name.endswith(".gz"):
             return gzip.decompress(content)
@@ -176,6 +183,11 @@ def read_whole(path: Path) -> bytes:
 
 def _check_nifti(path: Path, content: bytes) -> NiftiFile:
     header = read_nifti_file(content)
+    if is_second_version(content):
+        raise ValueError(
+            f"{path}: is a NIfTI-2 file, which is not read; save it as NIfTI-1 (in nibabel: "
+            "nibabel.Nifti1Image(image.dataobj, image.affine), and save)"
+        )
     if header is None:
         raise ValueError(f"{path}: does not start with a NIfTI header; copy or export the file anew")
     if len(content) < header.num_bytes:
@@ -185,6 +197,11 @@ def _check_nifti(path: Path, content: bytes) -> NiftiFile:
         )
     if header.num_not_finite:
         raise ValueError(not_finite(path, header.num_not_finite))
+    if header.has_doubtful_scale:
+        raise ValueError(
+            f"{path}: its scl_slope of {header.scale[0]:g} says not to scale its values, its scl_inter of "
+            f"{header.scale[1]:g} to shift them; write scl_inter 0, or the slope that is meant, or export it anew"
+        )
     if not header.is_orthonormal:
         raise ValueError(_not_orthonormal(path))
     _refuse_contradiction(path, contradiction(header))

@@ -16,16 +16,11 @@ ORTHONORMAL_TOLERANCE = 1e-3
 AGREEMENT_PX = 0.1  # what two statements about one grid may differ by, anywhere in the image
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts towards right and anterior, DICOM towards left and posterior
 
-# Format and offset of header fields by the size of the header (NIfTI-1 and NIfTI-2).
-LAYOUTS = {
-    348: {
-        **{"size": ("8h", 40), "type": ("2h", 70), "pixdim": ("8f", 76), "start": ("f", 108)},
-        **{"codes": ("2h", 252), "quaternion": ("6f", 256), "affine": ("12f", 280)},
-    },
-    540: {
-        **{"size": ("8q", 16), "type": ("2h", 12), "pixdim": ("8d", 104), "start": ("q", 168)},
-        **{"codes": ("2i", 344), "quaternion": ("6d", 352), "affine": ("12d", 400)},
-    },
+HEADER_BYTES, SECOND_HEADER_BYTES = 348, 540  # of NIfTI-1 and NIfTI-2; each begins with its own length
+# Format and offset of the fields of NIfTI-1.
+LAYOUT = {
+    **{"size": ("8h", 40), "type": ("2h", 70), "pixdim": ("8f", 76), "start": ("f", 108), "scale": ("2f", 112)},
+    **{"codes": ("2h", 252), "quaternion": ("6f", 256), "affine": ("12f", 280)},
 }
 FLOAT_TYPES = {16: "f4", 64: "f8"}
 
@@ -41,6 +36,7 @@ class NiftiFile:
         forms: What it states about the place of its voxels, by field ("sform", "qform"): voxel indices (x, y, z, 1) to
             patient coordinates in DICOM's sense (left, posterior, superior positive), in mm.
         num_not_finite: Voxels that are NaN or infinite.
+        scale: Slope and offset that its voxels are to be taken by.
     """
 
     num_bytes: int
@@ -48,6 +44,7 @@ class NiftiFile:
     pixdim_mm: tuple[float, float, float]
     forms: dict[str, Float64[np.ndarray, "4 4"]]
     num_not_finite: int
+    scale: tuple[float, float] = (0.0, 0.0)
 
     @property
     def first_form(self) -> Float64[np.ndarray, "4 4"] | None:
@@ -65,6 +62,12 @@ class NiftiFile:
         return [axis for axis in range(3) if self.size[axis] > 1]
 
     @property
+    def has_doubtful_scale(self) -> bool:
+        """Whether a slope of 0 or no number says not to scale while there is an offset, which SimpleITK then adds."""
+        slope, offset = self.scale
+        return not (slope and np.isfinite(slope)) and bool(offset and np.isfinite(offset))
+
+    @property
     def is_orthonormal(self) -> bool:
         """Whether the axes of its sform, where it has one of finite numbers, are perpendicular."""
         form = self.forms.get("sform")
@@ -78,13 +81,17 @@ class NiftiFile:
 def read_nifti_file(content: bytes) -> NiftiFile | None:
     """Reads the header of an uncompressed NIfTI file and counts its NaN; None if there is no valid one."""
     for order in "<>":
-        size = struct.unpack_from(f"{order}i", content)[0] if len(content) >= 348 else 0
-        if size in LAYOUTS and len(content) >= size:
-            fields = {name: struct.unpack_from(order + kind, content, at) for name, (kind, at) in LAYOUTS[size].items()}
+        if len(content) >= HEADER_BYTES and struct.unpack_from(f"{order}i", content)[0] == HEADER_BYTES:
+            fields = {name: struct.unpack_from(order + kind, content, at) for name, (kind, at) in LAYOUT.items()}
             num_axes, *sizes = fields["size"]
             if 1 <= num_axes <= 7 and min(sizes[:num_axes]) > 0 and np.isfinite(fields["start"][0]):
                 return _describe(content, order, fields)
     return None
+
+
+def is_second_version(content: bytes) -> bool:
+    """Whether a file is NIfTI-2, which SimpleITK does not read."""
+    return any(content[:4] == struct.pack(f"{order}i", SECOND_HEADER_BYTES) for order in "<>")
 
 
 def _describe(content: bytes, order: str, fields: dict[str, tuple[Any, ...]]) -> NiftiFile:
@@ -109,6 +116,7 @@ def _describe(content: bytes, order: str, fields: dict[str, tuple[Any, ...]]) ->
         pixdim_mm=(float(pixdim[1]), float(pixdim[2]), float(pixdim[3])),
         forms=forms,
         num_not_finite=num_not_finite,
+        scale=fields["scale"],
     )
 
 
@@ -199,7 +207,7 @@ def _place(form: Float64[np.ndarray, "4 4"]) -> str:
         for column in form[:3, :3].T
         for axis in [int(np.abs(column).argmax())]
     )
-    return f"axes towards {sides} from ({_numbers(form[:3, 3], ', ')}) mm"
+    return f"axes towards {sides} from ({_numbers(form[:3, 3], ', ')}) mm in steps of {_steps(form)} mm"
 
 
 def _numbers(values: Any, separator: str = " x ") -> str:

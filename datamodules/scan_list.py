@@ -99,23 +99,19 @@ def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]
                 cases += join_channels([case for case in listed if case.patient == patient], channels)
             except ValueError as error:
                 found.refused.setdefault(patient, str(error))
-    listings: dict[Path, Listing] = {}
     for case in cases:
-        series = _series_of_row(case, listings)
+        series = _series_of_row(case)
         found.add(replace(case, labels=(), keypoints=()), series)
         if series is not None:
             _note_other_views(found, found.cases[-1].case, series, view)
 
 
-def _series_of_row(case: Case, listings: dict[Path, Listing]) -> Series | None:
-    """The DICOM series of a row, if it is one of one channel; a folder that several rows name is listed once."""
+def _series_of_row(case: Case) -> Series | None:
+    """The DICOM series of a row, if it is one of one channel."""
     if len(case.images) != 1 or not case.images[0].is_dir():
         return None
-    (path,) = case.images
-    if path not in listings:
-        listings[path] = list_series(walk(path).files)
     try:
-        return find_series(path, case.series, listings[path])
+        return find_series(case.images[0], case.series)
     except ValueError:
         return None  # the reason to refuse it, once it is read
 
@@ -173,6 +169,8 @@ def _note_other_views(found: ScanList, name: str, series: Series, view: View) ->
 
 def _why_not_read(file: Path) -> str:
     name = file.name.lower()
+    if not file.stat().st_size:
+        return "is empty: copying it may have been interrupted"
     if name.endswith(PICTURE_SUFFIXES):
         return "is not read: a picture says neither how large a pixel is nor where left is; list it in a cohort.csv"
     if name.endswith(OTHER_SUFFIXES):

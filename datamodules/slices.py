@@ -123,6 +123,15 @@ class SliceDataModule(lightning.LightningDataModule):
         return self.cohort.anatomy
 
     @property
+    def nominal_spacing(self) -> bool:
+        """Whether millimetres are undefined (`Cohort`)."""
+        return self.cohort.nominal_spacing
+
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """The cohort, and the weak one if there is one."""
+        return (self.cohort,) if self.weak_cohort is None else (self.cohort, self.weak_cohort)
+
+    @property
     def share(self) -> Share:
         """What this process does of every batch."""
         return Share() if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)

@@ -41,3 +41,7 @@ class StoredSlices:
             if len(places):
                 return np.stack([volume.voxels[places[0]] for volume in volumes]).astype(np.float32)
         raise AssertionError(f"case {case} has no slice {number}")
+
+    def contrast(self, case: str) -> str:
+        """What the cohort says of a case."""
+        return self._cases[case][1].contrast

@@ -3,7 +3,8 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -21,6 +22,9 @@ from lightning_modules.settings import did_you_mean
 TRACE = "HYDRA_FULL_ERROR"  # Hydra's own switch: set to 1, nothing is shortened to a line
 
 
+_asked_for: list[str] = []  # what TRACE was before this process set it
+
+
 class PastHydra(BaseException):
     """Carries the exception that ended a task, its cause, past Hydra, which would print a line of its own about it."""
 
@@ -36,6 +40,7 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
         SystemExit: With 1, or with what a shell makes of a signal (143 of SIGTERM); any other exception is ours.
     """
     before = os.environ.get(TRACE, "0")
+    _asked_for[:] = [before]
     os.environ[TRACE] = "1"  # what goes wrong comes here, instead of being printed by Hydra
     try:
         sys.argv[1:] = options_first(sys.argv[1:])
@@ -51,9 +56,22 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
         line = None if before == "1" else told(error, conf)
         if line is None:
             raise error from error.__cause__
-        raise SystemExit(f"paraspine: {line}") from None
+        rank = os.environ.get("LOCAL_RANK", "0")
+        who = "" if rank == "0" else f"process {rank} of a distributed run (they count from 0): "
+        raise SystemExit(f"paraspine: {who}{line}") from None
     finally:
         os.environ[TRACE] = before
+
+
+@contextmanager
+def trace_as_asked() -> Iterator[None]:
+    """Gives TRACE back to the user for a task: further processes of a distributed run inherit it, and its meaning."""
+    now = os.environ.get(TRACE, "0")
+    os.environ[TRACE] = _asked_for[0] if _asked_for else now
+    try:
+        yield
+    finally:
+        os.environ[TRACE] = now
 
 
 def options_first(words: Sequence[str]) -> list[str]:

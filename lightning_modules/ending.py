@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 # A scheduler's end of time, Ctrl-C, Slurm's warning. Windows has no SIGUSR1.
@@ -118,9 +119,28 @@ def _requeued(signum: int) -> str:
 def end_with_parent() -> None:
     """Ends this process as soon as the one that started it is gone, however that ended."""
     parent = os.getppid()
+    _end_unless(lambda: os.getppid() == parent)
 
+
+def end_with(pid: int) -> None:
+    """Ends this process as soon as another one is gone that started its parent, or is further away."""
+
+    def alive() -> bool:
+        try:
+            os.kill(pid, 0)
+            # A dead one that nobody has asked about yet is still in the list; where there is no /proc, it counts.
+            return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return not Path("/proc/self/stat").exists()
+        except ProcessLookupError:
+            return False
+
+    _end_unless(alive)
+
+
+def _end_unless(holds: Callable[[], bool]) -> None:
     def watch() -> None:
-        while os.getppid() == parent:
+        while holds():
             time.sleep(LOOK_EVERY_S)
         os._exit(1)
 

@@ -49,6 +49,7 @@ class EvaluatedSlice:
         heatmap: Largest value over the key points, zero outside of the network's field; or None. Tests only.
         attention: Where the network looks from each key point, on a grid of its own that covers its field; or None.
         regions: Masks of the regions that the network judges one by one, which may overlap; or None. Tests only.
+        domain: "" or the name of the weak cohort that it came from, whose slices train and are never tested.
     """
 
     index: int
@@ -74,6 +75,7 @@ class EvaluatedSlice:
     heatmap: Float[np.ndarray, "H W"] | None = None
     attention: Float[np.ndarray, "k h_a w_a"] | None = None
     regions: Bool[np.ndarray, "r H W"] | None = None
+    domain: str = ""
 
 
 def evaluate(
@@ -146,6 +148,7 @@ def _evaluate_slice(
         heatmap=heatmap,
         attention=None if outputs.attention is None else outputs.attention[position].numpy(),
         regions=regions,
+        domain=str(store.table["domain"].iloc[index]),
     )
 
 

@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.anatomy import View
-from lightning_modules.starters import STARTER, sha256, weights_of
+from lightning_modules.starters import named_weights
 from lightning_modules.written import IDENTITY
 
 # These say where and how fast a run is made, not what comes out of it.
@@ -43,6 +43,9 @@ ACTING = {
     *("callbacks.asynchronous_training.AsynchronousTraining", "callbacks.checkpoints.BestCheckpoint"),
     *("callbacks.case_table.CaseTable", "callbacks.finite_loss.FiniteLoss"),
 }
+# Settings that are files: what is in them counts, wherever they lie.
+FILES = (("split", "path"), ("model", "weights"), ("model", "init"))
+CONTENT = "content:"
 # Leaves that are looked at or read by people, wherever they stand.
 COSMETIC = {
     *("colours", "citation", "licence", "prints"),
@@ -77,12 +80,13 @@ def run_name(where: str, row: str, *, _root_: DictConfig) -> str:
 def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what depends on the machine, and, of a training, without where data lie.
 
-    Nor are there callbacks that only look on, loggers, colours, or texts that are for people.
+    Nor are there callbacks that only look on, loggers, colours, or texts that are for people. In place of the path of
+    a file stands a hash of its content.
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
     raw["callbacks"] = _that_act(raw.get("callbacks") or {})
-    raw["model"] = _started_from(raw["model"], config.anatomy.view)
+    raw = {**raw, "model": _started_from(raw["model"], config.anatomy.get("view"))} if "model" in raw else raw
     raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
@@ -93,13 +97,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
         raw["supervision"]["weak_cohort"] = _without_place(raw["supervision"]["weak_cohort"])
     resolved = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): _plain(value) for key, value in resolved.items() if key not in SOURCES}
+    return _with_contents({str(key): _plain(value) for key, value in resolved.items() if key not in SOURCES})
 
 
 def reduced(stored: dict[str, Any]) -> dict[str, Any]:
     """An identity as an older version wrote it, without what can change no number."""
-    acting = _that_act(stored.get("callbacks") or {})
-    return {key: _plain(value) for key, value in {**stored, "callbacks": acting}.items() if key not in SOURCES}
+    acting = {**stored, "callbacks": _that_act(stored.get("callbacks") or {})}
+    return _with_contents({key: _plain(value) for key, value in acting.items() if key not in SOURCES})
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:
@@ -156,17 +160,41 @@ def _stored(file: Path) -> dict[str, Any]:
         return {}
 
 
+def _with_contents(tree: dict[str, Any]) -> dict[str, Any]:
+    """Settings with what is in FILES instead of their paths."""
+    for group, key in FILES:
+        node = tree.get(group)
+        if isinstance(node, dict) and isinstance(node.get(key), str):
+            tree = {**tree, group: {**node, key: _content(node[key])}}
+    return tree
+
+
+def _content(path: str) -> str:
+    """What stands for a file in an identity; the path of one that cannot be read, which is said where it is used."""
+    if path.startswith(CONTENT):
+        return path
+    try:
+        state = Path(path).stat()
+        return CONTENT + _hash_of(path, state.st_mtime_ns, state.st_size)
+    except OSError:
+        return path
+
+
+@cache
+def _hash_of(path: str, changed_ns: int, size: int) -> str:
+    """Twelve characters; weights of some hundred MB are read once, however many cells a grid has."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
 def _without_place(cohort: Any) -> Any:
     """A cohort without where it lies: a node without its root, a folder as the last part of its path."""
     return {**cohort, "root": None} if isinstance(cohort, dict) else cohort and Path(cohort).name
 
 
 def _started_from(model: Any, view: View) -> Any:
-    """A network's node that names what it starts from by its content, wherever the file lies; nothing for nothing."""
+    """A network's node with the file that it starts from; without `init` where it starts from none, as before."""
     if not isinstance(model, dict) or "init" not in model:
         return model
-    given, rest = model["init"], {key: value for key, value in model.items() if key != "init"}
-    if given is None:
-        return rest
-    path = weights_of(view) if given == STARTER else Path(str(given)).expanduser()
-    return {**rest, "init": sha256(path) if path.is_file() else given}
+    rest = {key: value for key, value in model.items() if key != "init"}
+    return rest if model["init"] is None else {**rest, "init": str(named_weights(model["init"], view))}

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import ListConfig
 
 from datamodules.anatomy import View
-from lightning_modules.starters import STARTER, starter_of
+from lightning_modules.starters import STARTER, named_weights, starter_of
 
 
 def checkpoint_files(given: Any, needed: str) -> list[Path]:
@@ -46,7 +46,7 @@ def one_checkpoint(given: Any, view: View, setting: str) -> Path:
     """
     if given == STARTER:
         return starter_of(view)
-    path = Path(str(given or "")).expanduser()
+    path = named_weights(given or "", view)
     if not given or not path.is_file():
         raise ValueError(f"{setting} needs an existing checkpoint, file of weights, or {STARTER}; given: {given}")
     return path

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
+from datamodules.anatomy import Anatomy
+from datamodules.cohort import Cohort
 from datamodules.slices import SliceDataModule
 from datamodules.stored_slices import StoredSlices
 from lightning_modules.evaluation import EvaluatedSlice, slice_with_mask
@@ -26,6 +28,25 @@ SHOWN_CASES = 8  # that a warning names
 Rows = Sequence[Mapping[str, Any]]
 
 
+@runtime_checkable
+class Tested(Protocol):
+    """Where tested slices come from: a `SliceDataModule`, or the folder of a run (`lightning_modules.rescoring`)."""
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """Structures of the masks."""
+        ...
+
+    @property
+    def nominal_spacing(self) -> bool:
+        """Whether millimetres are undefined (`Cohort`)."""
+        ...
+
+    def cohorts(self) -> Sequence[Cohort]:
+        """Those that the slices are of, whose files hold their pictures."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Readout:
     """A table of a test, from what is gathered slice by slice.
@@ -40,7 +61,7 @@ class Readout:
 
     file: str
     columns: tuple[str, ...]
-    of_slice: Callable[[EvaluatedSlice, SliceDataModule], Sequence[Any]]
+    of_slice: Callable[[EvaluatedSlice, Tested], Sequence[Any]]
     at_end: Callable[[Sequence[Any]], Rows] = list
     doubts: Callable[[Rows], Sequence[str]] = lambda rows: ()
 
@@ -59,11 +80,9 @@ def place_of(item: EvaluatedSlice) -> dict[str, Any]:
     return {"case": item.case, "patient": item.patient, "level": item.level, "slice": item.slice}
 
 
-def _keypoints(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
+def _keypoints(item: EvaluatedSlice, data: Tested) -> Rows:
     """Rows of the heat maps, if the network has any, then of the predicted masks of labelled structures."""
-    names, structures, table = data.anatomy.keypoints, data.anatomy.structures, data.store.table
-    domain = str(table["domain"].iloc[item.index]) if "domain" in table.columns else ""
-    rows = []
+    names, structures, rows = data.anatomy.keypoints, data.anatomy.structures, []
     if item.keypoints is not None:
         rows += score_keypoints(
             names=names,
@@ -83,11 +102,11 @@ def _keypoints(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
     )
     labelled = [name for name, drawn in zip(structures, item.labelled[1:], strict=True) if drawn]
     rows += [row for row in from_masks if row["structure"] in labelled]
-    rows = [{**place_of(item), "domain": domain, **row} for row in rows]
-    return without_millimetres(rows) if data.cohort.nominal_spacing else rows
+    rows = [{**place_of(item), "domain": item.domain, **row} for row in rows]
+    return without_millimetres(rows) if data.nominal_spacing else rows
 
 
-def _confusion(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
+def _confusion(item: EvaluatedSlice, data: Tested) -> Rows:
     """Pairs of a slice with a mask."""
     if not item.has_mask:
         return []
@@ -110,7 +129,7 @@ def region_outputs(outputs: Sequence[str]) -> Readout:
         outputs: Names of `EvaluatedSlice.regions`, in order.
     """
 
-    def count(item: EvaluatedSlice, data: SliceDataModule) -> Rows:
+    def count(item: EvaluatedSlice, data: Tested) -> Rows:
         if item.regions is None or not item.has_mask:
             return []
         rows = count_regions(
@@ -125,7 +144,7 @@ def region_outputs(outputs: Sequence[str]) -> Readout:
     return Readout(file="region_outputs.csv", columns=(*SLICE, *REGION_COLUMNS), of_slice=count)
 
 
-def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:
+def morphometry(data: Tested, settings: Morphometry | None) -> Readout:
     """Measures of the annotated mask of every slice that has one, and of the predicted one.
 
     Args:
@@ -133,13 +152,12 @@ def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:
         settings: How muscles are measured on axial slices; None measures areas alone.
     """
     measurement = Measurement(anatomy=data.anatomy, settings=settings)
-    stored = StoredSlices(*(cohort for cohort in (data.cohort, data.weak_cohort) if cohort is not None))
+    stored = StoredSlices(*data.cohorts()) if measurement.needs_picture else None
 
-    def gather(item: EvaluatedSlice, data: SliceDataModule) -> Sequence[Any]:
+    def gather(item: EvaluatedSlice, data: Tested) -> Sequence[Any]:
         picture = None
-        if measurement.needs_picture:
-            contrast = str(data.store.table["contrast"].iloc[item.index])
-            picture = fat_picture(stored.slice(item.case, item.slice), contrast)
+        if stored is not None:
+            picture = fat_picture(stored.slice(item.case, item.slice), stored.contrast(item.case))
         masks = {"truth": item.true_mask} if item.has_mask else {}
         return [
             kept
@@ -155,7 +173,7 @@ def morphometry(data: SliceDataModule, settings: Morphometry | None) -> Readout:
 
     def measured(gathered: Sequence[Any]) -> Rows:
         rows = measurement.rows(gathered)
-        return without_millimetres(rows) if data.cohort.nominal_spacing else rows
+        return without_millimetres(rows) if data.nominal_spacing else rows
 
     return Readout(
         file="morphometry.csv",

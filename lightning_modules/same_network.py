@@ -13,6 +13,8 @@ from torch import Tensor
 from datamodules.slices import SliceDataModule
 from lightning_modules.identity import differences
 
+STARTS = ("weights", "init")  # what a training started from, which is in the checkpoint's own weights
+
 
 def network_text(config: DictConfig) -> str:
     """What a checkpoint's weights belong to, as YAML: the network's settings and the structures it segments."""
@@ -21,7 +23,6 @@ def network_text(config: DictConfig) -> str:
     )
     assert isinstance(model, dict)
     model.pop("size", None)  # what settings are checked against; the same network segments pictures of any size
-    model.pop("init", None)  # what it started from
     return OmegaConf.to_yaml({"model": model, "structures": structures})
 
 
@@ -72,6 +73,9 @@ def network_differences(checkpoint: Mapping[str, Any], path: str | Path, config:
         _with_defaults(OmegaConf.to_container(OmegaConf.create(text)))
         for text in (checkpoint["network"], network_text(config))
     )
+    for tree in (trained, asked):
+        for name in STARTS:
+            tree["model"].pop(name, None)
     return differences(trained, asked)
 
 

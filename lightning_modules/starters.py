@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -18,6 +19,11 @@ FENCE = "---"  # around the facts at the head of a card
 def weights_of(view: View, folder: Path = FOLDER) -> Path:
     """Where the weights of a view's starter lie, if it has one."""
     return folder / f"{STARTER}_{view}{WEIGHTS}"
+
+
+def named_weights(name: Any, view: View) -> Path:
+    """The file that a setting names, which need not be there; `starter` is that of the view."""
+    return weights_of(view) if name == STARTER else Path(str(name)).expanduser()
 
 
 def starter_of(view: View, folder: Path = FOLDER) -> Path:

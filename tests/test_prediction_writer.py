@@ -41,9 +41,11 @@ def test_every_test_slice_has_a_file_of_the_agreed_shapes(run):
         maps = ("image", "true_mask", "predicted_mask", "saliency", "gated_features")
         shapes = dict.fromkeys(maps, (64, 64)) | dict.fromkeys(("true_boxes", "network_boxes"), (n, 4))
         assert {name: content[name].shape for name in content} == shapes | {
-            **{"labelled": (n + 1,), "spacing_mm": (2,), "has_mask": ()}
+            **{"labelled": (n + 1,), "spacing_mm": (2,), "has_mask": (), "regions": (0, 0, 0)},
+            **{"true_keypoints": (0, 2), "keypoints": (0, 2), "keypoint_peaks": (0,)},
         }
-        types = dict.fromkeys(maps, np.uint8) | {"labelled": np.bool_, "has_mask": np.bool_, "spacing_mm": np.float64}
+        types = dict.fromkeys(maps, np.uint8) | dict.fromkeys(("labelled", "has_mask", "regions"), np.bool_)
+        types |= dict.fromkeys(("spacing_mm", "true_keypoints", "keypoints", "keypoint_peaks"), np.float64)
         assert {name: content[name].dtype for name in content} == {
             name: types.get(name, np.float32) for name in content
         }

@@ -96,15 +96,15 @@ def test_everything_that_a_run_leaves_is_registered(finished):
 def test_tables_computed_again_from_predictions_are_the_same_to_the_byte(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("checkpoints"))
-    before, after = rescore_folder(copy)
-    assert before == after
-    names = ("cases.csv", "confusion.csv", "summary.json")
-    assert after == [(finished / name).read_bytes() for name in names]
-    assert all(after)
+    assert rescore_folder(copy) == ([], {})
+    names = ("cases.csv", "confusion.csv", "morphometry.csv", "summary.json")
+    expected = [(finished / name).read_bytes() for name in names]
+    assert [(copy / name).read_bytes() for name in names] == expected
+    assert all(expected)
     cases = pd.read_csv(copy / "cases.csv", dtype=str, keep_default_na=False)
     cases.drop(columns=["nsd_2mm"]).assign(dice=0.5).to_csv(copy / "cases.csv", index=False)  # of an earlier version
-    _, after = rescore_folder(copy)
-    assert after == before
+    assert rescore_folder(copy)[0] == ["cases.csv"]
+    assert [(copy / name).read_bytes() for name in names] == expected
 
 
 def test_test_patients_were_never_trained_on(finished):
