@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from lightning_modules.starters import WEIGHTS
 
 logger = logging.getLogger(__name__)
+
+METADATA = "paraspine"  # the one name in a file of weights: several would be in another order every time
 
 
 def read_checkpoint(path: str | Path, remedy: str) -> dict[str, Any]:
@@ -71,11 +72,9 @@ def _read_weights(path: Path, remedy: str) -> dict[str, Any]:
         raise ValueError(f"{path} is missing: {remedy}") from None
     except SafetensorError:
         raise ValueError(f"{path} is cut off or holds no weights: {remedy}") from None
-    if not {"config", "network", "seen"} <= set(metadata):
+    if METADATA not in metadata:
         raise ValueError(f"{path} was not written by this project: it does not say how to use its weights")
     return {
-        "network": metadata["network"],
-        "config": yaml.safe_load(metadata["config"]),
-        "seen": json.loads(metadata["seen"]),
+        **json.loads(metadata[METADATA]),
         "state_dict": {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()},
     }

@@ -42,6 +42,7 @@ ONLOOKERS = {
 ACTING = {
     *("callbacks.asynchronous_training.AsynchronousTraining", "callbacks.checkpoints.BestCheckpoint"),
     *("callbacks.case_table.CaseTable", "callbacks.finite_loss.FiniteLoss"),
+    "callbacks.weight_averaging.AveragedWeights",
 }
 # Settings that are files: what is in them counts, wherever they lie.
 FILES = (("split", "path"), ("model", "weights"), ("model", "init"))
@@ -86,7 +87,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
     raw["callbacks"] = _that_act(raw.get("callbacks") or {})
-    raw = {**raw, "model": _started_from(raw["model"], config.anatomy.get("view"))} if "model" in raw else raw
+    raw = {**raw, "model": _started_from(raw["model"], config.anatomy.view)} if "model" in raw else raw
     raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datamodules.anatomy import Anatomy
 from datamodules.seen_images import SeenImages
-from lightning_modules.checkpoint_files import read_checkpoint
+from lightning_modules.checkpoint_files import METADATA, read_checkpoint
 from lightning_modules.same_network import network_differences, network_text
 from lightning_modules.starters import WEIGHTS, sha256
 from lightning_modules.written import partial_of
@@ -112,14 +112,10 @@ def write_weights(network: TrainedNetwork, path: Path) -> str:
     config["cohort"] = {key: value for key, value in config["cohort"].items() if key in OF_COHORT}
     config["data"] = {key: config["data"][key] for key in GRID}
     seen = None if network.seen is None else {**network.seen.plain(), "slices": []}
-    metadata = {
-        "config": OmegaConf.to_yaml(OmegaConf.create(config)),
-        "network": network_text(network.config),
-        "seen": json.dumps(seen),
-    }
+    told = {"config": config, "network": network_text(network.config), "seen": seen}
     tensors = {f"{NETWORK}{name}": _half(value) for name, value in network.weights.items()}
     partial = partial_of(path)
-    save_file({**tensors, CLASS_WEIGHTS: network.class_weights.contiguous()}, partial, metadata)
+    save_file({**tensors, CLASS_WEIGHTS: network.class_weights.contiguous()}, partial, {METADATA: json.dumps(told)})
     partial.replace(path)
     return sha256(path)
 

@@ -34,7 +34,8 @@ def config_of(folder: Path, **changed) -> DictConfig:
     given = {
         **{"task": "train", "output": str(folder), "checkpoint": None, "seed": 0, "paths": {}, "machine": {}},
         **{"cohort": {"root": None, "licence": "CC0"}, "supervision": {"weak_cohort": None}},
-        **{"anatomy": {"colours": {"disc": "#000000"}}, "trainer": {"max_epochs": 4}, "callbacks": callbacks},
+        **{"anatomy": {"view": "axial", "colours": {"disc": "#000000"}}, "callbacks": callbacks},
+        "trainer": {"max_epochs": 4},
     }
     return OmegaConf.create({**given, **changed})
 
@@ -176,7 +177,7 @@ def callbacks_with(**changed):
         (callbacks_with(progress_bar={"_target_": f"{LIGHTNING}.TQDMProgressBar", "refresh_rate": 7}), True),
         (callbacks_with(mine={"_target_": f"{LIGHTNING}.LearningRateMonitor"}), True),
         (callbacks_with(mine={"_target_": f"{HERE}.MyPicture"}), True),
-        ({"anatomy": {"colours": {"disc": "#ffffff"}}}, True),
+        ({"anatomy": {"view": "axial", "colours": {"disc": "#ffffff"}}}, True),
         ({"logger": {"_target_": "callbacks.loggers.CellLogger"}}, True),
         ({"trainer": {"max_epochs": 4, "log_every_n_steps": 1, "enable_progress_bar": False}}, True),
         ({"cohort": {"root": "elsewhere", "licence": "CC-BY"}}, True),
