@@ -43,7 +43,7 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
     _asked_for[:] = [before]
     os.environ[TRACE] = "1"  # what goes wrong comes here, instead of being printed by Hydra
     try:
-        sys.argv[1:] = options_first(sys.argv[1:])
+        sys.argv[1:] = options_first([with_home(word) for word in sys.argv[1:]])
         check_sweep_line(sys.argv[1:], conf)
         main()
     except Stopped as stopped:
@@ -72,6 +72,11 @@ def trace_as_asked() -> Iterator[None]:
         yield
     finally:
         os.environ[TRACE] = now
+
+
+def with_home(word: str) -> str:
+    """`key=~/folder` with the home folder in it: shells put it there at the start of a word alone."""
+    return re.sub(r"^([^=~]+=)~(?=/|$)", lambda found: found[1] + str(Path.home()), word)
 
 
 def options_first(words: Sequence[str]) -> list[str]:
