@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from datamodules.csv_table import read_lines
 from datamodules.image_file import PICTURE_SUFFIXES, VOLUME_SUFFIXES
@@ -91,7 +92,7 @@ def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list
         )
     if not table.is_file():
         return _pair_by_name(root, with_labels)
-    rows, refused = read_lines(table, REQUIRED)
+    rows, refused = read_lines(table, REQUIRED, OPTIONAL)
     lines: dict[str, int] = {}
     cases: dict[str, Case] = {}
     for line, row in rows.items():
@@ -119,10 +120,11 @@ def _case_of_row(root: Path, where: str, row: dict[str, str], view: str, with_la
         )
     files: dict[str, tuple[Path, ...]] = {}
     for column in ("image", "label"):
-        files[column] = tuple(root / part for part in _parts(row.get(column, "")))
+        files[column] = tuple(_path(root, part) for part in _parts(row.get(column, "")))
         for path in files[column]:
             if not path.exists() and (column == "image" or with_labels):
                 remedy = "leave the cell empty if nobody drew it" if column == "label" else "remove the row"
+                remedy += "; folders are parted by / here, not by \\" * ("\\" in path.name)
                 raise ValueError(
                     f"{where}: the {column} file {path} is missing; correct the path in cohort.csv, or {remedy}"
                 )
@@ -140,6 +142,12 @@ def _case_of_row(root: Path, where: str, row: dict[str, str], view: str, with_la
         labelled=tuple(_parts(row["labelled"])) if row.get("labelled") else None,
         row={name: value for name, value in row.items() if name not in (*REQUIRED, *OPTIONAL)},
     )
+
+
+def _path(root: Path, part: str) -> Path:
+    """A path of a cell; some systems spell the letters of file names otherwise than tables do (u with dots as two)."""
+    path = root / part
+    return path if path.exists() else next((p for p in [root / normalize("NFD", part)] if p.exists()), path)
 
 
 def _parts(cell: str) -> list[str]:

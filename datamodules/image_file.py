@@ -11,11 +11,11 @@ from jaxtyping import Float64, Shaped
 
 from datamodules.header_text import states_geometry
 from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, is_second_version, read_nifti_file
+from datamodules.picture_header import picture_doubt, what_else
 
 # Formats that know neither the size of a pixel nor the patient's sides.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima")
-GZIP = b"\x1f\x8b"  # what compressed content begins with
 OTHER_SUFFIXES = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".par", ".rec", ".mnc", ".gipl", ".vtk")  # not looked for
 
 
@@ -167,10 +167,12 @@ def read_whole(path: Path) -> bytes:
     content = path.read_bytes()
     if not content:
         raise ValueError(f"{path}: is empty, copying it may have been interrupted; copy or export the file anew")
-    if name.endswith(".nii") and content.startswith(GZIP):
-        raise ValueError(f"{path}: is compressed, which its name does not say; rename it to {path.name}.gz")
     if name.endswith(".nii.gz") and read_nifti_file(content) is not None:
         raise ValueError(f"{path}: is not compressed; rename it to {path.name[:-3]}")
+    if kind := what_else(name, content):
+        raise ValueError(f"{path}: is {kind} by its content, not what its name says; rename it, or convert it anew")
+    if name.endswith(PICTURE_SUFFIXES) and (doubt := picture_doubt(content)):
+        raise ValueError(f"{path}: {doubt}")
     try:
         if name.endswith(".gz"):
             return gzip.decompress(content)

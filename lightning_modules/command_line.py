@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ TRACE = "HYDRA_FULL_ERROR"  # Hydra's own switch: set to 1, nothing is shortened
 
 
 _asked_for: list[str] = []  # what TRACE was before this process set it
+_said_at_once: list[Exception] = []
+LOST_PROCESS = re.compile(r"(closed|reset) by (remote )?peer")  # how torch says it
 
 
 class PastHydra(BaseException):
@@ -43,7 +46,7 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
     _asked_for[:] = [before]
     os.environ[TRACE] = "1"  # what goes wrong comes here, instead of being printed by Hydra
     try:
-        sys.argv[1:] = options_first(sys.argv[1:])
+        sys.argv[1:] = options_first([with_home(word) for word in sys.argv[1:]])
         check_sweep_line(sys.argv[1:], conf)
         main()
     except Stopped as stopped:
@@ -53,14 +56,33 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
         say_last_words()
         error = caught.__cause__ if isinstance(caught, PastHydra) else caught
         assert isinstance(error, Exception)
+        if _said_at_once:
+            raise SystemExit(1) from None
         line = None if before == "1" else told(error, conf)
         if line is None:
             raise error from error.__cause__
-        rank = os.environ.get("LOCAL_RANK", "0")
-        who = "" if rank == "0" else f"process {rank} of a distributed run (they count from 0): "
-        raise SystemExit(f"paraspine: {who}{line}") from None
+        raise SystemExit(_with_process(line)) from None
     finally:
         os.environ[TRACE] = before
+
+
+def say_at_once(error: Exception) -> None:
+    """Says what went wrong in a further process of a distributed run, before anything is torn down.
+
+    The first process notices that one is missing, and ends all of them.
+    """
+    line = None if _asked_for == ["1"] else told(error)
+    if line is None:
+        traceback.print_exception(error)
+    else:
+        print(_with_process(line), file=sys.stderr, flush=True)
+    _said_at_once.append(error)
+
+
+def _with_process(line: str) -> str:
+    rank = os.environ.get("LOCAL_RANK", "0")
+    who = "" if rank == "0" else f"process {rank} of a distributed run (they count from 0): "
+    return f"paraspine: {who}{line}"
 
 
 @contextmanager
@@ -74,13 +96,18 @@ def trace_as_asked() -> Iterator[None]:
         os.environ[TRACE] = now
 
 
+def with_home(word: str) -> str:
+    """`key=~/folder` with the home folder in it: shells put it there at the start of a word alone."""
+    return re.sub(r"^([^=~]+=)~(?=/|$)", lambda found: found[1] + str(Path.home()), word)
+
+
 def options_first(words: Sequence[str]) -> list[str]:
     """Options such as -m may stand anywhere between the overrides; Hydra wants either all before or all behind."""
     overrides = get_args_parser().parse_intermixed_args(words).overrides
     return [*(word for word in words if word not in overrides), *overrides]
 
 
-def told(error: Exception, conf: Path) -> str | None:
+def told(error: Exception, conf: Path | None = None) -> str | None:
     """A user's mistake in one line: what was given, what was expected, what to do; None for an error of ours."""
     cause = cause_of(error)
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException) or (
@@ -95,6 +122,11 @@ def told(error: Exception, conf: Path) -> str | None:
     if isinstance(error, InstantiationException):
         node = re.search(r"full_key: (\S+)", str(error))
         return f"{node[1] if node else 'a setting'} cannot be built: {one_line(cause)} ({TRACE}=1 shows where)"
+    if isinstance(cause, RuntimeError) and LOST_PROCESS.search(str(cause)):
+        return (
+            "another process of this distributed run has ended: killed, most often because memory ran out, where no line "
+            "of its own says why"
+        )
     if type(cause).__name__ == "MisconfigurationException" or type(cause).__module__.startswith("wandb"):
         return one_line(cause)
     return None

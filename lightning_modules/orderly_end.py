@@ -5,6 +5,7 @@ from contextlib import suppress
 import lightning
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from lightning_modules.command_line import say_at_once
 from lightning_modules.ending import hear
 
 
@@ -25,9 +26,11 @@ class OrderlyEnd(lightning.Callback):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Closes the bars: what is said next begins on a line of its own."""
+        """Closes the bars: what is said next begins on a line of its own; further processes say it here."""
         bars = trainer.progress_bar_callback
         if isinstance(bars, TQDMProgressBar):
             for name in ("val_progress_bar", "test_progress_bar", "train_progress_bar"):
                 with suppress(TypeError):  # there is none in this phase
                     getattr(bars, name).close()
+        if not trainer.is_global_zero and isinstance(exception, Exception):
+            say_at_once(exception)

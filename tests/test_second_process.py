@@ -2,10 +2,13 @@
 
 import os
 
+import lightning
 import pytest
 
-from lightning_modules import tasks
+from lightning_modules import command_line, tasks
 from lightning_modules.command_line import TRACE
+from lightning_modules.orderly_end import OrderlyEnd
+from lightning_modules.segmentation import SegmentationModule
 from tests.grids import start
 
 
@@ -41,3 +44,47 @@ def test_a_further_process_says_which_it_is(tmp_path, monkeypatch, capsys):
     assert start(f"hydra.run.dir={tmp_path / 'run'}", "logger=csv") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "paraspine: process 1 of a distributed run (they count from 0): a mistake"
+
+
+class Trainer(lightning.Trainer):
+    """Of one of two processes."""
+
+    is_global_zero = progress_bar_callback = None
+
+    def __init__(self, first: bool) -> None:
+        self.is_global_zero = first
+
+
+@pytest.fixture
+def second(tmp_path, monkeypatch):
+    """Starts what the second process of a run is, whose training raises an error in the trainer."""
+
+    def begin(error: Exception, *, first: bool = False) -> int:
+        def train(config):
+            module = SegmentationModule.__new__(SegmentationModule)
+            OrderlyEnd().on_exception(Trainer(first), module, error)
+            raise error
+
+        monkeypatch.setattr(tasks, "train", train)
+        return start(f"hydra.run.dir={tmp_path / 'run'}", "logger=csv")
+
+    monkeypatch.setattr(command_line, "_said_at_once", [])
+    monkeypatch.setenv(TRACE, "0")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    return begin
+
+
+def test_a_further_process_says_it_before_it_is_ended_and_only_once(second, capsys):
+    assert second(ValueError("a mistake")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("(they count from 0): a mistake")
+
+
+def test_the_first_process_names_one_that_is_lost_in_a_line(second, monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    error = RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:2450. This is typically caused by ...")
+    assert second(error, first=True) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "paraspine: another process of this distributed run has ended: killed, most often because memory ran out, "
+        "where no line of its own says why"
+    ]

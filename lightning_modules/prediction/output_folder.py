@@ -86,11 +86,11 @@ class OutputFolder:
 
 
 def _readable(name: str) -> str:
-    """A name of letters and digits of any script, and "._-", that neither hides a file nor leaves its folder."""
+    """A name of letters and digits of any script, and "._-", that hides no file, leaves no folder and is no option."""
     known = unicodedata.normalize("NFC", name)
     kept = "".join(letter if unicodedata.category(letter)[0] in "LNM" or letter in "._-" else " " for letter in known)
     joined = re.sub(" +", "_", kept)
-    short = joined.strip("._").encode()[:MOST_BYTES].decode(errors="ignore").strip("._")
+    short = joined.lstrip("._-").encode()[:MOST_BYTES].decode(errors="ignore").rstrip("._")
     return short or "unnamed"
 
 
