@@ -5,8 +5,8 @@
 
 Every further word is an override of `run.py`, before the options. Synthesis and step take turns within one run, so that
 a machine that slows down slows both; shares are medians over the turns. At most a third is asked for. On a machine that
-is busy with other things threads wait for each other, in the many small steps of the synthesis most: there, the share of
-processor time says more than that of the clock.
+is busy with other things threads wait for each other, in the many small steps of the synthesis most: there, the share
+of processor time says more than that of the clock.
 """
 
 import argparse
