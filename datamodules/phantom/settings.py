@@ -18,8 +18,9 @@ __all__ = ["GENERATOR_VERSION", "PhantomSettings", "Population"]
 GENERATOR_VERSION = 3
 _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
 _DEALING_STREAM = 11
-# Settings that came when cohorts had been written; where they ask for nothing, the digest does not know of them.
-_LATER = {"tissue_maps": False}
+# Settings that are younger than the generator's version: at their default they are not written down, so that cohorts
+# keep the name and the bytes that they had before.
+_YOUNGER = ("tissue_maps",)
 
 Contrast = Literal["T2", "T1", "dixon"]
 
@@ -145,14 +146,19 @@ class PhantomSettings:
         return cls(**values, population=Population(**population))
 
     @property
-    def described(self) -> dict[str, Any]:
-        """All settings that decide bytes, by name."""
-        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
+    def written(self) -> dict[str, Any]:
+        """The settings as they are written down, `from_mapping` reads them."""
+        unchanged = {
+            item.name
+            for item in dataclasses.fields(self)
+            if item.name in _YOUNGER and getattr(self, item.name) == item.default
+        }
+        return {name: value for name, value in asdict(self).items() if name not in unchanged}
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that name these settings and the version of the generator."""
-        text = json.dumps([GENERATOR_VERSION, self.described], sort_keys=True)
+        text = json.dumps([GENERATOR_VERSION, self.written], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property

@@ -167,7 +167,7 @@ def _publish(settings: PhantomSettings, unfinished: Path, folder: Path) -> None:
 
 
 def _card(settings: PhantomSettings) -> dict[str, Any]:
-    values = json.loads(json.dumps(settings.described))
+    values = json.loads(json.dumps(settings.written))
     return {"generator_version": GENERATOR_VERSION, "settings": values}
 
 
