@@ -144,6 +144,7 @@ def composed(overrides: list[str], folder: Path) -> DictConfig:
     conf = Path(__file__).parents[1] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
         base = [*DEFAULTS, f"output={folder}", "trainer.max_epochs=1000", "trainer.limit_val_batches=0"]
+        base += ["+trainer.enable_checkpointing=false"]  # else Lightning writes one of its own at the end
         config = compose("config", overrides=[*base, *overrides])
     # Nothing is saved, scored or drawn. Joint throughout: all parts of a network learn in the steps that are timed.
     callbacks = {name: config.callbacks[name] for name in config.callbacks if name in CALLBACKS}

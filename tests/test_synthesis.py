@@ -99,7 +99,7 @@ def test_what_is_drawn_lies_in_its_range(seed):
     contrast = augment.contrast.draw(rng, augment.numbered)
     assert contrast["lean"].shape == (len(TISSUES),)
     assert (contrast["lean"] >= 0).all()
-    assert 0.5 <= contrast["gamma"] <= 2
+    assert 0.5 <= contrast["gamma"] <= 1.7
 
 
 @pytest.mark.parametrize("name", ["dixon_water", "dixon_fat", "dixon_in", "dixon_opposed"])

@@ -40,7 +40,8 @@ class ArtefactRanges:
         ghost_shift: Its displacement, a share of the field.
         shift_probability: Of a chemical shift.
         shift_mm: Displacement of fat along rows or columns.
-        noise: Standard deviation of the noise of both parts of the complex signal, as a share of the picture's own.
+        noise: Standard deviation of the noise of both parts of the complex signal, as a share of the picture's mean or
+            of its own standard deviation, whichever is less.
         noise_blur_mm: Width of the noise, which interpolation and filters smooth.
 
     Raises:

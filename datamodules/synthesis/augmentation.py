@@ -18,7 +18,7 @@ from datamodules.synthesis.contrast import ContrastRanges
 from datamodules.synthesis.geometry import GeometryRanges, View2D, in_field, seen_by, through_the_slice, warp_of
 from datamodules.synthesis.pictures import Noises, PictureMaker, taken, with_usual_fat
 from datamodules.synthesis.ranges import stacked
-from datamodules.synthesis.tissues import NumberedTissues, TissueTable
+from datamodules.synthesis.tissues import DISC, NumberedTissues, TissueTable
 from datamodules.tissue_batch import TissueBatch
 from datamodules.warp import Warp, num_knots
 
@@ -69,7 +69,7 @@ class Synthesis:
         """What is drawn from where."""
         place, drawn, faults = self.geometry, self.contrast, self.artefacts
         return [
-            f"a new picture of the tissues every time: {100 * drawn.random_share:g} % with random intensities, the others "
+            f"a new picture of the tissues every time: {100 * drawn.random_share:g} % with random intensities, others "
             f"by the signal equation of {', '.join(drawn.kinds)}",
             f"field of view {place.field_mm[0]:g} to {place.field_mm[1]:g} mm",
             f"rotation up to {place.rotate_degrees:g}° to either side",
@@ -90,10 +90,11 @@ class Synthesis:
         if not isinstance(batch, TissueBatch) or self.numbered is None:
             raise ValueError("augmentation: synthesis makes pictures of tissue maps, which this batch does not have")
         place, contrast, faults, seeds = self._draw(batch.seed.tolist(), batch.image.device)
-        batch = with_usual_fat(batch, torch.from_numpy(self.numbered.fat).float().to(batch.image.device))
+        batch = with_usual_fat(batch, _of_numbers(self.numbered.fat, batch))
         height, width = batch.mask.shape[1:]
         maker = PictureMaker(
             batch=batch,
+            discs=_of_numbers(np.isin(np.arange(len(self.numbered.names)), self.numbered.of_group(DISC)), batch),
             view=self.anatomy.view,
             place=place,
             contrast=contrast,
@@ -146,3 +147,8 @@ class Synthesis:
             faults.append(self.artefacts.draw(third, self._longest_mm))
             noises.append(int(fourth.integers(2**63)))
         return stacked(places, device), stacked(contrasts, device), stacked(faults, device), noises
+
+
+def _of_numbers(values: np.ndarray, batch: TissueBatch) -> Float[Tensor, " t"]:
+    """A value of every tissue number, on the device of the batch."""
+    return torch.from_numpy(values).float().to(batch.image.device)

@@ -89,6 +89,7 @@ class ContrastRanges:
         coarse_texture: Standard deviation of shades within tissues, a share of their intensity.
         coarse_mm: Their size.
         fine_texture: The same from pixel to pixel.
+        soft_mm: Width over which the tissues of a disc pass into each other.
 
     Raises:
         ValueError: If a range is impossible.
@@ -111,6 +112,7 @@ class ContrastRanges:
     coarse_texture: Range
     coarse_mm: Number
     fine_texture: Range
+    soft_mm: Range
     kinds: Mapping[str, PulseSequence] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,7 @@ class ContrastRanges:
         check_range("vessel_density", self.vessel_density, 1e-3, 2)
         check_range("gamma", self.gamma, 0.1, 10)
         check_number("coarse_mm", self.coarse_mm, 1, 100)
+        check_range("soft_mm", self.soft_mm, 0, 20)
         for name in ("coarse_texture", "fine_texture"):
             check_range(name, getattr(self, name), 0, 1)
 
@@ -141,7 +144,7 @@ class ContrastRanges:
             names = list(self.kinds)
             weights = np.array([self.kinds[name].weight for name in names])
             found = self.draw_sequence(by_sequence, tissues, names[rng.choice(len(names), p=weights / weights.sum())])
-        textures = {name: uniform(rng, getattr(self, name)) for name in ("coarse_texture", "fine_texture")}
+        textures = {name: uniform(rng, getattr(self, name)) for name in ("coarse_texture", "fine_texture", "soft_mm")}
         return {**found, **textures}
 
     def draw_sequence(self, rng: Generator, tissues: NumberedTissues, name: str) -> dict[str, Any]:

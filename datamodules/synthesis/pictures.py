@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from datamodules.anatomy import View
+from datamodules.geometry import FWHM_PER_SIGMA
 from datamodules.synthesis import artefacts
 from datamodules.synthesis.contrast import mixed
 from datamodules.synthesis.geometry import View2D, smooth
@@ -24,6 +25,7 @@ class PictureMaker:
 
     Attributes:
         batch: The maps.
+        discs: 1 for every tissue number that is one of disc, else 0.
         view: Orientation of the slices.
         place: As `GeometryRanges.draw` gives it, of every slice; likewise the next two.
         contrast: Of `ContrastRanges`.
@@ -33,6 +35,7 @@ class PictureMaker:
     """
 
     batch: TissueBatch
+    discs: Float[Tensor, " t"]
     view: View
     place: Drawn
     contrast: Drawn
@@ -40,8 +43,8 @@ class PictureMaker:
     coarse_mm: float
     bias_mm: float
 
-    def signal(self, view: View2D) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
-        """Signal of the tissues, and which pixels show anything: field of view and maps end."""
+    def signal(self, view: View2D) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+        """Signal of the tissues, which pixels are disc, and which show anything: field of view and maps end."""
         index, inside = self._places(view.row, view.column)
         numbers = self.batch.tissues.flatten(1).gather(1, index).long()
         lean = self.contrast["lean"].gather(1, numbers).view(view.row.shape)
@@ -49,7 +52,8 @@ class PictureMaker:
         inside &= view.in_field
         down, across = self._fat_shift_px().unbind(1)
         displaced = self._fat(self._places(view.row + down, view.column + across)[0]).view(view.row.shape)
-        return mixed(lean, fat, displaced, self.contrast) * inside, inside
+        disc = self.discs[numbers].view(view.row.shape) * inside
+        return mixed(lean, fat, displaced, self.contrast) * inside, disc, inside
 
     def mask(self, view: View2D) -> Int[Tensor, "b h w"]:
         """Class of every pixel's centre; background where nothing shows."""
@@ -129,9 +133,10 @@ def taken(
         noises: What is random in every pixel.
     """
     faults, contrast, spacing = maker.faults, maker.contrast, maker.batch.spacing_mm
-    signal, shown = maker.signal(fine)
-    signal, shown = F.avg_pool2d(signal, 2), F.max_pool2d(shown.float(), 2) > 0
-    coarse, coarse_shown = maker.signal(overview)
+    signal, disc, seen = maker.signal(fine)
+    parts = F.avg_pool2d(torch.stack([signal, signal * disc, disc, seen.to(signal.dtype)], dim=1), 2)
+    signal, shown = with_soft_discs(*parts[:, :3].unbind(1), contrast["soft_mm"], spacing), parts[:, 3] > 0
+    coarse, _, coarse_shown = maker.signal(overview)
     peak = torch.maximum(signal.amax(dim=(1, 2)), coarse.amax(dim=(1, 2))).clamp_min(1e-6)[:, None, None]
     signal, coarse = (toned(each, peak, contrast["gamma"]) for each in (signal, coarse))
     shades = smooth(noises.shades, pixels.rows_mm, pixels.columns_mm, maker.coarse_mm)[:, 0] / artefacts.SPLINE_SD
@@ -139,7 +144,8 @@ def taken(
     texture.addcmul_(contrast["fine_texture"][:, None, None], noises.texture)
     signal = signal * texture * maker.gain(pixels)
     coarse = coarse * maker.gain(overview)
-    strength = faults["noise"][:, None, None] * artefacts.mean_and_deviation(coarse, coarse_shown)[1]
+    # Where a coil makes a little of the fat very bright, the deviation says nothing of the rest of the picture.
+    strength = faults["noise"][:, None, None] * torch.minimum(*artefacts.mean_and_deviation(coarse, coarse_shown))
     point, grain = (
         artefacts.sigma_px(faults[name].view(-1, 1 if name == "noise_width_mm" else 2).expand(-1, 2), spacing)
         for name in ("width_mm", "noise_width_mm")
@@ -154,6 +160,27 @@ def taken(
     picture, coarse = (picture - mean) / deviation, (coarse - mean) / deviation
     lowest = torch.minimum(lowest_of(picture, shown), lowest_of(coarse, coarse_shown))
     return torch.where(shown, picture, lowest)[:, None]
+
+
+def with_soft_discs(
+    signal: Float[Tensor, "b h w"],
+    of_disc: Float[Tensor, "b h w"],
+    disc: Float[Tensor, "b h w"],
+    soft_mm: Float[Tensor, " b"],
+    spacing_mm: Float[Tensor, "b 2"],
+) -> Float[Tensor, "b h w"]:
+    """Blurs nucleus and annulus into each other, and nothing else: maps have one tissue a pixel, discs no border.
+
+    Args:
+        signal: Of all tissues.
+        of_disc: The part of it that comes from discs.
+        disc: Share of every pixel that is disc.
+        soft_mm: Width at half maximum of the blur.
+        spacing_mm: Of the pixels, (row, column).
+    """
+    sigma = soft_mm[:, None] / spacing_mm / FWHM_PER_SIGMA
+    wide = artefacts.blurred(torch.stack([of_disc, disc], dim=1), sigma[:, None].expand(-1, 2, 2))
+    return signal - of_disc + disc * wide[:, 0] / wide[:, 1].clamp_min(1e-3)
 
 
 def toned(
