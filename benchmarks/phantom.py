@@ -6,6 +6,7 @@
 
 Every further word is an override of `run.py`. Prior, forest and U-Net learn from the training patients of fold 0 of the
 default cohort (the first two from those that validate, too) and are scored on its test patients on the untouched grid.
+The part `whole` asks of whole bodies what `published` asks of posterior ones, and how large they are.
 In whom the U-Net fails, and whether levels of a patient agree, is asked of all patients of a second cohort, drawn with
 another seed.
 """
@@ -28,7 +29,7 @@ from rich.console import Console
 
 from benchmarks.phantom_forest import forest_cases
 from benchmarks.phantom_gates import dice_of, prior_cases, second_rater_cases
-from benchmarks.phantom_published import compare, drawn_values, read_measurements, read_published
+from benchmarks.phantom_published import WHOLE_FILE, compare, drawn_values, read_measurements, read_published
 from benchmarks.phantom_sheet import write_sheets
 from benchmarks.phantom_tables import FAILED, dice_table, gate_table, markdown, rich_table
 from benchmarks.phantom_tissues import tissue_tables
@@ -43,6 +44,7 @@ from benchmarks.phantom_unet import (
     train_and_test,
 )
 from datamodules.phantom import PhantomSettings, write_cohort
+from datamodules.phantom.structures import BodyKind
 
 Figures = dict[str, Any]
 SEED_OF_OTHERS = 1000  # of the second cohort's patients
@@ -116,22 +118,29 @@ MEASUREMENTS: dict[str, Callable[[Sequence[str], Path], Figures]] = {
     "unet": measure_unet,
 }
 
+PUBLISHED: tuple[tuple[str, BodyKind, str], ...] = (
+    ("published", "posterior", "published and drawn"),
+    ("whole", "whole", "published and drawn, whole body"),
+)
 
-def published_rows(num_patients: int, folder: Path) -> list[dict[str, str]]:
+
+def published_rows(num_patients: int, folder: Path, body: BodyKind) -> list[dict[str, str]]:
     """Rows of the table of published and drawn numbers, of patients imaged axially at five discs and sagittally."""
-    axial = PhantomSettings(num_patients=num_patients, levels=AXIAL_LEVELS)
-    sagittal = PhantomSettings(num_patients=num_patients, **SAGITTAL)
+    field = {"body": body} if body == "posterior" else {"body": body, "size": 400, "spacing_mm": 1.0}
+    axial = PhantomSettings(num_patients=num_patients, levels=AXIAL_LEVELS, **field)
+    sagittal = PhantomSettings(num_patients=num_patients, **{**SAGITTAL, **field})
     measured = {
         view: read_measurements(write_cohort(settings, folder / "published"))
         for view, settings in (("axial", axial), ("sagittal", sagittal))
     }
-    return [compare(entry, drawn_values(entry, measured[entry.view])) for entry in read_published()]
+    entries = read_published() + (read_published(WHOLE_FILE) if body == "whole" else [])
+    return [compare(entry, drawn_values(entry, measured[entry.view])) for entry in entries]
 
 
 def parse_arguments() -> argparse.Namespace:
     """What was typed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = (*MEASUREMENTS, "published", "tissues")
+    parts = (*MEASUREMENTS, *(part for part, _, _ in PUBLISHED), "tissues")
     parser.add_argument("overrides", nargs="*", help="as for run.py")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="measure these alone")
     parser.add_argument("--patients", type=int, default=45, help="of the cohorts (default 45)")
@@ -180,11 +189,12 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, pd.DataFrame], Fig
         tables["correlation of the U-Net's dice between levels"] = pd.DataFrame(
             [{name.replace("_", " "): f"{value:.2f}" for name, value in correlations.items()}] if correlations else []
         )
-        if "published" in arguments.only:
-            published = tables["published and drawn"] = pd.DataFrame(published_rows(arguments.patients, folder))
-            for column in ("mean", "SD"):  # as [agreeing, compared]
-                words = published[column].tolist()
-                figures[f"published_{column.lower()}s_agreeing"] = [words.count("yes"), len(words) - words.count("-")]
+        for part, body, title in PUBLISHED:
+            if part in arguments.only:
+                published = tables[title] = pd.DataFrame(published_rows(arguments.patients, folder, body))
+                for column in ("mean", "SD"):  # as [agreeing, compared]
+                    words = published[column].tolist()
+                    figures[f"{part}_{column.lower()}s_agreeing"] = [words.count("yes"), len(words) - words.count("-")]
         if "tissues" in arguments.only:
             tables |= tissue_tables(folder, arguments.real)
         if arguments.figures:

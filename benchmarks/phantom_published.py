@@ -12,7 +12,9 @@ import SimpleITK as sitk
 from datamodules.csv_table import read_table
 
 FILE = Path(__file__).with_name("phantom_published.csv")
-KINDS = ("source", "measured", "recall", "derived")
+WHOLE_FILE = Path(__file__).with_name("phantom_whole.csv")  # of whole bodies
+KINDS = ("source", "measured", "recall", "derived", "ours")
+VIEWS = ("axial", "sagittal")
 NUMBERS = ("age_min", "age_max", "mean", "sd", "low", "high")
 COLUMNS = ("structure", "quantity", "level", "sides", "view", "sex", *NUMBERS, "kind", "population", "source")
 FILLED = ("structure", "quantity", "sides", "view", "kind", "source")
@@ -39,7 +41,7 @@ class Published:
         low: Smallest mean of the range, or NaN.
         high: Largest.
         kind: Where it comes from, one of KINDS: a table or abstract that was read, measured in the public volunteers,
-            not re-read, or arithmetic.
+            not re-read, arithmetic, or what we hold to be plausible.
         population: Who was measured.
         source: Where it stands.
     """
@@ -71,7 +73,7 @@ def read_published(path: Path = FILE) -> list[Published]:
 
 
 def _published(where: str, row: Mapping[str, str]) -> Published:
-    for name, known in (("kind", KINDS), ("view", ("axial", "sagittal")), ("sides", ("each", "both"))):
+    for name, known in (("kind", KINDS), ("view", VIEWS), ("sides", ("each", "both"))):
         if row[name] not in known:
             raise ValueError(f"{where}: {name} is {row[name]!r}, expected one of {', '.join(known)}")
     missing = [name for name in COLUMNS if name not in row]

@@ -8,6 +8,7 @@ from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.patient import FAT_OF, MUSCLES, SIDES
 from datamodules.phantom.planning import Placement
 from datamodules.phantom.templates import LEVELS, VERTEBRAE
+from datamodules.phantom.trunk import KIDNEY_LEAN, STATIONS_MM, Trunk
 
 Array = np.ndarray
 _LUMBAR = VERTEBRAE[1:6]
@@ -45,7 +46,7 @@ def measure(
     if view == "sagittal":
         areas = np.bincount(labels[placement.middle_slice].ravel(), minlength=len(LABELS) + 1) * placement.spacing_mm**2
         drawn = [_row("", name, "area", areas[LABELS[name]], "mm2") for name in (*_LUMBAR, *_DISCS)]
-        return drawn + _body_rows(body)
+        return drawn + body_rows(body)
     if placement.level:
         slices = {placement.level: placement.middle_slice}
     else:
@@ -53,7 +54,7 @@ def measure(
     rows = []
     for level, number in slices.items():
         rows += _slice_rows(level, labels[number], fat[number], placement.spacing_mm**2)
-    return rows + _body_rows(body)
+    return rows + body_rows(body)
 
 
 def _nearest_slice(body: Body, placement: Placement, level: str) -> int:
@@ -78,7 +79,7 @@ def _slice_rows(level: str, labels: UInt8[Array, "h w"], fat: Float[Array, "h w"
     return rows
 
 
-def _body_rows(body: Body) -> list[dict]:
+def body_rows(body: Body) -> list[dict]:
     """Lengths and angles of the skeleton."""
     skeleton, front = body.patient.skeleton, body.disc_front_mm
     rows = []
@@ -96,7 +97,28 @@ def _body_rows(body: Body) -> list[dict]:
     first, sacrum = (body.endplate_tilt_deg(disc) for disc in (0, LEVELS.index("L5/S1")))
     rows.append(_row("", "L1-S1", "lordosis", sacrum - first, "degree"))
     rows.append(_row("", "sacrum", "lumbosacral_angle", sacrum, "degree"))
-    return rows
+    return rows + ([] if body.trunk is None else _trunk_rows(body, body.trunk))
+
+
+def _trunk_rows(body: Body, trunk: Trunk) -> list[dict]:
+    """Sizes of a whole body: the waist at the disc L3/4, the hips 150 mm below, fat below the skin of the waist."""
+    waist, level = 0.0, LEVELS.index("L3/4")
+    breadth, depth = trunk.size_mm(waist)
+    kidneys = [
+        _row("", f"kidney_{side}", "length", 2 * trunk.kidney_mm(side)[2] * np.hypot(1, np.hypot(*KIDNEY_LEAN)), "mm")
+        for side in SIDES
+    ]
+    behind = float(np.interp(waist, STATIONS_MM, trunk.back_mm)) - body.fascia_mm[level]
+    return [
+        _row("", "waist", "breadth", breadth, "mm"),
+        _row("", "waist", "depth", depth, "mm"),
+        _row("", "hips", "breadth", trunk.size_mm(-150 * trunk.scale)[0], "mm"),
+        *[
+            _row("", "subcutaneous_fat", f"thickness_{place}", value, "mm")
+            for place, value in (("back", behind), *trunk.fat_thickness_mm(waist).items())
+        ],
+        *kidneys,
+    ]
 
 
 def _row(level: str, structure: str, quantity: str, value: float, unit: str) -> dict:

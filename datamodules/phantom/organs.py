@@ -6,6 +6,7 @@ from jaxtyping import Float
 from datamodules.phantom.patient import SIDES
 from datamodules.phantom.place import Place, common_mm
 from datamodules.phantom.surface import capsule_mm
+from datamodules.phantom.trunk import KIDNEY_LEAN
 
 Array = np.ndarray
 _DIAPHRAGM_MM = 3.2
@@ -96,7 +97,7 @@ def _paint_colon(place: Place, room: Float[Array, "h w"]) -> None:
 def _paint_stomach(belly: Place, room: Float[Array, "h w"]) -> None:
     """Left and in front, its gas in front of its fluid."""
     scale, shift = belly.trunk.scale, belly.trunk.shift["stomach"]
-    middle = (44 * scale + 6 * shift[0], belly.trunk.front_at(120) * 0.62, (128 + 8 * shift[1]) * scale)
+    middle = (44 * scale + 6 * shift[0], belly.trunk.front_at(120.0) * 0.62, (128 + 8 * shift[1]) * scale)
     full = scale * (1 + 0.16 * shift[2])
     place = belly.near(middle, (46 * full + 40, 36 * full + 30, 50 * scale + 10))
     if place.empty:
@@ -165,7 +166,7 @@ def _paint_kidney(whole: Place, side: str) -> None:
     away, behind = 62 * scale + 3 * own[1] + 6 * trunk.fatness, -6 - 2.5 * own[2] - 6 * trunk.fatness
     x, y, z = (float(value) for value in spine.point(level, sign * away, behind))
     radius = trunk.kidney_mm(side)
-    lean = (-sign * 0.22, 0.16)  # lower poles lie farther out and in front, on psoas
+    lean = (-sign * KIDNEY_LEAN[0], KIDNEY_LEAN[1])
     place = whole.near((x, y, z), (radius[0] + 30, radius[1] + 30, radius[2] + 20))
     if place.empty:
         return
@@ -175,7 +176,7 @@ def _paint_kidney(whole: Place, side: str) -> None:
     place.paint("kidney", kidney, label="kidney")
     place.paint("medulla", kidney + 7, edge_mm=3.0, strength=0.8)
     hollow = place.ellipsoid_mm((x - sign * 9 * scale, y - 5, z), (14 * scale, 11 * scale, 26 * scale), lean)
-    gate = place.ellipsoid_mm((x - sign * 24 * scale, y - 8, z), (16, 8, 13), lean)
+    gate = place.ellipsoid_mm((x - sign * 24 * scale, y - 8, z), (16.0, 8.0, 13.0), lean)
     place.paint("connective", np.minimum(hollow, gate) + 0.3 * uneven, label="deep_fat", fat=0.85)
 
 
@@ -204,7 +205,7 @@ def _paint_chest(belly: Place, dome: Float[Array, "h w"]) -> None:
     beside = np.interp(ahead, (-60, -14, 4, 30), (46.0, 24.0, 20.0, 22.0))
     lung = common_mm(above, place.cavity + 1.0, (beside - np.abs(place.across)).astype(np.float32))
     place.paint("lung", lung, label="lung", edge_mm=1.5)
-    middle = (28 * scale, trunk.front_at(210) * 0.62, 232 * scale)
+    middle = (28 * scale, trunk.front_at(210.0) * 0.62, 232 * scale)
     heart = place.ellipsoid_mm(middle, (52 * scale, 42 * scale, 50 * scale), (0.4, 0.2))
     heart = common_mm(heart, above + 2, place.cavity + 4)
     place.paint("muscle", heart, label="heart", fat=0.1)

@@ -90,11 +90,11 @@ def _paint_contents(whole: Place) -> None:
     place.paint("air", np.maximum(rectum + 3, 6 * (0.5 - place.field(body.blob))), label="bowel_gas", edge_mm=1.5)
     full = scale * (1 + 0.22 * trunk.shift["bladder"][0])
     height = -160 * scale
-    middle = (3 * trunk.shift["bladder"][1], trunk.front_at(-160) + 44 * scale, height)
+    middle = (3 * trunk.shift["bladder"][1], trunk.front_at(-160.0) + 44 * scale, height)
     if body.patient.sex == "F":
         shift = trunk.shift["uterus"]
         womb = (6 * shift[0], middle[1] + 50 * scale, height + (22 + 6 * shift[1]) * scale)
-        organ = place.ellipsoid_mm(womb, (27 * scale, 20 * scale, 36 * scale), (0.1 * shift[2], -0.6 + 0.4 * shift[3]))
+        organ = place.ellipsoid_mm(womb, (27 * scale, 20 * scale, 36 * scale), (0.1 * shift[2], -0.5 + 0.25 * shift[3]))
         organ = np.maximum(organ + 0.6 * uneven, room)
         place.paint("uterus", organ, label="uterus")
         place.paint("urine", organ + 16, edge_mm=3.0, strength=0.6)
@@ -106,7 +106,7 @@ def _paint_contents(whole: Place) -> None:
 def _paint_pubis(whole: Place) -> None:
     """The pubic bones, at the lower edge of large pictures, and the cartilage between them."""
     scale = whole.trunk.scale
-    middle = (0.0, whole.trunk.front_at(-205) + 14 * scale, -205 * scale)
+    middle = (0.0, whole.trunk.front_at(-205.0) + 14 * scale, -205 * scale)
     place = whole.near(middle, (60 * scale, 30 * scale, 40 * scale))
     if place.empty:
         return

@@ -91,7 +91,7 @@ class Place:
         inside &= np.abs(self.z - middle[2]) < reach[2] + 3
         return self.part(inside)
 
-    def of_parent(self, parent: "Place", values: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    def of_parent(self, parent: "Place", values: Float[Array, "rows columns"]) -> Float[Array, "h w"]:
         """What values on the window of a parent are on this one."""
         rows, columns = (
             slice(ours.start - its.start, ours.stop - its.start)

@@ -17,17 +17,18 @@ _STREAM = 16
 _UNNAMED = 3  # discs above T12/L1 that a picture of the posterior body may show; they have no label there
 
 # The column of a whole body, at a height of 1.69 m; ours, continued from the lumbar numbers: gaps from disc to disc
-# above T12/L1 (upper to lower) and below S1/2, heights of those discs, and tilts relative to that of the nearest drawn
-# disc.
+# above T12/L1 (upper to lower) and below S1/2, heights of those discs, and tilts relative to that of T12/L1.
 _GAP_ABOVE_MM = (24.5, 25.0, 26.0, 27.0, 28.5, 30.0)
 _GAP_BELOW_MM = (25.0, 21.5, 18.5, 16.0, 12.0, 9.0, 8.0)
 _DISC_ABOVE_MM, _DISC_BELOW_MM = (4.0, 4.2, 4.4, 4.7, 5.2, 5.8), (1.8, 1.4, 1.2, 2.4, 1.6, 1.4, 1.0)
-_TILT_ABOVE_DEG, _TILT_BELOW_DEG = (12.0, 9.0, 5.0, 2.0, 0.0, -1.0), (4.0, -4.0, -20.0, -38.0, -58.0, -72.0, -80.0)
+_TILT_ABOVE_DEG = (12.0, 9.0, 5.0, 2.0, 0.0, -1.0)
+# Below S1/2: part of its tilt, and what is added: the steeper the sacrum begins, the more it is bent.
+_TILT_BELOW = ((1.1, 0.85, 0.42, 0.05, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, -8.0, -25.0, -38.0, -45.0))
 _SACRAL, _COCCYGEAL, _TIP = 4, 3, 12  # segments below S1, segments of the coccyx, level coordinate of its tip
 # How much smaller the outline of the bodies is than at the nearest drawn disc, mm over level coordinates.
 _NARROWING = (
     (-6.0, -2.0, 0.0, 5.2, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0),
-    (3.0, 1.5, 0, 0, 4, 8, 10, 11.5, 12, 13, 14),
+    (3.0, 1.5, 0.0, 0.0, 4.0, 8.0, 10.0, 11.5, 12.0, 13.0, 14.0),
 )
 
 
@@ -126,7 +127,7 @@ def whole_column(patient: Patient) -> tuple[Segments, Ends]:
         np.array(_GAP_ABOVE_MM) * scale * np.exp(rng.normal(0, 0.02)),
         tilt[0] + np.array(_TILT_ABOVE_DEG) * rng.normal(1, 0.25),
         np.array(_GAP_BELOW_MM) * scale * np.exp(rng.normal(0, 0.05)),
-        tilt[-1] + np.array(_TILT_BELOW_DEG) * rng.normal(1, 0.2),
+        tilt[-1] * np.array(_TILT_BELOW[0]) + np.array(_TILT_BELOW[1]) * rng.normal(1, 0.25),
         past=(0.5, 0.5),
         top_mm=341.0,
         before_mm=((6.0, 7.5, 10.5), (55.0, 26.0, 14.0)),  # planes cross in the hollow of the sacrum

@@ -14,7 +14,7 @@ from datamodules.phantom.surface import ANGLES, RadialSurface, bump, wobble
 Array = np.ndarray
 _STREAM = 17
 _BACK = np.pi / 2
-_NUM_ANGLES = len(ANGLES)
+_QUARTERS = tuple(len(ANGLES) * quarter // 4 for quarter in range(4))  # left, back, right, front
 _STEP_MM, _LOWEST_MM, _HIGHEST_MM = 30.0, -300.0, 330.0
 STATIONS_MM = np.arange(_LOWEST_MM, _HIGHEST_MM + 1, _STEP_MM)  # heights above the disc L3/4
 
@@ -30,6 +30,7 @@ _SIDE_FAT = (1.5, 1.5, 1.4, 1.3, 1.15, 1.05, 1.0, 0.85, 0.7, 0.6, 0.5)  # of tha
 _FRONT_FAT = (1.2, 1.5, 1.5, 1.4, 1.25, 1.1, 1.0, 0.8, 0.6, 0.5, 0.5)
 _THICKEST_FAT_MM = 58.0
 _KIDNEY_MM = (27.0, 23.0, 55.0)  # half of breadth, depth and length: 100-120 mm long
+KIDNEY_LEAN = (0.22, 0.16)  # mm outward and forward per mm downward: lower poles lie farther out and in front, on psoas
 _CLEARANCE_MM = 2.0  # from the fascia of the back to the fat behind it
 
 
@@ -66,7 +67,7 @@ class Trunk:
         wide, deep = np.exp(rng.normal(0, (0.03, 0.05)))
         common, side, front, hips = np.exp(rng.normal(0, (0.15, 0.15, 0.2, 0.03)))
 
-        def along(values: tuple[float, ...]) -> Float[Array, " stations"]:
+        def along(values: tuple[float | int, ...]) -> Float[Array, " stations"]:
             return np.interp(STATIONS_MM / scale, _HEIGHT_MM, values)
 
         female = np.interp(STATIONS_MM / scale, (-150, -40, 60, 160), (5, 3, -5, -8)) * (not male)
@@ -108,6 +109,19 @@ class Trunk:
         )
         return skin, envelope, cavity
 
+    def size_mm(self, z: float) -> tuple[float, float]:
+        """Breadth and depth of the body at a height."""
+        right, back, left, front = (float(self._reach_mm(self.skin, np.array(z), angle)) for angle in _QUARTERS)
+        return right + left, back + front
+
+    def fat_thickness_mm(self, z: float) -> dict[str, float]:
+        """Thickness of the fat below the skin at a height, at the side and in front."""
+        outer, inner = (
+            [float(self._reach_mm(surface, np.array(z), angle)) for angle in (_QUARTERS[0], _QUARTERS[3])]
+            for surface in (self.skin, self.envelope)
+        )
+        return {"side": outer[0] - inner[0], "front": outer[1] - inner[1]}
+
     def kidney_mm(self, side: str) -> tuple[float, float, float]:
         """Half of the breadth, depth and length of a kidney."""
         own = self.shift["kidneys"][0 if side == "left" else 3]
@@ -117,30 +131,31 @@ class Trunk:
     @staticmethod
     def station(z: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """Coordinate along the outlines at a height."""
-        return ((z - _LOWEST_MM) / _STEP_MM).astype(np.float32)
+        return np.asarray((z - _LOWEST_MM) / _STEP_MM, np.float32)
 
     def breadth_mm(self, z: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """How far the skin reaches to either side at a height."""
-        return self._reach_mm(self.skin, z, 0)
+        return self._reach_mm(self.skin, z, _QUARTERS[0])
 
     def cavity_breadth_mm(self, z: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """How far the cavity reaches to either side at a height."""
-        return self._reach_mm(self.cavity, z, 0)
+        return self._reach_mm(self.cavity, z, _QUARTERS[0])
 
     def front_mm(self, z: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """Y of the front of the cavity at a height."""
-        station = self.station(z)
-        ahead = self.cavity.centre_at(station)[1] - self._reach_mm(self.cavity, z, 3 * _NUM_ANGLES // 4)
-        return ahead.astype(np.float32)
+        middle = self._at(self.cavity.centre_mm[:, 1], z)
+        return np.asarray(middle - self._reach_mm(self.cavity, z, _QUARTERS[3]))
 
     def front_at(self, z: float) -> float:
         """Y of the front of the cavity at one height."""
         return float(self.front_mm(np.array(z * self.scale)))
 
     def _reach_mm(self, surface: RadialSurface, z: Float[Array, "*any"], angle: int) -> Float[Array, "*any"]:
-        values = surface.radius_mm[:, angle]
+        return self._at(surface.radius_mm[:, angle], z)
+
+    def _at(self, values: Float[Array, " knots"], z: Float[Array, "*any"]) -> Float[Array, "*any"]:
         knot = self.station(z) * ((len(values) - 1) / (len(STATIONS_MM) - 1))
-        return np.interp(knot, np.arange(len(values)), values).astype(np.float32)
+        return np.asarray(np.interp(knot, np.arange(len(values)), values), np.float32)
 
 
 def _shift(rng: Generator) -> Float[Array, "6"]:
