@@ -14,7 +14,7 @@ from lightning_modules.starters import named_weights
 from lightning_modules.written import IDENTITY
 
 # These say where and how fast a run is made, not what comes out of it.
-NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry")
+NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry", "predict")
 WITHOUT_VALUE = ("machine", "paths", "output")
 LOOKS_ON = ("status", "report")  # tasks that look at a training's folder; they must find it by its name
 # Other nodes take their values from these: what of them counts stands where it is used, and the rest (the rate of SGD

@@ -23,6 +23,7 @@ from lightning_modules.prediction.task import predict
 from metrics.fat import LearnedFat
 from metrics.morphometry import Morphometry
 from metrics.muscles import Muscles
+from models.prediction import Prediction
 from tests.conftest import compose_line
 from tests.muscle_slices import SIMPLIFIED
 from tests.predicted_scans import SHAPE, TRUTH, block_of, picture, run_config, write_run, write_scan, write_series
@@ -52,6 +53,34 @@ def predicted(tmp_path, generated, checkpoint):
         return tmp_path / output
 
     return run
+
+
+class LeftOnly(torch.nn.Module):
+    """Sees multifidus where it is bright, and always calls it the left one."""
+
+    def forward(self, image, boxes=None):
+        scores = torch.zeros(len(image), 5, *image.shape[2:])
+        scores[:, 1] = 4 * image[:, 0]
+        return Prediction(logits=scores)
+
+
+def test_a_mirrored_look_exchanges_sides_and_is_put_back(members):
+    network = LeftOnly()
+    once, twice = (replace(members[0], network=network, mirror=mirror) for mirror in (False, True))
+    image = np.zeros((1, 1, 8, 8), np.float32)
+    image[0, 0, 2, 6] = 3.0
+    found, both = once.probabilities(image), twice.probabilities(image)
+    assert found[0, :, 2, 6].argmax() == 1
+    assert both[0, 1, 2, 6] == pytest.approx(both[0, 2, 2, 6].item()), "half of it is now the right one"
+    torch.testing.assert_close(both.sum(dim=1), torch.ones(1, 8, 8))
+    assert both[0, 2].argmax() == both[0, 1].argmax(), "and lies where it lies"
+
+
+def test_only_axial_slices_have_sides_to_exchange(tmp_path, generated):
+    config = run_config(tmp_path / "run", generated)
+    config.anatomy.view, config.anatomy.mirror = "sagittal", []
+    with pytest.raises(ValueError, match=r"predict\.mirror=true exchanges left and right, which sagittal slices do not"):
+        load_members([write_run(tmp_path / "run", config)], CPU, mirror=True)
 
 
 def dice(one, other):

@@ -28,11 +28,11 @@ COMMANDS = re.findall(r"^python run\.py (.+)$", README, re.MULTILINE)
 RECIPES = [
     ("basic_unet", ["models/basic_unet.py", "conf/model/basic_unet.yaml", "conf/experiment/basic_unet.yaml"]),
     (
-        "unet_dice",
+        "unet_tversky",
         [
-            "lightning_modules/losses/dice.py",
-            "conf/objective/cross_entropy_dice.yaml",
-            "conf/experiment/unet_dice.yaml",
+            "lightning_modules/losses/tversky.py",
+            "conf/objective/cross_entropy_tversky.yaml",
+            "conf/experiment/unet_tversky.yaml",
         ],
     ),
     ("my_hospital", ["conf/cohort/my_hospital.yaml"]),

@@ -39,6 +39,7 @@ class Member:
         seen: What its training images looked like; None for checkpoints that do not say.
         class_weights: Those that it was trained with and that are undone in its decisions; ones leave them as they are.
         device: Where it computes.
+        mirror: Whether it looks at every axial slice a second time, left and right exchanged, and takes the mean.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Member:
     seen: SeenImages | None
     class_weights: Float[Tensor, " c"]
     device: torch.device
+    mirror: bool = False
 
     def probabilities(self, image: Float32[np.ndarray, "s m h w"]) -> Float[Tensor, "s c h w"]:
         """Class probabilities of z-scored slices on its grid; classes it was not taught are background."""
@@ -60,13 +62,21 @@ class Member:
         with torch.inference_mode():
             for start in range(0, len(image), BATCH):
                 batch = torch.from_numpy(image[start : start + BATCH]).to(self.device)
-                logits = without_class_weights(self.network(batch, None), self.class_weights).logits.float()
-                taught = self.taught.to(self.device).expand(len(batch), -1)
-                parts.append(merge_unlabelled(logits, taught).softmax(dim=1).cpu())
+                found = self._of_batch(batch)
+                if self.mirror:
+                    found = (found + self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]) / 2
+                parts.append(found.cpu())
         return torch.cat(parts)
 
+    def _of_batch(self, batch: Float[Tensor, "b m h w"]) -> Float[Tensor, "b c h w"]:
+        logits = without_class_weights(self.network(batch, None), self.class_weights).logits.float()
+        taught = self.taught.to(self.device).expand(len(batch), -1)
+        return merge_unlabelled(logits, taught).softmax(dim=1)
 
-def load_members(paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True) -> list[Member]:
+
+def load_members(
+    paths: Sequence[Path], device: torch.device, *, undo_class_weights: bool = True, mirror: bool = False
+) -> list[Member]:
     """Loads the networks, each as the run folder around it says.
 
     Members may have different networks and grids: probabilities are averaged on the pixels of the scan.
@@ -75,12 +85,18 @@ def load_members(paths: Sequence[Path], device: torch.device, *, undo_class_weig
         paths: Checkpoints.
         device: Where they compute.
         undo_class_weights: See `lightning_modules.losses.objective.Objective`.
+        mirror: See `Member`.
 
     Raises:
         ValueError: If a run folder is incomplete, a checkpoint does not fit to it, or members disagree in structures,
-            sides, channels, or the slices that they were trained on.
+            sides, channels, or the slices that they were trained on; if sagittal slices are to be mirrored.
     """
-    members = [_load(path, device, undo_class_weights) for path in paths]
+    members = [_load(path, device, undo_class_weights, mirror) for path in paths]
+    if mirror and members[0].anatomy.view != "axial":
+        raise ValueError(
+            f"predict.mirror=true exchanges left and right, which {members[0].anatomy.view} slices do not show; leave it "
+            "out for this network"
+        )
     for member in members[1:]:
         different = differences(_must_agree(members[0]), _must_agree(member))
         if different:
@@ -105,7 +121,7 @@ def _must_agree(member: Member) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, device: torch.device, undo_class_weights: bool) -> Member:
+def _load(path: Path, device: torch.device, undo_class_weights: bool, mirror: bool) -> Member:
     trained = read_trained(path)
     anatomy, seen, config = trained.anatomy, trained.seen, trained.config
     drawn = anatomy.structures if seen is None else seen.structures
@@ -123,4 +139,5 @@ def _load(path: Path, device: torch.device, undo_class_weights: bool) -> Member:
         seen=seen,
         class_weights=undone.to(device),
         device=device,
+        mirror=mirror,
     )

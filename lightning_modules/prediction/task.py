@@ -75,13 +75,13 @@ class Ended:
 def _teams(config: DictConfig) -> list[list[Member]]:
     """The networks of the checkpoints that are named; the starter of each view where none is."""
     device = torch.device("cuda" if config.machine.accelerator == "gpu" else "cpu")
-    undo = bool(config.objective.undo_class_weights)
+    options = {"undo_class_weights": bool(config.objective.undo_class_weights), "mirror": bool(config.predict.mirror)}
     if config.checkpoint not in (None, STARTER):
-        return [load_members(checkpoint_files(config.checkpoint, NEEDED), device, undo_class_weights=undo)]
+        return [load_members(checkpoint_files(config.checkpoint, NEEDED), device, **options)]
     starters = shipped_starters()
     if not starters:
         raise ValueError(NEEDED)
-    return [load_members([path], device, undo_class_weights=undo) for path in starters]
+    return [load_members([path], device, **options) for path in starters]
 
 
 def predict_scans(
