@@ -19,6 +19,7 @@ from datamodules.volume import canonical_volume
 from lightning_modules.prediction.measuring import measure_scan
 from lightning_modules.prediction.members import load_members
 from lightning_modules.prediction.page_tables import tables_of
+from lightning_modules.prediction.page_words import describe_members
 from lightning_modules.prediction.task import predict
 from metrics.fat import LearnedFat
 from metrics.morphometry import Morphometry
@@ -76,11 +77,15 @@ def test_a_mirrored_look_exchanges_sides_and_is_put_back(members):
     assert both[0, 2].argmax() == both[0, 1].argmax(), "and lies where it lies"
 
 
-def test_only_axial_slices_have_sides_to_exchange(tmp_path, generated):
+def test_only_axial_slices_have_sides_to_exchange(tmp_path, generated, checkpoint):
     config = run_config(tmp_path / "run", generated)
     config.anatomy.view, config.anatomy.mirror = "sagittal", []
-    with pytest.raises(ValueError, match=r"predict\.mirror=true exchanges left and right, which sagittal slices do not"):
-        load_members([write_run(tmp_path / "run", config)], CPU, mirror=True)
+    (sagittal,) = load_members([write_run(tmp_path / "run", config)], CPU, mirror=True)
+    (axial,) = load_members([checkpoint], CPU, mirror=True)
+    assert (sagittal.mirror, axial.mirror) == (False, True)
+    told = "every slice looked at twice, left and right exchanged"
+    assert told in describe_members([axial])
+    assert told not in describe_members([sagittal])
 
 
 def dice(one, other):

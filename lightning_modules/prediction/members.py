@@ -64,7 +64,9 @@ class Member:
                 batch = torch.from_numpy(image[start : start + BATCH]).to(self.device)
                 found = self._of_batch(batch)
                 if self.mirror:
-                    found = (found + self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]) / 2
+                    found = (
+                        found + self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]
+                    ) / 2
                 parts.append(found.cpu())
         return torch.cat(parts)
 
@@ -85,18 +87,13 @@ def load_members(
         paths: Checkpoints.
         device: Where they compute.
         undo_class_weights: See `lightning_modules.losses.objective.Objective`.
-        mirror: See `Member`.
+        mirror: See `Member`; sagittal slices show no sides to exchange.
 
     Raises:
         ValueError: If a run folder is incomplete, a checkpoint does not fit to it, or members disagree in structures,
-            sides, channels, or the slices that they were trained on; if sagittal slices are to be mirrored.
+            sides, channels, or the slices that they were trained on.
     """
     members = [_load(path, device, undo_class_weights, mirror) for path in paths]
-    if mirror and members[0].anatomy.view != "axial":
-        raise ValueError(
-            f"predict.mirror=true exchanges left and right, which {members[0].anatomy.view} slices do not show; leave it "
-            "out for this network"
-        )
     for member in members[1:]:
         different = differences(_must_agree(members[0]), _must_agree(member))
         if different:
@@ -139,5 +136,5 @@ def _load(path: Path, device: torch.device, undo_class_weights: bool, mirror: bo
         seen=seen,
         class_weights=undone.to(device),
         device=device,
-        mirror=mirror,
+        mirror=mirror and anatomy.view == "axial",
     )

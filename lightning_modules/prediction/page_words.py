@@ -43,6 +43,8 @@ def describe_members(members: Sequence[Member]) -> list[str]:
         f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
         f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
     ]
+    if first.mirror:
+        lines.append("every slice looked at twice, left and right exchanged")
     return [*lines, f"paraspine, {date.today().isoformat()}"]
 
 
