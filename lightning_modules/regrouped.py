@@ -29,6 +29,8 @@ class Regrouped(nn.Module):
         ValueError: Naming the structures that the network has no counterpart of.
     """
 
+    class_weights: Tensor
+
     def __init__(
         self, network: nn.Module, class_weights: Float[Tensor, " c"], *, trained: Anatomy, asked: Anatomy
     ) -> None:

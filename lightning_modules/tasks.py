@@ -4,12 +4,14 @@ import fcntl
 import logging
 import warnings
 from pathlib import Path
+from typing import cast
 
 import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms import check_arms, test_arms
@@ -81,7 +83,7 @@ def fit_and_test(
         check_same_data(saved["data"], resumed, data)
         if best.exists():
             read_checkpoint(best, "no later epoch may be better, so start anew (retrain=true)")
-    elif (taken := initialise(module.network, config, data.anatomy)) is not None and is_first_process():
+    elif (taken := initialise(cast(nn.Module, module.network), config, data.anatomy)) and is_first_process():
         keep_table(taken, folder.path)
     trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     if not trainer.strategy.broadcast(best.exists()):

@@ -81,7 +81,7 @@ def read_trained(path: Path) -> TrainedNetwork:
     """
     config = None if path.suffix == WEIGHTS else _config_of(path)
     checkpoint = read_checkpoint(path, "give another one, or train it anew")
-    config = OmegaConf.create(checkpoint["config"]) if config is None else config
+    config = DictConfig(checkpoint["config"]) if config is None else config
     different = network_differences(checkpoint, path, config)
     if different:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Soft Dice of the structures, as MONAI computes it."""
 
 from jaxtyping import Float
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -64,9 +64,8 @@ class Member:
                 batch = torch.from_numpy(image[start : start + BATCH]).to(self.device)
                 found = self._of_batch(batch)
                 if self.mirror:
-                    found = (
-                        found + self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]
-                    ) / 2
+                    other = self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]
+                    found = (found + other) / 2
                 parts.append(found.cpu())
         return torch.cat(parts)
 
