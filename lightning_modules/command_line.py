@@ -124,8 +124,8 @@ def told(error: Exception, conf: Path | None = None) -> str | None:
         return f"{node[1] if node else 'a setting'} cannot be built: {one_line(cause)} ({TRACE}=1 shows where)"
     if isinstance(cause, RuntimeError) and LOST_PROCESS.search(str(cause)):
         return (
-            "another process of this distributed run has ended: killed, most often because memory ran out, where no line "
-            "of its own says why"
+            "another process of this distributed run has ended: killed, most often because memory ran out, "
+            "where no line of its own says why"
         )
     if type(cause).__name__ == "MisconfigurationException" or type(cause).__module__.startswith("wandb"):
         return one_line(cause)
