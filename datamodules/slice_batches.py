@@ -117,7 +117,7 @@ class SliceBatches(Dataset[SpineBatch]):
         )
         if self.maps is None:
             return batch
-        maps = self.maps.read([row for row, _ in samples])
-        maps["native_mask"] *= batch.has_mask[:, None, None]
         values: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
-        return TissueBatch(**(values | maps))
+        values.update(self.maps.read([row for row, _ in samples]))
+        values["native_mask"] = values["native_mask"] * batch.has_mask[:, None, None]
+        return TissueBatch(**values)
