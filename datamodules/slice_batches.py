@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -117,6 +117,7 @@ class SliceBatches(Dataset[SpineBatch]):
         )
         if self.maps is None:
             return batch
-        maps = self.maps.read([row for row, _ in samples])
-        maps["native_mask"] *= batch.has_mask[:, None, None]
-        return TissueBatch(**{field.name: getattr(batch, field.name) for field in fields(batch)}, **maps)
+        values: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
+        values.update(self.maps.read([row for row, _ in samples]))
+        values["native_mask"] = values["native_mask"] * batch.has_mask[:, None, None]
+        return TissueBatch(**values)

@@ -135,7 +135,8 @@ def taken(
     faults, contrast, spacing = maker.faults, maker.contrast, maker.batch.spacing_mm
     signal, disc, seen = maker.signal(fine)
     parts = F.avg_pool2d(torch.stack([signal, signal * disc, disc, seen.to(signal.dtype)], dim=1), 2)
-    signal, shown = with_soft_discs(*parts[:, :3].unbind(1), contrast["soft_mm"], spacing), parts[:, 3] > 0
+    signal, of_disc, disc, seen = parts.unbind(1)
+    signal, shown = with_soft_discs(signal, of_disc, disc, contrast["soft_mm"], spacing), seen > 0
     coarse, _, coarse_shown = maker.signal(overview)
     peak = torch.maximum(signal.amax(dim=(1, 2)), coarse.amax(dim=(1, 2))).clamp_min(1e-6)[:, None, None]
     signal, coarse = (toned(each, peak, contrast["gamma"]) for each in (signal, coarse))
