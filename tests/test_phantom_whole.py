@@ -203,5 +203,5 @@ def test_bodies_are_as_large_as_people():
         ("subcutaneous_fat", "thickness_back", 5, 50),
         ("kidney_left", "length", 97, 130),
     ):
-        values = table[(table.structure == structure) & (table.quantity == quantity)]["value"].to_numpy()
+        values = np.array(table.loc[(table.structure == structure) & (table.quantity == quantity), "value"])
         assert np.mean((values >= low) & (values <= high)) >= 0.92, (structure, quantity)

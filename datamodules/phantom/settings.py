@@ -21,8 +21,8 @@ _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
 _DEALING_STREAM, _FIELD_STREAM = 11, 13
 _LARGEST_FIELD_MM, _LARGEST_OFFSET_MM, _LARGEST_TILT_SHARE = 600.0, 30.0, 2.0
 # Settings that are younger than the generator's version: at their default they are not written down, so that cohorts
-# keep the name and the bytes that they had before, and only the presets that use them name them: what stands in a preset
-# is part of the names of runs.
+# keep the name and the bytes that they had before. Only the presets that use them name them, for what stands in a
+# preset is part of the names of runs.
 YOUNGER = ("body", "field_mm", "offset_mm", "tilt_share")
 
 Contrast = Literal["T2", "T1", "dixon"]
