@@ -126,7 +126,7 @@ PUBLISHED: tuple[tuple[str, BodyKind, str], ...] = (
 
 def published_rows(num_patients: int, folder: Path, body: BodyKind) -> list[dict[str, str]]:
     """Rows of the table of published and drawn numbers, of patients imaged axially at five discs and sagittally."""
-    field = {"body": body} if body == "posterior" else {"body": body, "size": 400, "spacing_mm": 1.0}
+    field: dict[str, Any] = {"body": body} if body == "posterior" else {"body": body, "size": 400, "spacing_mm": 1.0}
     axial = PhantomSettings(num_patients=num_patients, levels=AXIAL_LEVELS, **field)
     sagittal = PhantomSettings(num_patients=num_patients, **{**SAGITTAL, **field})
     measured = {

@@ -8,6 +8,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from jaxtyping import Float, Integer
+from omegaconf import OmegaConf
 
 from datamodules.anatomy import Anatomy, View
 from datamodules.cohort import Cohort
@@ -23,7 +24,15 @@ PHANTOMS: dict[str, dict[str, Any]] = {  # settings of each
     "phantom, sagittal T1": {**SAGITTAL, "contrast": "T1"},
     "phantom, sagittal Dixon": {**SAGITTAL, "contrast": "dixon"},
 }
-REAL = {"real, axial Dixon": "axial_muscle", "real, sagittal T1": "sagittal_vertebrae"}  # cohorts of conf/cohort
+WHOLE = {
+    "phantom, whole axial": "starter_axial",
+    "phantom, whole sagittal": "starter_sagittal",
+}  # presets of conf/phantom
+REAL = {  # cohorts of conf/cohort
+    "real, axial Dixon": "axial_muscle",
+    "real, sagittal T1": "sagittal_vertebrae",
+    "real, sagittal T2": "sagittal_discs",
+}
 SUPERSET = "superset"
 
 
@@ -58,6 +67,14 @@ def phantom_scans(name: str, anatomy: str, folder: Path) -> list[Scan]:
     else:
         structures = instantiate(_config(f"anatomy={anatomy}").anatomy)
     return _scans(phantom_cohort(anatomy=structures, root=folder, settings=settings, name="phantom_scans"))
+
+
+def whole_scans(name: str, num_patients: int, folder: Path, **changes: Any) -> list[Scan]:
+    """Slices of one of WHOLE with every structure of the whole body, written into a folder."""
+    preset: Any = OmegaConf.to_container(_config(f"phantom={WHOLE[name]}").phantom, resolve=True)
+    settings = {**preset, "num_patients": num_patients, **changes}
+    anatomy = superset_anatomy("sagittal" if settings["view"] == "sagittal" else "axial", settings["body"])
+    return _scans(phantom_cohort(anatomy=anatomy, root=folder, settings=settings, name="phantom_scans"))
 
 
 def real_scans(name: str, folder: Path) -> list[Scan]:

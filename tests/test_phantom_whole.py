@@ -66,10 +66,10 @@ def centre(picture, name):
 @pytest.mark.parametrize("patient", PATIENTS[:2])
 def test_everything_inside_the_skin_has_a_label_and_nothing_outside(patient, level):
     labels, (x, y, z) = block(patient, level)
-    parts, number = ndimage.label(labels == 0)
-    edges = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    assert set(range(1, number + 1)) <= set(edges), "a hole in the body without a label"
+    body = labels > 0
+    np.testing.assert_array_equal(ndimage.binary_fill_holes(body), body)
     trunk = examined(patient).body.trunk
+    assert trunk is not None
     skin = trunk.distances_mm(x, y, z)[0]
     assert (labels[skin < -6] > 0).all()
     outside = np.unique(labels[skin > 9])
@@ -203,5 +203,5 @@ def test_bodies_are_as_large_as_people():
         ("subcutaneous_fat", "thickness_back", 5, 50),
         ("kidney_left", "length", 97, 130),
     ):
-        values = table[(table.structure == structure) & (table.quantity == quantity)]["value"]
-        assert (values.between(low, high)).mean() >= 0.92, (structure, quantity)
+        values = np.array(table.loc[(table.structure == structure) & (table.quantity == quantity), "value"])
+        assert np.mean((values >= low) & (values <= high)) >= 0.92, (structure, quantity)

@@ -1,6 +1,6 @@
 """Vertebrae and discs of the whole column, beyond those that are drawn level by level, and where soft tissue ends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -171,5 +171,5 @@ def whole_column(patient: Patient) -> tuple[Segments, Ends]:
     return segments, ends
 
 
-def _ids(names: list[str | None]) -> UInt8[Array, " n"]:
+def _ids(names: Sequence[str | None]) -> UInt8[Array, " n"]:
     return np.array([LABELS[name] if name else 0 for name in names], np.uint8)

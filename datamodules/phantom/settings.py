@@ -13,7 +13,7 @@ from datamodules.phantom import setting_checks as check
 from datamodules.phantom.population import Population
 from datamodules.phantom.structures import BodyKind
 
-__all__ = ["GENERATOR_VERSION", "PhantomSettings", "Population"]
+__all__ = ["GENERATOR_VERSION", "YOUNGER", "PhantomSettings", "Population"]
 
 # Part of a cohort's digest: raise it whenever the same settings would give other bytes.
 GENERATOR_VERSION = 3
@@ -21,8 +21,9 @@ _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
 _DEALING_STREAM, _FIELD_STREAM = 11, 13
 _LARGEST_FIELD_MM, _LARGEST_OFFSET_MM, _LARGEST_TILT_SHARE = 600.0, 30.0, 2.0
 # Settings that are younger than the generator's version: at their default they are not written down, so that cohorts
-# keep the name and the bytes that they had before.
-_YOUNGER = ("body", "field_mm", "offset_mm", "tilt_share", "tissue_maps")
+# keep the name and the bytes that they had before. Only the presets that use them name them, for what stands in a
+# preset is part of the names of runs.
+YOUNGER = ("body", "field_mm", "offset_mm", "tilt_share", "tissue_maps")
 
 Contrast = Literal["T2", "T1", "dixon"]
 
@@ -181,7 +182,7 @@ class PhantomSettings:
         unchanged = {
             item.name
             for item in dataclasses.fields(self)
-            if item.name in _YOUNGER and getattr(self, item.name) == item.default
+            if item.name in YOUNGER and getattr(self, item.name) == item.default
         }
         return {name: value for name, value in asdict(self).items() if name not in unchanged}
 

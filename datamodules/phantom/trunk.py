@@ -23,7 +23,7 @@ STATIONS_MM = np.arange(_LOWEST_MM, _HIGHEST_MM + 1, _STEP_MM)  # heights above 
 _HEIGHT_MM = (-300, -200, -150, -100, -60, -20, 40, 100, 160, 220, 330)
 _HALF_BREADTH_MM = (156, 158, 155, 149, 144, 138, 135, 137, 141, 145, 152)
 _BREADTH_PER_BODY_MASS = (1.6, 1.6, 1.7, 1.8, 2.0, 2.1, 2.1, 1.9, 1.6, 1.5, 1.3)
-_FRONT_MM = (-95, -108, -112, -118, -124, -126, -126, -128, -132, -136, -132)  # in front of the back of the disc L3/4
+_FRONT_MM = (-92, -104, -107, -111, -115, -117, -117, -119, -123, -128, -126)  # in front of the back of the disc L3/4
 _FRONT_PER_BODY_MASS = (2.0, 2.6, 3.0, 3.4, 3.8, 3.9, 3.8, 3.4, 2.6, 2.0, 1.6)
 _WIDEST_MM = (-5, -8, -12, -18, -24, -28, -32, -36, -40, -44, -44)  # y of the widest place
 _SIDE_FAT = (1.5, 1.5, 1.4, 1.3, 1.15, 1.05, 1.0, 0.85, 0.7, 0.6, 0.5)  # of that at the waist
@@ -64,7 +64,7 @@ class Trunk:
         rng = patient.rng(_STREAM)
         male, scale = patient.sex == "M", patient.skeleton.scale
         body_mass = patient.body_mass_index - 26.5
-        wide, deep = np.exp(rng.normal(0, (0.03, 0.05)))
+        wide, deep = np.exp(rng.normal(0, (0.04, 0.09)))
         common, side, front, hips = np.exp(rng.normal(0, (0.15, 0.15, 0.2, 0.03)))
 
         def along(values: tuple[float | int, ...]) -> Float[Array, " stations"]:
@@ -84,7 +84,11 @@ class Trunk:
         inner = _outline(breadth, widest - ahead, fascia - widest, back_power=1.75) * np.exp(wave)
         outer = _outline(breadth + beside, widest - ahead + before, behind - widest, back_power=2.4) * np.exp(wave)
         outer = np.maximum(_grooved(outer, spine, behind - fascia), inner + 2.5)
-        wall = _wall(inner, STATIONS_MM / scale) * scale * np.exp(rng.normal(0, 0.12) + (0.08 if male else -0.08))
+        wall = (
+            _wall(inner, STATIONS_MM / scale)
+            * scale
+            * np.exp(np.clip(rng.normal(0, 0.2), -0.3, 0.3) + (0.12 if male else -0.08))
+        )
         organs = ("kidneys", "liver", "spleen", "stomach", "bowel", "bladder", "uterus", "diaphragm", "ribs", "arms")
         return cls(
             skin=RadialSurface.through(centre, outer),
@@ -217,8 +221,8 @@ def _wall(inner: Float[Array, "stations angles"], height: Float[Array, " station
     """Thickness of the muscle wall: rectus in front, three layers at the sides, ribs above, thin behind."""
     x = inner * np.abs(np.cos(ANGLES))
     ahead = np.sin(ANGLES) < 0.2
-    front = np.interp(x, (0, 3, 6, 30, 56, 66, 80, 100, 125), (3.5, 4.0, 8.0, 9.5, 8.5, 5.5, 8.5, 12.0, 16.0))
-    back = np.interp(x, (60, 85, 115), (6.0, 9.0, 16.0))
+    front = np.interp(x, (0, 3, 6, 30, 56, 66, 80, 100, 125), (3.5, 4.0, 8.0, 9.5, 8.5, 5.5, 9.0, 13.0, 17.0))
+    back = np.interp(x, (60, 85, 115), (6.0, 9.0, 17.0))
     belly = np.where(ahead, front, back)
     chest = np.where(ahead, 13.5, np.interp(x, (60, 85), (9.0, 13.5)))
     thoracic = np.interp(height, (100, 150), (0.0, 1.0))[:, None]

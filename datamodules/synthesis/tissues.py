@@ -74,8 +74,8 @@ class TissueTable:
         for name in listed:
             if name not in self.values and name not in ALL_TISSUES:
                 raise ValueError(
-                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(ALL_TISSUES)}; give density, t1_ms "
-                    f"and t2_ms of another one as synthesis.tissues.values.{name}"
+                    f"synthesis.tissues: {name!r} has no values; known are {', '.join(ALL_TISSUES)}; give density, "
+                    f"t1_ms and t2_ms of another one as synthesis.tissues.values.{name}"
                 )
         wrong = [f"{name}: {fraction}" for name, fraction in self.fat.items() if not 0 <= fraction <= 1]
         if wrong:
