@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from datamodules.phantom import PhantomSettings
 from datamodules.phantom.canvas import LABELS
+from datamodules.phantom.settings import YOUNGER
 from models.strides import check_cells
 from tests.conftest import compose_line
 
@@ -94,8 +95,7 @@ def test_every_phantom_preset_is_possible_and_fits_the_anatomy(chosen, path):
     config = chosen(path)
     settings = PhantomSettings.from_mapping(config.phantom)
     assert settings.anatomy_view == config.anatomy.view
-    asked_elsewhere = {"seed", "tissue_maps"}  # by the command line, and by the augmentation that needs the maps
-    assert {item.name for item in dataclasses.fields(settings)} == {*config.phantom, *asked_elsewhere}
+    assert {item.name for item in dataclasses.fields(settings)} == {*config.phantom, *YOUNGER, "seed"}
 
 
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "callbacks"], ids=choice)

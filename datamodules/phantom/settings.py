@@ -12,15 +12,16 @@ import numpy as np
 from datamodules.phantom import setting_checks as check
 from datamodules.phantom.population import Population
 
-__all__ = ["GENERATOR_VERSION", "PhantomSettings", "Population"]
+__all__ = ["GENERATOR_VERSION", "YOUNGER", "PhantomSettings", "Population"]
 
 # Part of a cohort's digest: raise it whenever the same settings would give other bytes.
 GENERATOR_VERSION = 3
 _LARGEST_PIXEL_MM, _LARGEST_DISTANCE_MM = 5.0, 20.0
 _DEALING_STREAM = 11
 # Settings that are younger than the generator's version: at their default they are not written down, so that cohorts
-# keep the name and the bytes that they had before.
-_YOUNGER = ("tissue_maps",)
+# keep the name and the bytes that they had before. Only the presets that use them name them, for what stands in a
+# preset is part of the names of runs.
+YOUNGER = ("tissue_maps",)
 
 Contrast = Literal["T2", "T1", "dixon"]
 
@@ -151,7 +152,7 @@ class PhantomSettings:
         unchanged = {
             item.name
             for item in dataclasses.fields(self)
-            if item.name in _YOUNGER and getattr(self, item.name) == item.default
+            if item.name in YOUNGER and getattr(self, item.name) == item.default
         }
         return {name: value for name, value in asdict(self).items() if name not in unchanged}
 
