@@ -8,6 +8,7 @@ from datamodules.phantom.surface import capsule_mm
 
 Array = np.ndarray
 _OUTSIDE_MM = 9.0
+_LOWEST = 8.5  # level coordinate; farther down the wings are far from the spine, which the picture follows
 _TALL_MM = 36.0  # from level to level
 
 
@@ -21,7 +22,9 @@ def paint_pelvis(place: Place) -> None:
 def _paint_wings(whole: Place) -> None:
     """Iliac wings that grow from the top of the crest to both ends, muscles on both sides of them, joints behind."""
     crest, scale = whole.body.patient.skeleton.crest_level, whole.body.patient.skeleton.scale
-    place = whole.part((whole.level > crest - 0.3) & (np.abs(whole.across) > 12) & (whole.skin < 0))
+    place = whole.part(
+        (whole.level > crest - 0.3) & (whole.level < _LOWEST) & (np.abs(whole.across) > 12) & (whole.skin < 0)
+    )
     if place.empty:
         return
     x, y = np.abs(place.across) / scale, place.behind / scale
@@ -42,12 +45,13 @@ def _paint_wings(whole: Place) -> None:
     thick = np.clip(below, 0, 60)
     gluteal = common_mm(wing - 3 - 0.62 * thick * scale, -lateral, place.envelope + 1.5)
     iliacus = common_mm(wing - 2 - 0.30 * thick * scale, lateral, (y - 34).astype(np.float32))
-    maximus = common_mm(
-        place.envelope + 1.0, -place.envelope - 6 - 0.55 * thick, 28 - y, np.abs(x) - 100, 30 - x * (below < 90) - 20
-    )
-    gluteal = np.where(below > 2, np.minimum(gluteal, np.where(below > 25, maximus, _OUTSIDE_MM)), _OUTSIDE_MM)
+    # The largest lies farther behind, below the skin.
+    maximus = common_mm(place.envelope + 1.0, -place.envelope - 6 - 0.55 * thick, 28 - y, x - 100, 10 - x)
+    gluteal = np.minimum(gluteal, np.where((below > 25) & (below < 90), maximus, _OUTSIDE_MM))
+    muscles = (below > 2) & (place.level < _LOWEST)
+    gluteal, iliacus = np.where(muscles, gluteal, _OUTSIDE_MM), np.where(muscles, iliacus, _OUTSIDE_MM)
+    wing = np.where(place.level < _LOWEST, wing, _OUTSIDE_MM)
     place.paint("muscle", gluteal, label="gluteal_muscle", fat=0.1 + 0.1 * np.clip(below / 80, 0, 1))
-    iliacus = np.where(below > 2, iliacus, _OUTSIDE_MM)
     place.paint("muscle", iliacus, label="other_muscle", fat=0.06)
     _paint_sacral_wings(place)
     place.paint("cartilage", np.maximum(wing - 2.2, -8 - y), edge_mm=0.5)  # the joint

@@ -98,7 +98,7 @@ def _paint_arm(whole: Place, number: int, sign: int) -> None:
     upper = np.clip((whole.z - _ELBOW_MM) / 40 + 0.5, 0, 1)
     flesh = (31 + 12 * upper + 2.5 * shift[3]) * trunk.scale
     radius = flesh + np.clip(0.35 * trunk.fat_mm, 3, 16)
-    away = sign * (trunk.breadth_mm(whole.z) + radius + 6 + 6 * shift[4])
+    away = sign * (trunk.breadth_mm(whole.z) + radius + 13 + 4 * shift[4])
     x, y = whole.x - away, whole.y + 15 + 6 * shift[5]
     place = whole.part((np.abs(x) < radius + 4) & (np.abs(y) < radius + 4))
     if place.empty:
