@@ -51,7 +51,8 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str], averaged: Sequen
             pairs = zip(identities, values, strict=True)
             lines += [(*who, structure, metric, value) for who, value in pairs if not isnan(value)]
     table = pd.DataFrame(lines, columns=["patient", *GROUP, "structure", "metric", "value"])
-    return table[[*GROUP, "patient", "structure", "metric", "value"]].astype({"seed": int, "value": float})
+    order = [*GROUP, "patient", "structure", "metric", "value"]
+    return table.loc[:, order].astype({"seed": int, "value": float})
 
 
 def _identity(key: str) -> tuple[Any, ...]:
