@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,20 @@ def composed_once() -> Iterator[None]:
     What a command line changes beyond its choices is applied by Hydra itself every time.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(_parsed_once(OmegaConf.load)))
-        patch.setattr(
-            defaults_list, "_create_interpolation_map", _mapped_if_needed(defaults_list._create_interpolation_map)
-        )
-        patch.setattr(config_loader_impl, "create_defaults_list", _chosen_once(config_loader_impl.create_defaults_list))
-        name = "_compose_config_from_defaults_list"
-        patch.setattr(ConfigLoaderImpl, name, _merged_once(getattr(ConfigLoaderImpl, name)))
+        for owner, name, once in REPLACED:
+            own = getattr(owner, name)
+            replaced = wraps(own)(once(own))
+            patch.setattr(owner, name, staticmethod(replaced) if owner is OmegaConf else replaced)
+        yield
+
+
+@contextmanager
+def composed_by_hydra() -> Iterator[None]:
+    """Within `composed_once`, Hydra as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, _ in REPLACED:
+            own = getattr(owner, name).__wrapped__
+            patch.setattr(owner, name, staticmethod(own) if owner is OmegaConf else own)
         yield
 
 
@@ -90,3 +98,11 @@ def _merged_once(merge: Callable[..., Any]) -> Callable[..., Any]:
 def _ours(repo: Any) -> bool:
     """Whether nothing but Hydra's own files and conf/ is looked at."""
     return [source.path for source in repo.get_sources() if source.scheme() == "file"] == [str(CONF)]
+
+
+REPLACED = (
+    (OmegaConf, "load", _parsed_once),
+    (defaults_list, "_create_interpolation_map", _mapped_if_needed),
+    (config_loader_impl, "create_defaults_list", _chosen_once),
+    (ConfigLoaderImpl, "_compose_config_from_defaults_list", _merged_once),
+)
