@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from datamodules.keypoint_checks import check_sizes
 from datamodules.preparation import ARRAYS, MAP_ARRAYS, GrowingArray, PreparedCase, prepare_case
 
 log = logging.getLogger(__name__)
+WORTH_PROCESSES_S = 5.0  # ours: less is done here before others have imported what they need
 
 
 def write_store(
@@ -102,12 +104,17 @@ def _prepare_all(
 
 
 def _map(prepare: Callable[[Case], PreparedCase], cases: Sequence[Case], num_workers: int) -> Iterator[PreparedCase]:
-    if num_workers <= 1 or len(cases) == 1:
-        yield from map(prepare, cases)
+    """In this process, unless the first case says that the others would take longer than processes to start."""
+    begun = time.perf_counter()
+    first, others = [prepare(case) for case in cases[:1]], cases[1:]
+    seconds = (time.perf_counter() - begun) * len(others)
+    yield from first
+    if num_workers <= 1 or not others or seconds < WORTH_PROCESSES_S:
+        yield from map(prepare, others)
         return
     # spawn: a fork of a process that runs threads (torch, loggers) may hang.
-    with ProcessPoolExecutor(min(num_workers, len(cases)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(num_workers, len(others)), mp_context=get_context("spawn")) as pool:
         try:
-            yield from pool.map(prepare, cases)
+            yield from pool.map(prepare, others)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from math import nan
 
 import numpy as np
@@ -67,7 +68,7 @@ def kind(num_patients: int) -> str:
 
 def t_interval(sample: np.ndarray) -> tuple[float, float]:
     """Student's interval of a mean."""
-    half = t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    half = _quantile(len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
@@ -95,7 +96,7 @@ def clustered_intervals(sums: np.ndarray, sizes: np.ndarray) -> pd.DataFrame:
             found.append((mean, float(own.min()), float(own.max()), "range"))
         else:
             error = np.sqrt(len(size) / (len(size) - 1) * ((total - mean * size) ** 2).sum()) / size.sum()
-            half = float(t.ppf((1 + CONFIDENCE) / 2, len(size) - 1) * error)
+            half = float(_quantile(len(size) - 1) * error)
             found.append((mean, mean - half, mean + half, "t"))
             large += [index] if len(size) >= FEWEST_FOR_BCA else []
     for start in range(0, len(large), COLUMNS_AT_ONCE):
@@ -103,6 +104,12 @@ def clustered_intervals(sums: np.ndarray, sizes: np.ndarray) -> pd.DataFrame:
         for index, *ends in zip(chunk, *bca_intervals(sums[chunk], sizes[chunk]), strict=True):
             found[index] = (found[index][0], float(ends[0]), float(ends[1]), "BCa")
     return pd.DataFrame(found, columns=["mean", "low", "high", "interval"])
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    """How many standard errors half an interval is long; asked thousands of times of a few numbers of patients."""
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def bca_intervals(samples: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """One value a patient: the only thing that tests and intervals are computed from."""
 
 from collections.abc import Sequence
-from math import nan
+from math import isnan, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from reports.run_files import MECHANISM
 from reports.spines.levels import READOUTS
 
 GROUP = ("row", "split", "arm", "seed")
+SEEDED = ("patient", "seed", "value")
 MEAN = "mean"  # the structure that stands for the mean over structures
 LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", "csa_error_mm2", HITS, *READOUTS)
 SEPARATOR = "\x1f"
@@ -40,17 +42,23 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str], averaged: Sequen
     for name in GROUP:
         key = key + SEPARATOR + cases[name].astype(str)
     keyed = cases.assign(patient=key)
-    frames = []
+    lines = []  # as tuples, since a frame for every metric, of which a report has hundreds, takes most of its time
     for metric, means in patient_means_of_each(keyed, metrics).items():
         own = means if averaged is None else means[[name for name in averaged if name in means]]
-        means = means.assign(**{MEAN: own.mean(axis=1)}).reset_index()
-        frames.append(means.melt("patient", var_name="structure").assign(metric=metric))
-    table = pd.concat(frames, ignore_index=True)
-    table = table.loc[table["value"].notna()]
-    names = ["patient", *GROUP]  # not split(expand=True): where every value is undefined, that makes no columns
-    table[names] = pd.DataFrame(table["patient"].str.split(SEPARATOR).tolist(), index=table.index, columns=names)
-    table["seed"] = table["seed"].astype(int)
-    return table[[*GROUP, "patient", "structure", "metric", "value"]].reset_index(drop=True)
+        means = means.assign(**{MEAN: own.mean(axis=1)})
+        identities = [_identity(key) for key in means.index]
+        for structure, values in zip(means.columns, means.to_numpy(dtype=float).T.tolist(), strict=True):
+            pairs = zip(identities, values, strict=True)
+            lines += [(*who, structure, metric, value) for who, value in pairs if not isnan(value)]
+    table = pd.DataFrame(lines, columns=["patient", *GROUP, "structure", "metric", "value"])
+    order = [*GROUP, "patient", "structure", "metric", "value"]
+    return table.loc[:, order].astype({"seed": int, "value": float})
+
+
+def _identity(key: str) -> tuple[Any, ...]:
+    """Patient and GROUP of a key."""
+    patient, row, split, arm, seed = key.split(SEPARATOR)
+    return patient, row, split, arm, int(seed)
 
 
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
@@ -61,11 +69,16 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
 
 def seed_spread(scores: pd.DataFrame) -> tuple[float, int]:
     """SD over seeds (n - 1) of the mean of one row's values, on patients that all seeds have; number of seeds."""
-    if len(set(scores["seed"])) == 1:
+    return spread_over_seeds(*(scores[name].to_numpy() for name in SEEDED))
+
+
+def spread_over_seeds(patients: np.ndarray, seeds: np.ndarray, values: np.ndarray) -> tuple[float, int]:
+    """`seed_spread` of the columns SEEDED."""
+    if len(set(seeds.tolist())) == 1:
         return nan, 1
-    patients, rows = np.unique(scores["patient"].to_numpy(dtype=str), return_inverse=True)
-    seeds, columns = np.unique(scores["seed"].to_numpy(), return_inverse=True)
-    table = np.full((len(patients), len(seeds)), nan)  # not a pivot, which would be the slowest step of a report
-    table[rows, columns] = scores["value"]
+    names, rows = np.unique(patients.astype(str), return_inverse=True)
+    numbers, columns = np.unique(seeds, return_inverse=True)
+    table = np.full((len(names), len(numbers)), nan)  # not a pivot, which would be the slowest step of a report
+    table[rows, columns] = values
     shared = table[~np.isnan(table).any(axis=1)]
-    return (float(np.std(shared.mean(axis=0), ddof=1)) if len(shared) else nan), len(seeds)
+    return (float(np.std(shared.mean(axis=0), ddof=1)) if len(shared) else nan), len(numbers)

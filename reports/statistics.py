@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.comparisons import bold_rows, compare, holm
 from reports.intervals import EQUAL, FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
-from reports.patients import LOWER_IS_BETTER, over_seeds, patient_scores, seed_spread
+from reports.patients import LOWER_IS_BETTER, SEEDED, over_seeds, patient_scores, spread_over_seeds
 from reports.strata import strata
 
 STRATUM_METRICS = ("dice", "hd95_mm", "box_iou")
@@ -84,7 +84,7 @@ def _own_cells(
     keys = ["split", "structure", "metric"]
     tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns="row", values="value")
     tables = tables.loc[:, [row for row in rows if row in tables]]
-    columns: dict[Any, pd.DataFrame] = dict(list(scores.groupby([*keys, "row"], sort=False)))
+    spreads = _seed_spreads(scores, [*keys, "row"])
     key: Any
     for key, values in _values_of(tables, keys):
         split, structure, metric = key
@@ -94,7 +94,7 @@ def _own_cells(
             labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if row == reference else reference}
             compared = values.get(reference) if row != reference else None
-            yield _cell(labels, columns[split, structure, metric, row], values[row], compared, bold=row in bold)
+            yield _cell(labels, spreads[*key, row], values[row], compared, bold=row in bold)
 
 
 def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
@@ -103,7 +103,7 @@ def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
         return
     keys = ["split", "row", "structure", "metric"]
     tables = over_seeds(with_arms).pivot(index=[*keys, "patient"], columns="arm", values="value")
-    columns: dict[Any, pd.DataFrame] = dict(list(with_arms.groupby([*keys, "arm"], sort=False)))
+    spreads = _seed_spreads(with_arms, [*keys, "arm"])
     key: Any
     for key, values in _values_of(tables, keys):
         split, row, structure, metric = key
@@ -111,7 +111,14 @@ def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
         for arm in (name for name in values if name):
             labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
             labels |= {"row": row, "reference": "" if compared is None else row}
-            yield _cell(labels, columns[(*key, arm)], values[arm], compared, bold=False)
+            yield _cell(labels, spreads[*key, arm], values[arm], compared, bold=False)
+
+
+def _seed_spreads(scores: pd.DataFrame, keys: Sequence[str]) -> dict[Any, tuple[float, int]]:
+    """`seed_spread` of the scores of each key, without a table for each of thousands."""
+    columns = [scores[name].to_numpy() for name in SEEDED]
+    places: dict[Any, np.ndarray] = scores.groupby(list(keys), sort=False).indices
+    return {key: spread_over_seeds(*(column[rows] for column in columns)) for key, rows in places.items()}
 
 
 def _values_of(tables: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
@@ -127,10 +134,15 @@ def _values_of(tables: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[Any,
 
 
 def _cell(
-    labels: dict[str, object], scores: pd.DataFrame, values: np.ndarray, compared: np.ndarray | None, *, bold: bool
+    labels: dict[str, object],
+    seeds: tuple[float, int],
+    values: np.ndarray,
+    compared: np.ndarray | None,
+    *,
+    bold: bool,
 ) -> Cell:
-    """`values` and `compared` are those of the same patients, NaN where one has none."""
-    spread, num_seeds = seed_spread(scores)
+    """`values` and `compared` are those of the same patients, NaN where one has none; `seeds` their `seed_spread`."""
+    spread, num_seeds = seeds
     differences = None if compared is None else values - compared
     num_compared = 0 if compared is None else int((~np.isnan(compared)).sum())
     values = values[~np.isnan(values)]

@@ -95,8 +95,8 @@ def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
     here = cases.loc[(cases["arm"] == "") & (cases["split"] == primary_split(cases))]
     records = []
     for row in rows:
-        seeds: list[Any] = [summarise(part) for _, part in here.loc[here["row"] == row].groupby("seed")]
         part = here.loc[here["row"] == row]
+        seeds: list[Any] = [summarise(each, ("box_iou", "mask_box_iou")) for _, each in part.groupby("seed")]
         own, mask = (part[name].fillna(-1.0).to_numpy() for name in ("box_iou", "mask_box_iou"))
         boxes = {"network": ("own_box", "box_iou")} if not np.allclose(own, mask) else {}
         for box, (shares, metric) in {**boxes, "mask": ("mask_box", "mask_box_iou")}.items():
@@ -156,7 +156,7 @@ def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, floa
     assert metric in METRICS
     found: dict[str, list[tuple[float, float]]] = {}
     for _, part in cases.groupby("seed"):
-        levels: Any = summarise(part)["slice_level"]
+        levels: Any = summarise(part, (metric,))["slice_level"]
         for name, values in levels[metric].items():
             pair = tuple(nan if values[key] is None else values[key] for key in ("mean", "sd"))
             found.setdefault(name, []).append((float(pair[0]), float(pair[1])))

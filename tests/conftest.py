@@ -5,23 +5,27 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import gc
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import run  # noqa: F401  registers the resolver of cell names
+from tests.compositions import composed_once
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TINY_PHANTOM = ("phantom.num_patients=8", "phantom.size=64", "phantom.spacing_mm=3.0", "cohort.num_workers=1")
 
+# What only draws takes more than half of a short run; the tests of other things do without.
+DRAWS = ("augmentation_sheet", "overlays", "training_curves", "keypoint_sheet", "wandb_review")
+UNDRAWN = tuple(f"~callbacks.{name}" for name in DRAWS)
+
+gc.disable()  # while everything is imported, of which nothing is garbage
 torch.set_num_threads(1)  # the tests run in two processes on two cores
 
 
@@ -29,23 +33,12 @@ def pytest_collection_finish() -> None:
     """What is imported and collected by now stays: the garbage collector need not look at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def files_of_conf_are_parsed_once() -> Iterator[None]:
-    """Hydra reads some forty files for each of hundreds of configurations, a quarter of its time; each gets a copy."""
-    load, known = OmegaConf.load, {}
-
-    def load_once(file: Any) -> Any:
-        path = Path(getattr(file, "name", file)).absolute()
-        if not path.is_relative_to(ROOT / "conf"):
-            return load(file)
-        if path not in known:
-            known[path] = pickle.dumps(load(file))
-        return pickle.loads(known[path])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(load_once))
+def conf_is_composed_once() -> Iterator[None]:
+    with composed_once():
         yield
 
 
@@ -64,8 +57,11 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where tests keep generated cohorts and preprocessed arrays, shared by all of a worker's tests."""
-    return tmp_path_factory.mktemp("generated")
+    """Where tests keep generated cohorts and preprocessed arrays, shared by all tests of all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "generated"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -19,16 +19,21 @@ examined = lru_cache(Examination.of)
 DISC_IDS = [LABELS[name] for name in LEVELS]
 
 
+@lru_cache
 def drawn(level, patient=0, index=0, **settings):
-    """Image, labels and fat map of one slice through a disc."""
+    """Image, labels and fat map of one slice through a disc, which is drawn once and cannot be changed."""
     cohort = replace(COARSE, levels=(level,), **settings)
     examination = examined(cohort, patient)
     placement = next(placements(cohort, examination.patient, examination.body))
     images, labels, _, fat, _ = render(examination, placement, LEVELS.index(level), index)
+    for array in (images["T2"], labels, fat):
+        array.flags.writeable = False
     return images["T2"], labels, fat
 
 
+@lru_cache
 def one_series(settings, patient=0):
+    """The first series of a patient, which is drawn once."""
     return next(patient_series(settings, patient))
 
 

@@ -6,6 +6,7 @@ little noise, so that rows differ by known amounts and are correlated as real on
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ MECHANISM = ("preliminary_dice", "preliminary_ceiling_dice", "saliency_share", "
 COLUMNS = tuple(dict.fromkeys((*CASE_COLUMNS, *MECHANISM, *FACTORS)))
 SPLITS = {"by patient": "datamodules.folds.PatientFolds", "as published": "datamodules.folds.ImageFolds"}
 QUALITY = {"unet": 0.86, "bs_esnet_no_sag": 0.88, "bs_esnet_no_deep_supervision": 0.885, "bs_esnet": 0.90}
+
+
+_SUMMARIES: dict[str, dict[str, Any]] = {}  # by the text of cases.csv, as many tests begin with the same folders
 
 
 def write_grid(
@@ -93,7 +97,7 @@ def write_run(
         scored: Whether this is a folder of masks that `task=score` scored.
     """
     folder.mkdir(parents=True)
-    slices = cohort_slices(num_patients)
+    slices = cohort_slices(num_patients).copy()
     unit = np.arange(len(slices)) if split == "as published" else slices["patient"].str[1:].astype(int).to_numpy()
     tested = slices if scored else slices.loc[unit % num_folds == fold]
     table = draw_cases(tested, row, seed, quality, structures) if cases is None else cases
@@ -117,6 +121,7 @@ def write_run(
     return folder
 
 
+@cache
 def cohort_slices(num_patients: int) -> pd.DataFrame:
     """One row a slice: case, patient, level, slice and the factors of the case; one to three slices a patient."""
     rows = []
@@ -223,9 +228,11 @@ def _write_scores(
     folder: Path, table: pd.DataFrame, row: str, scored: bool, changed: Mapping[str, Mapping[str, Any]]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "cases.csv", index=False)
-    columns = list(dict.fromkeys((*table.columns, *CASE_COLUMNS)))
-    summary: dict[str, Any] = {"test": summarise(table.reindex(columns=columns))}
+    text = table.to_csv(index=False)
+    (folder / "cases.csv").write_text(text)
+    if text not in _SUMMARIES:
+        _SUMMARIES[text] = summarise(table.reindex(columns=list(dict.fromkeys((*table.columns, *CASE_COLUMNS)))))
+    summary: dict[str, Any] = {"test": _SUMMARIES[text]}
     if not scored:
         counts = {"epochs": 20, "steps": 800, "num_images": 3200, "num_masked": 3200}
         summary["train"] = {**counts, "seconds": 150.0, "images_per_s": 21.3, **changed.get("train", {})}

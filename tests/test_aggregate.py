@@ -195,3 +195,15 @@ def test_a_table_of_before_these_columns_is_summarised_as_before():
     cases = table(row("a", 0, "disc", 0.8))
     old = cases.drop(columns=[*MECHANISM_COLUMNS, *FACTOR_COLUMNS])
     assert summarise(old) == summarise(cases)
+
+
+def test_what_is_asked_for_alone_is_as_in_the_whole_summary():
+    cases = table(
+        *(row("a", 0, "disc", 0.8), row("a", 1, "disc", 1.0, box_iou=0.4), row("a", 0, "psoas", 0.5)),
+        *(row("b", 0, "disc", 0.6), row("b", 0, "psoas", status="missed")),
+    )
+    whole, part = summarise(cases), summarise(cases, ("box_iou", "mask_box_iou"))
+    assert set(whole) - set(part) == {*METRICS, HITS} - {"dice", "box_iou", "mask_box_iou"}
+    for name in ("dice", "box_iou", "mask_box_iou", "detection", "num_missed", "num_patients", "num_slices"):
+        assert part[name] == whole[name]
+    assert part["slice_level"] == {name: whole["slice_level"][name] for name in ("dice", "box_iou", "mask_box_iou")}

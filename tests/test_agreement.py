@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from metrics.agreement import bland_altman, icc_2_1, icc_agreement
 
@@ -40,6 +38,9 @@ def test_the_example_of_shrout_and_fleiss():
 
 
 def test_the_mean_squares_are_those_of_an_analysis_of_variance():
+    from statsmodels.formula.api import ols  # here, as the import takes seconds
+    from statsmodels.stats.anova import anova_lm
+
     truth, other = drawn(15, noise=3.0, bias=2.0)
     table = pd.DataFrame({"value": [*truth, *other], "patient": [*range(15)] * 2, "rater": [0] * 15 + [1] * 15})
     found = anova_lm(ols("value ~ C(patient) + C(rater)", data=table).fit())["sum_sq"] / [14, 1, 14]

@@ -15,9 +15,9 @@ from lightning_modules import tasks
 from lightning_modules.box_arms import annotated_boxes, deal_of_boxes
 from metrics.cases import CASE_COLUMNS
 from tests.batches import first_slice, random_batch
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 
-SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=bs_esnet")
+SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=bs_esnet", *UNDRAWN)
 NAMES = ["annotated", "jittered_05", "jittered_10", "jittered_20", "jittered_30", "shuffled", "none"]
 
 

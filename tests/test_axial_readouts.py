@@ -14,9 +14,10 @@ from lightning_modules.measurement import morphometry_settings
 from lightning_modules.readouts import morphometry
 from lightning_modules.scoring import score
 from metrics.morphometry import IDENTITY_COLUMNS, MORPHOMETRY_COLUMNS
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 
 LINE = (*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "scale.epochs=1")
+LINE += tuple(word for word in UNDRAWN if "keypoint" not in word)
 BACK = ("multifidus", "erector_spinae")
 MUSCLES = {"psoas", *BACK}
 

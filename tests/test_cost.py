@@ -17,9 +17,9 @@ from lightning_modules import tasks
 from lightning_modules.segmentation import SegmentationModule
 from models.bs_esnet.bsn import OrganDetectors
 from tests.batches import random_batch
-from tests.conftest import TINY_PHANTOM
+from tests.conftest import TINY_PHANTOM, UNDRAWN
 
-SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=unet")
+SMOKE = (*TINY_PHANTOM, *UNDRAWN, "trainer=smoke", "scale.epochs=2", "experiment=unet")
 MIXED = (*SMOKE[:-1], "experiment=scarnet", "phantom.masked_patients=6", "phantom.spacing_mm=4.4")
 MEASURED = {"parameters", "flop_per_image", "ms_per_image", "timed_batch_size", "peak_memory_mb", "peak_memory_of"}
 MEASURED |= {"cell_low_mm", "cell_bottleneck_mm"}

@@ -14,11 +14,10 @@ import torch
 from callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, TorchCheckpointIO
 from lightning_modules import ending, tasks
 from lightning_modules.command_line import run_command, told
-from tests.conftest import ROOT, TINY_PHANTOM, compose_line
+from tests.conftest import ROOT, TINY_PHANTOM, UNDRAWN, compose_line
 from tests.grids import start
 
-DRAWS = ("augmentation_sheet", "overlays", "training_curves", "keypoint_sheet", "wandb_review")
-BARE = (*(f"~callbacks.{name}" for name in DRAWS), "callbacks.prediction_writer.enabled=false")  # quick
+BARE = (*UNDRAWN, "callbacks.prediction_writer.enabled=false")  # quick
 LINE = (*TINY_PHANTOM, "experiment=unet", "trainer=smoke", "scale.epochs=2", *BARE)
 PHASES = {
     "training": "on_train_batch_start",

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightning_modules import tasks
+from lightning_modules.grid_plan import Cell
 from lightning_modules.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.grids import SMOKE, Reporter, listed, places, planned, start
@@ -14,6 +15,11 @@ from tests.grids import SMOKE, Reporter, listed, places, planned, start
 TABLE = ("sweep=bs_esnet_table1", "experiment=unet", *SMOKE)
 UNET = ("sweep=bs_esnet_table1", "experiment=unet", "fold=0")
 SWEEPS = sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem != "none")
+
+
+def cells_of(sweep: str) -> tuple[Cell, ...]:
+    """Cells of a sweep on one fold, which are listed once however many tests ask."""
+    return planned(f"sweep={sweep}", "fold=0", "seed=0", "cohort.root=somewhere")
 
 
 def times(folder: Path, pattern: str) -> dict[str, int]:
@@ -125,9 +131,7 @@ def test_new_arms_of_a_finished_cell_are_tested_without_training(tmp_path, gener
 
 def test_what_tables_of_a_paper_share_is_one_cell():
     """The row of the first table is the value of the second that the paper proposes, and the third's row, too."""
-    first, second, third = (
-        {cell.folder for cell in planned(f"sweep=msff_table{n}", "fold=0", "seed=0")} for n in (1, 2, 3)
-    )
+    first, second, third = ({cell.folder for cell in cells_of(f"msff_table{n}")} for n in (1, 2, 3))
     assert (len(first), len(second), len(third)) == (7, 8, 2)
     assert len(first & second) == 1
     assert first & second == first & third
@@ -135,7 +139,7 @@ def test_what_tables_of_a_paper_share_is_one_cell():
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_names_experiments_that_exist(sweep):
-    cells = planned(f"sweep={sweep}", "fold=0", "seed=0", "cohort.root=somewhere")
+    cells = cells_of(sweep)
     assert len({cell.folder for cell in cells}) == len(cells) > 0
     for cell in cells:
         assert (ROOT / "conf" / "experiment" / f"{cell.experiment}.yaml").exists()
@@ -149,7 +153,7 @@ def test_every_sweep_names_experiments_that_exist(sweep):
 
 
 def test_the_table_has_seven_rows_and_the_boxes_are_tested_in_its_own_cells():
-    table, boxes = (planned(f"sweep=bs_esnet_{name}", "fold=0", "seed=0") for name in ("table1", "boxes"))
+    table, boxes = (cells_of(f"bs_esnet_{name}") for name in ("table1", "boxes"))
     assert len(table) == 7
     assert {cell.folder for cell in boxes} == {cell.folder for cell in table if cell.experiment == "bs_esnet"}
     assert all(cell.arms for cell in boxes)

@@ -76,7 +76,7 @@ def test_numbers_of_the_page_are_those_of_the_tables(evidence, reader):
 
 def test_a_report_of_spines_without_read_outs_marks_the_gaps(tmp_path):
     settings = {"anatomy.view": "sagittal"}
-    write_run(tmp_path / "runs" / "a", "unet", settings=settings, num_patients=6, num_folds=1)
+    write_run(tmp_path / "runs" / "a", "unet", settings=settings, structures=("L1", "L1/2"), **SMALL)
     found = gather(load_runs([tmp_path / "runs"]), table="scarnet_table1", reference=None, margin=0.005)
     kinds = {section.key: [block.kind for block in section.blocks] for section in sections(found)}
     assert all("gap" in kinds[key] for key in OWN)
@@ -93,7 +93,7 @@ def test_a_report_of_spines_without_read_outs_marks_the_gaps(tmp_path):
 
 
 def test_an_axial_report_has_none_of_these_sections(tmp_path):
-    write_run(tmp_path / "a", "unet", num_patients=6, num_folds=1)
+    write_run(tmp_path / "a", "unet", structures=("disc", "canal"), **SMALL)
     found = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     assert not {section.key for section in sections(found)} & set(OWN)
     assert not {section.key for section in sections(emptied(found))} & set(OWN)

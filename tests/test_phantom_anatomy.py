@@ -55,12 +55,12 @@ def test_drawn_areas_and_fat_follow_the_patient(level):
     fat_ratios = {muscle: [] for muscle in ("multifidus", "erector_spinae")}
     disc = LEVELS.index(level)
     for index in range(5):
-        _, labels, fat = drawn(level, patient=index, size=200, spacing_mm=0.95)
+        _, labels, fat = drawn(level, patient=index)
         patient = examined(COARSE, index).patient
         for muscle, found in ratios.items():
             names = [f"{muscle}_left", f"{muscle}_right"]
             inside = [inside_ids(labels, name) for name in names]
-            found.append(sum(i.sum() for i in inside) * 0.95**2 / sum(patient.area_mm2[n][disc] for n in names))
+            found.append(sum(i.sum() for i in inside) * 1.9**2 / sum(patient.area_mm2[n][disc] for n in names))
             if muscle in fat_ratios:
                 wanted = np.mean([patient.fat[name][disc] for name in names])
                 fat_ratios[muscle].append(fat[inside[0] | inside[1]].mean() / wanted)

@@ -17,6 +17,7 @@ from datamodules.phantom import PhantomSettings, phantom_cohort, write_cohort, w
 from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.structures import labels_of
 from tests.conftest import ROOT
+from tests.grids import start
 
 COARSE = {"size": 96, "spacing_mm": 2.0}
 SMALL = PhantomSettings(num_patients=2, levels=("L2/3", "L5/S1"), slices_per_level=3, **COARSE)
@@ -193,20 +194,22 @@ def test_the_command_writes_into_the_named_folder_and_nowhere_else(written, tmp_
     assert hashes(tmp_path / "out") == hashes(written)
 
 
-def test_the_command_needs_a_folder(tmp_path):
-    refused = run(tmp_path)
-    assert refused.returncode == 1
-    assert "paraspine: task=phantom needs output=DIR" in refused.stderr
-    assert "Traceback" not in refused.stderr
+def test_the_command_needs_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert start("task=phantom") == 1
+    told = capsys.readouterr().err
+    assert "paraspine: task=phantom needs output=DIR" in told
+    assert "Traceback" not in told
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_one_clean_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_clean_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("mine")
-    refused = run(tmp_path, "output=file/out", "phantom.num_patients=1")
-    assert refused.returncode == 1
-    assert "paraspine: file/out: the synthetic patients cannot be written there" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    monkeypatch.chdir(tmp_path)
+    assert start("task=phantom", "output=file/out", "phantom.num_patients=1") == 1
+    told = capsys.readouterr().err
+    assert "paraspine: file/out: the synthetic patients cannot be written there" in told
+    assert "Traceback" not in told
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -230,9 +233,9 @@ def test_entry_opens_the_written_cohort(written):
     assert counts[1:].tolist() == [canal, (ids == LABELS["lamina"]).sum()]
 
 
-def test_key_points_that_an_anatomy_does_not_use_are_left_out(tmp_path):
+def test_key_points_that_an_anatomy_does_not_use_are_left_out(mixed):
     bodies = anatomy("sagittal", ["L3"], keypoints=["L3"])
-    cohort = phantom_cohort(anatomy=bodies, root=tmp_path, settings=asdict(MIXED), num_workers=1)
+    cohort = phantom_cohort(anatomy=bodies, root=mixed, settings=asdict(MIXED))
     assert [[point.structure for point in case.keypoints] for case in cohort.cases] == [["L3"]] * 3
     records = [cohort.read(case)[0] for case in cohort.cases]
     assert [record.has_mask for record in records] == [True, False, False]

@@ -20,7 +20,7 @@ from lightning_modules.prediction.page import ScanSummary, print_layout, write_p
 from lightning_modules.prediction.page_tables import Group, Table
 from lightning_modules.prediction.page_words import whom_it_learned_from
 from lightning_modules.prediction.task import predict
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 from tests.predicted_scans import TRUTH, block_of, picture, run_config, write_run, write_scan
 
 CPU = torch.device("cpu")
@@ -189,7 +189,7 @@ def test_contrast_pixels_and_field_are_compared(scan, members, seen):
 
 def test_a_training_stores_what_its_images_look_like_and_can_be_predicted_with(tmp_path, generated):
     """The whole way: train, predict the same scans from their folder, find the areas of the label maps in the table."""
-    line = (*TINY_PHANTOM, "experiment=unet", "trainer=smoke", "scale.epochs=1")
+    line = (*TINY_PHANTOM, *UNDRAWN, "experiment=unet", "trainer=smoke", "scale.epochs=1")
     config = compose_line(tmp_path / "run", generated, *line)
     tasks.train(config)
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"

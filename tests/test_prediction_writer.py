@@ -9,9 +9,9 @@ import pytest
 from lightning_modules import tasks
 from lightning_modules.evaluation import EvaluatedSlice
 from lightning_modules.prediction_files import INDEX_COLUMNS, PredictionFolder
-from tests.conftest import TINY_PHANTOM, arrays_of, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, arrays_of, compose_line
 
-SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1.0")
+SMOKE = (*TINY_PHANTOM, *UNDRAWN, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1.0")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lightning_modules.losses.prior import without_class_weights
 from lightning_modules.losses.segmentation import CrossEntropy, inverse_root_frequency
 from lightning_modules.prediction.members import load_members
 from models.prediction import Prediction
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 from tests.predicted_scans import run_config, write_run
 
 SCORES = arrays("float32", (2, 3, 4, 4), elements=st.floats(-8, 8, width=32))
@@ -103,7 +103,7 @@ def test_scans_are_outlined_without_the_weights(tmp_path, generated):
 
 def test_a_checkpoint_is_tested_both_ways(tmp_path, generated):
     """It holds its weights: the test that ends its training is repeated without them, and differs with them."""
-    line = (*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "objective.class_weighting=inverse_root")
+    line = (*TINY_PHANTOM, *UNDRAWN, "trainer=smoke", "experiment=unet", "objective.class_weighting=inverse_root")
     tasks.train(compose_line(tmp_path / "run", generated, *line))
     checkpoint = f"checkpoint={tmp_path / 'run/checkpoints/best.ckpt'}"
     tables = {}

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 import lightning_modules.losses
 import models
 from lightning_modules import tasks
-from tests.conftest import ROOT, TINY_PHANTOM
+from tests.conftest import ROOT, TINY_PHANTOM, UNDRAWN
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -81,7 +81,7 @@ def test_a_recipe_runs_as_written(name, paths, tmp_path, generated, monkeypatch)
         write_hospital(tmp_path / "scans")
         overrides = [override.replace("/scans/lumbar", str(tmp_path / "scans")) for override in overrides]
     else:
-        overrides += TINY_PHANTOM
+        overrides += (*TINY_PHANTOM, *UNDRAWN)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=overrides)
     tasks.train(config)

@@ -18,7 +18,7 @@ from lightning_modules.readouts import CONFUSION, KEYPOINTS, morphometry
 from metrics.levels import BACKGROUND
 from metrics.spine_shape import SPINE_MEASURES
 from models.prediction import Prediction
-from tests.conftest import ROOT, compose_line
+from tests.conftest import ROOT, UNDRAWN, compose_line
 
 CONF = ROOT / "conf"
 
@@ -26,6 +26,7 @@ SAGITTAL = (
     *("phantom=scarnet", "phantom.num_patients=8", "phantom.masked_patients=8", "cohort.num_workers=1"),
     *("phantom.size=128", "phantom.spacing_mm=2.2", "trainer=smoke", "experiment=unet", "scale.epochs=2"),
     *("data.size=[96,64]", "data.spacing_mm=3.0"),
+    *(word for word in UNDRAWN if "keypoint" not in word),
     "objective.undo_class_weights=false",  # with them a network of so few steps predicts something
 )
 NETWORK = {"_target_": "tests.keypoint_network.KeypointNetwork", "_partial_": True, "num_keypoints": 10}

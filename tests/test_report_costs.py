@@ -1,22 +1,38 @@
 """Cost tables: how coarse each row sees beside its paper, and whether the rows were shown as many masks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from reports import tables
 from reports.collect import gather
+from reports.costs import build_costs
 from reports.page.findings import costs as cost_section
 from reports.runs import load_runs
 from tests.run_folders import write_grid
 
-SMALL = {"num_patients": 4, "num_folds": 2}
+SMALL = {"num_patients": 4, "num_folds": 2, "structures": ("disc",)}
 SCARNET = {"low": 2.8, "bottleneck": 11.2}
 LATER = {"model": ("cell_low_mm", "cell_bottleneck_mm"), "train": ("steps", "num_masked")}
 
 
 def evidence_of(folder):
     return gather(load_runs([folder]), table=None, reference=None, margin=0.005)
+
+
+@pytest.fixture(scope="module")
+def costs_of(tmp_path_factory):
+    """Of a folder with the row unet what a report says of its cost; the statistics of such rows are gathered once."""
+    folder = tmp_path_factory.mktemp("unet")
+    write_grid(folder, ("unet",), **SMALL)
+    gathered = evidence_of(folder)
+
+    def of(folder):
+        runs = load_runs([folder])
+        return replace(gathered, runs=runs, costs=build_costs(runs, gathered.rows))
+
+    return of
 
 
 def cells(low, bottleneck):
@@ -56,9 +72,9 @@ def html_lines(evidence, name):
     ],
     ids=["near", "at the limit", "coarse", "fine", "one of two", "both ways", "not given"],
 )
-def test_the_papers_cells_stand_beside_ours_and_words_say_when_they_are_far(tmp_path, own, paper, expected):
+def test_the_papers_cells_stand_beside_ours_and_words_say_when_they_are_far(tmp_path, costs_of, own, paper, expected):
     write_grid(tmp_path, ("unet",), settings={"paper.cell_mm": paper}, summary=own, **SMALL)
-    evidence = evidence_of(tmp_path)
+    evidence = costs_of(tmp_path)
     low, bottleneck = own["model"].values()
     assert evidence.costs.loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == [f"{low:g}, {bottleneck:g}", expected]
     (shown,) = html_lines(evidence, "the paper's")

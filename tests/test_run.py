@@ -17,7 +17,7 @@ from lightning_modules.rescoring import rescore_folder
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.written import LIST, Written, register
 from metrics.cases import CASE_COLUMNS
-from tests.conftest import TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=4", "scale.joint_epochs=1", "trainer.limit_test_batches=1.0")
 # A cycle of one epoch each, so that four short epochs hold every phase.
@@ -141,7 +141,7 @@ PHASES = [pytest.param(1, marks=pytest.mark.slow, id="joint"), pytest.param(3, i
 
 @pytest.mark.parametrize("step", [*PHASES, pytest.param(7, marks=pytest.mark.slow, id="tail")])
 def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, composed, tmp_path, monkeypatch, step):
-    config = composed(*SMOKE, *ASYNCHRONOUS)
+    config = composed(*SMOKE, *ASYNCHRONOUS, *UNDRAWN)
     build = tasks.build
 
     def build_and_stop(given):
@@ -216,7 +216,7 @@ def test_two_processes_do_not_share_a_run_folder(composed):
 
 def test_testing_a_checkpoint_reproduces_the_numbers(finished, composed, tmp_path):
     best = finished / "checkpoints" / "best.ckpt"
-    tasks.test(composed(*SMOKE, *ASYNCHRONOUS, "task=test", f"checkpoint={best}"))
+    tasks.test(composed(*SMOKE, *ASYNCHRONOUS, *UNDRAWN, "task=test", f"checkpoint={best}"))
     again = pd.read_csv(tmp_path / "run" / "cases.csv")
     pd.testing.assert_frame_equal(pd.read_csv(finished / "cases.csv"), again)
 
@@ -267,7 +267,7 @@ def test_task_test_needs_a_checkpoint(composed):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cases(composed, tmp_path, monkeypatch):
-    config = composed(*SMOKE, "experiment=unet")
+    config = composed(*SMOKE, *UNDRAWN, "experiment=unet")
     build = tasks.build
     seen = []
 

@@ -122,7 +122,8 @@ def test_whatever_matters_gives_another_store(root, tmp_path, change):
     assert len(folders(cache)) == 2
 
 
-def test_several_processes_give_the_same_store(root, tmp_path):
+def test_several_processes_give_the_same_store(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.store_writer.WORTH_PROCESSES_S", 0)
     alone, together = build(root, tmp_path / "a"), build(root, tmp_path / "b", num_workers=2)
     assert alone.fingerprint == together.fingerprint
     for name in ARRAYS:
@@ -130,7 +131,13 @@ def test_several_processes_give_the_same_store(root, tmp_path):
     assert (alone.folder / "table.csv").read_text() == (together.folder / "table.csv").read_text()
 
 
-def test_an_error_in_a_process_arrives_and_leaves_nothing(root, tmp_path):
+def test_a_few_small_cases_start_no_process(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.store_writer.ProcessPoolExecutor", None)
+    assert len(build(root, tmp_path / "cache", num_workers=2)) == len(build(root, tmp_path / "alone"))
+
+
+def test_an_error_in_a_process_arrives_and_leaves_nothing(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.store_writer.WORTH_PROCESSES_S", 0)
     write_volume(root / "labels/bert.nii.gz", two_muscles() * 5)
     with pytest.raises(
         ValueError, match=r"cohort small, case 'bert': .*bert\.nii\.gz: holds the unknown label id 5, 10"

@@ -15,7 +15,7 @@ from datamodules.supervision import Supervision
 from lightning_modules import tasks
 from lightning_modules.identity import cell_name
 from lightning_modules.run_folder import RunFolder
-from tests.conftest import compose_line
+from tests.conftest import UNDRAWN, compose_line
 from tests.spines import edit_keypoints, spine_anatomy, spine_cohort, write_spines
 from tests.test_run import StopAt
 
@@ -120,7 +120,7 @@ def test_the_same_person_in_both_is_a_leak(roots):
 SAGITTAL = ("phantom=scarnet", "phantom.num_patients=8", "phantom.masked_patients=5", "phantom.size=72")
 LINE = (
     *(*SAGITTAL, "phantom.spacing_mm=4.0", "cohort.num_workers=1", "experiment=unet", "trainer=smoke"),
-    *("scale.epochs=2", "supervision=mixed", "supervision.masked_patients=3"),
+    *("scale.epochs=2", "supervision=mixed", "supervision.masked_patients=3", *UNDRAWN),
 )
 
 
