@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datamodules.scan_list import find_scans
-from lightning_modules.prediction import task
+from lightning_modules.prediction import writing
 from lightning_modules.prediction.output_folder import OutputFolder
 from lightning_modules.prediction.sheet import draw_sheet
 from lightning_modules.prediction.task import predict
@@ -94,7 +94,7 @@ def test_label_maps_are_unique_whole_visible_and_inside(tmp_path, predicted, mon
             return draw_sheet(blocks, anatomy, path, title=title, notice=notice)
         return path.write_bytes(b"")
 
-    monkeypatch.setattr(task, "draw_sheet", draw_few)
+    monkeypatch.setattr(writing, "draw_sheet", draw_few)
     write_scan(tmp_path / "in" / "scan.nii.gz", picture())
     rows = [f'"{name}","{name}",scan.nii.gz' for name in TWINS]
     (tmp_path / "in" / "cohort.csv").write_text("case,patient,image\n" + "\n".join(rows) + "\n", encoding="utf-8")

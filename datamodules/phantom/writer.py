@@ -7,15 +7,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import GENERATOR_VERSION, PhantomSettings
+from datamodules.phantom.structures import labels_of
 
 FOLDERS = ("images", "labels", "second_rater", "fat")
 _CARD = "phantom.json"
@@ -117,7 +116,7 @@ def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -
         workers = []
         try:
             for share in shares:
-                task = json.dumps({"settings": asdict(settings), "folder": str(folder), "patients": share})
+                task = json.dumps({"settings": settings.written, "folder": str(folder), "patients": share})
                 command = [sys.executable, "-m", "datamodules.phantom.worker", task]
                 worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
                 workers.append(running.enter_context(worker))
@@ -149,7 +148,8 @@ def _collect(worker: subprocess.Popen, progress: tqdm) -> list[dict]:
 
 def _write_tables(settings: PhantomSettings, folder: Path, tables: dict[str, list[dict]]) -> None:
     """Writes everything beside the volumes."""
-    tables = {**tables, "labels": [{"id": index, "structure": name} for name, index in LABELS.items()]}
+    labels = [{"id": index, "structure": name} for name, index in labels_of(settings.body).items()]
+    tables = {**tables, "labels": labels}
     for name, rows in tables.items():
         if rows:
             pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
