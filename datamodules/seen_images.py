@@ -6,7 +6,7 @@ another contrast away where the histogram does not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Integer
 
+from datamodules.slice_batches import SliceBatches, TissueAugmentation
 from datamodules.store import SliceStore
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 MOST_SLICES = 400  # that are looked at, evenly spread: seconds even where slices are large
+AT_ONCE = 8  # pictures that are made together
 FEWEST_PIXELS = 20  # of a structure in a slice, for its mean to be one
 
 
@@ -74,6 +76,7 @@ class SeenImages:
         field_mm: Smallest and largest extent of a slice along its rows and its columns, one after the other.
         looks: By contrast, as the cohort names it; "" where it does not.
         slices: `fingerprint` of the middle slice of every case; none in checkpoints of earlier versions.
+        of_any_contrast: Whether pictures were made of tissue maps, in a new contrast every time.
     """
 
     structures: Sequence[str]
@@ -83,6 +86,7 @@ class SeenImages:
     field_mm: Sequence[float]
     looks: Mapping[str, Look]
     slices: Sequence[str] = ()
+    of_any_contrast: bool = False
 
     def holds(self, image: Float[np.ndarray, "m d H W"]) -> bool:
         """Whether a z-scored volume is one that was trained on, whatever file it came in."""
@@ -121,6 +125,32 @@ def seen_images(store: SliceStore, rows: Integer[np.ndarray, " r"]) -> SeenImage
         field_mm=[float(value) for axis in (0, 1) for value in (field[:, axis].min(), field[:, axis].max())],
         looks=looks,
         slices=sorted({fingerprint(store.native(row).image) for row in _middle_rows(table["case"], rows)}),
+    )
+
+
+def made_images(
+    stored: SeenImages, slices: SliceBatches, rows: Integer[np.ndarray, " r"], augmentation: TissueAugmentation
+) -> SeenImages:
+    """Describes the pictures that are made of tissue maps, on the network's grid, where those stored train nobody.
+
+    Args:
+        stored: What the stored ones look like.
+        slices: Training batches before the augmentation.
+        rows: Those that train.
+        augmentation: Makes the pictures; one of each slice that is looked at.
+    """
+    chosen, looks = [int(row) for row in rows[:: max(1, len(rows) // MOST_SLICES)]], []
+    for start in range(0, len(chosen), AT_ONCE):
+        made = augmentation(slices[[(row, row) for row in chosen[start : start + AT_ONCE]]])
+        image, mask, num_structures = made.image.cpu().numpy(), made.mask.cpu().numpy(), made.labelled.shape[1] - 1
+        looks += [look_of_slice(*pair, num_structures) for pair in zip(image, mask, strict=True)]
+    return replace(
+        stored,
+        looks={"": Look.of_slices(looks)},
+        pixel_mm=list(augmentation.pixel_mm),
+        field_mm=[*augmentation.field_mm, *augmentation.field_mm],
+        slices=[],
+        of_any_contrast=True,
     )
 
 

@@ -34,7 +34,18 @@ class Augmentation(Protocol):
 
 @runtime_checkable
 class TissueAugmentation(Augmentation, Protocol):
-    """Makes pictures of tissue maps, and takes `TissueBatch`es."""
+    """Makes pictures of tissue maps, and takes `TissueBatch`es.
+
+    Attributes:
+        field_mm: Smallest and largest side of the field of view of a picture.
+        pixel_mm: Smallest and largest pixel that a scanner would have had for it.
+    """
+
+    @property
+    def field_mm(self) -> tuple[float, float]: ...  # noqa: D102
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]: ...  # noqa: D102
 
     def of_store(self, tissues: Sequence[str], num_channels: int) -> "TissueAugmentation":
         """The augmentation of slices whose maps hold these tissues, by number."""

@@ -18,6 +18,7 @@ from datamodules.cohort import Cohort
 from datamodules.folds import Split
 from datamodules.geometry import SliceGrid
 from datamodules.loading import Share
+from datamodules.seen_images import SeenImages, made_images, seen_images
 from datamodules.sides import check_sides
 from datamodules.slice_batches import Augmentation, SliceBatches, TissueAugmentation
 from datamodules.store import build_store
@@ -182,6 +183,14 @@ class SliceDataModule(lightning.LightningDataModule):
         """Training batches before an augmentation that takes whole batches, after one that takes slices."""
         maps = isinstance(self.augmentation, TissueAugmentation)
         return SliceBatches(self.store, self.teaching.labels, slice_wise, maps=maps, device=device)
+
+    def seen_images(self) -> SeenImages:
+        """What the pictures that train look like: those of the store, or those that are made in their place."""
+        rows = self.indices["train"]
+        stored = seen_images(self.store, rows)
+        if not isinstance(self.augmentation, TissueAugmentation):
+            return stored
+        return made_images(stored, self.training_slices(), rows, self.augmentation)
 
     def val_dataloader(self) -> DataLoader:
         """In store order; empty where the cohort is too small for a validation part."""

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.batch import SpineBatch
-from datamodules.seen_images import seen_images
 from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.learning_rate import Schedule, over_own_epochs
@@ -75,7 +74,7 @@ class SegmentationModule(lightning.LightningModule):
         """Takes class frequencies and the look of training images; a checkpoint overwrites the former by its own."""
         if stage == "fit":
             self.objective.count_classes(self.data.class_pixel_counts())
-            self._seen = seen_images(self.data.store, self.data.indices["train"]).plain()
+            self._seen = self.data.seen_images().plain()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Says what the weights belong to and were trained on, in plain values: they load with `weights_only=True`."""

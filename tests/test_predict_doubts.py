@@ -187,6 +187,20 @@ def test_contrast_pixels_and_field_are_compared(scan, members, seen):
     assert "nothing could be compared" in compare(block_of(scan, members), members).notes[0]
 
 
+def test_a_network_of_any_contrast_doubts_none_and_trusts_no_threshold_without_one(scan, members, seen):
+    image = np.stack([z_scored(np.random.default_rng(place), (2, 2, 2, 2)) for place in range(3)])[None]
+    mask = np.repeat(TRUTH[:1], 3, axis=0)
+    of_any = replace(seen, looks={"": seen.looks["T2"]}, of_any_contrast=True)
+    member = replace(members[0], seen=of_any)
+    stated = compare(replace(block_of(scan, members, contrast="T1"), image=image, mask=mask), [member])
+    assert (stated.warnings, stated.notes, stated.contrast) == ([], [], "T1")
+    unstated = compare(replace(block_of(scan, members), image=image, mask=mask), [member])
+    assert unstated.contrast == "unknown"
+    assert not unstated.warnings
+    assert "do not name their contrast; the network was trained on pictures of any" in unstated.notes[0]
+    assert "no threshold for fat is trusted" in unstated.notes[1]
+
+
 def test_a_training_stores_what_its_images_look_like_and_can_be_predicted_with(tmp_path, generated):
     """The whole way: train, predict the same scans from their folder, find the areas of the label maps in the table."""
     line = (*TINY_PHANTOM, *UNDRAWN, "experiment=unet", "trainer=smoke", "scale.epochs=1")

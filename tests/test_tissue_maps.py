@@ -14,6 +14,7 @@ from datamodules.geometry import SliceGrid
 from datamodules.phantom import PhantomSettings
 from datamodules.phantom.settings import GENERATOR_VERSION, YOUNGER
 from datamodules.phantom.writer import is_written
+from datamodules.seen_images import SeenImages, seen_images
 from datamodules.slices import SliceDataModule
 from datamodules.store import build_store
 from datamodules.supervision import Supervision
@@ -162,3 +163,18 @@ def test_pictures_of_another_cohort_have_no_maps(data, tmp_path):
             augmentation=data.augmentation,
             cache=tmp_path,
         )
+
+
+def test_what_a_network_of_any_contrast_has_seen_are_the_pictures_that_were_made(data):
+    seen = data.seen_images()
+    assert seen.of_any_contrast
+    assert list(seen.looks) == [""]
+    assert not seen.slices, "no stored picture trained it"
+    assert list(seen.field_mm) == [*data.augmentation.field_mm] * 2
+    assert list(seen.pixel_mm) == [*data.augmentation.pixel_mm]
+    again = SeenImages.of_plain(data.seen_images().plain())
+    np.testing.assert_array_equal(seen.looks[""].mean, again.looks[""].mean)
+    stored = seen_images(data.store, data.indices["train"])
+    (look,) = stored.looks.values()
+    spread = [np.trace(each.covariance) for each in (seen.looks[""], look)]
+    assert spread[0] > 4 * spread[1], "of many contrasts, beside one"

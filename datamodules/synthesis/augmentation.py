@@ -65,6 +65,16 @@ class Synthesis:
         return replace(self, numbered=self.tissues.numbered(tissues))
 
     @property
+    def field_mm(self) -> tuple[float, float]:
+        """Smallest and largest side of a field of view."""
+        return float(self.geometry.field_mm[0]), float(self.geometry.field_mm[1])
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Finest and coarsest resolution."""
+        return float(self.artefacts.resolution_mm[0]), float(self.artefacts.resolution_mm[1])
+
+    @property
     def in_words(self) -> list[str]:
         """What is drawn from where."""
         place, drawn, faults = self.geometry, self.contrast, self.artefacts

@@ -17,6 +17,10 @@ SLACK, MOST_DISTANT = 0.2, 0.8
 MOST_COARSE = 1.25  # times the coarsest pixel trained on
 LEAST_FIELD = 0.95  # of the smallest field trained on
 UNKNOWN = "unknown"  # a contrast that no method of telling fat from muscle is for
+NO_THRESHOLD = (
+    "no threshold for fat is trusted on a picture of unknown contrast; a cohort.csv beside the scans states it in its "
+    "column contrast"
+)
 SHOWN = 3  # differences that a sentence names
 
 
@@ -79,9 +83,9 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
     if stated and trained and stated not in trained:
         told.warnings.append(f"the scan is stated to be {stated}; the network was trained on {' or '.join(trained)}")
     elif not stated:
-        on = (
-            f"; the network was trained on {' or '.join(trained)}" if trained else ", neither does the network's cohort"
-        )
+        on = ", neither does the network's cohort"
+        if trained or any(each.of_any_contrast for each in known):
+            on = f"; the network was trained on {' or '.join(trained) or 'pictures of any'}"
         told.notes.append(f"the files do not name their contrast{on}")
     look = _look_of(block, len(structures))
     wanted = [stated] if stated in trained else None
@@ -89,6 +93,11 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
     if not stated:
         told.contrast = " or ".join(trained)
     nearest = min(seen, key=lambda one: one.distance(look, SLACK))
+    if not stated and any(each.of_any_contrast for each in known):
+        told.contrast = (
+            UNKNOWN  # to the network every contrast is as good as any other, to a threshold for fat it is not
+        )
+        told.notes.append(NO_THRESHOLD)
     if nearest.distance(look, SLACK) <= MOST_DISTANT:
         return
     deviations = np.nan_to_num(nearest.deviations(look, SLACK))
@@ -103,12 +112,9 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
         f"all, in standard deviations of a slice: {'; '.join(shown)}. It may be another contrast or sequence, another "
         "part of the body, or the outlines are wrong"
     )
-    if not stated:
+    if not stated and told.contrast != UNKNOWN:
         told.contrast = UNKNOWN
-        told.notes.append(
-            "no threshold for fat is trusted on a picture of unknown contrast; a cohort.csv beside the scans states it "
-            "in its column contrast"
-        )
+        told.notes.append(NO_THRESHOLD)
 
 
 def _look_of(block: Block, num_structures: int) -> Float64[np.ndarray, " x"]:
