@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_modules.named_checkpoints import one_checkpoint
+from lightning_modules.onnx_export import NUM_CHECKED, SUFFIX, write_onnx
 from lightning_modules.phantom_task import leave_no_run_folder
 from lightning_modules.provenance import code_card
 from lightning_modules.starters import WEIGHTS, write_card
@@ -19,10 +20,10 @@ WORDS = "# {name}\n\nWhom it was tested on, and what it does badly, is for you t
 
 
 def export(config: DictConfig) -> None:
-    """Writes the network of `checkpoint` into the file `output` (.safetensors), in half precision, with a card.
+    """Writes the network of `checkpoint` into the file `output`: weights (.safetensors) with a card, or ONNX (.onnx).
 
-    The file says by itself how it is used: task=predict and task=test take it as a checkpoint, model.init starts from
-    it.
+    A file of weights, in half precision, says by itself how it is used: task=predict and task=test take it as a
+    checkpoint, model.init starts from it.
     The head of the card (.md) has its hash, what it learned from and how; words below the head stay as they are.
 
     Raises:
@@ -30,11 +31,20 @@ def export(config: DictConfig) -> None:
     """
     leave_no_run_folder()
     raw: Any = OmegaConf.to_container(config, resolve=False)
-    if "${hydra:" in str(raw["output"]) or Path(str(config.output)).suffix != WEIGHTS:
-        raise ValueError(f"task=export needs output=FILE{WEIGHTS}, the file to write; given: {raw['output']}")
+    output = Path("" if "${hydra:" in str(raw["output"]) else str(config.output)).expanduser()
+    if output.suffix not in (WEIGHTS, SUFFIX):
+        raise ValueError(
+            f"task=export needs output=FILE{WEIGHTS} or FILE{SUFFIX}, the file to write; given: {raw['output']}"
+        )
     trained = read_trained(one_checkpoint(config.checkpoint, config.anatomy.view, "task=export checkpoint=FILE"))
-    output = Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix == SUFFIX:
+        found = write_onnx(trained, output, undo_class_weights=bool(config.objective.undo_class_weights))
+        logger.info(
+            "%s: %.1f MiB; on %d slices probabilities differ from torch's by up to %.1g; %.0f ms a slice, torch %.0f",
+            *(output, output.stat().st_size / 2**20, NUM_CHECKED, found.difference, found.onnx_ms, found.torch_ms),
+        )
+        return
     digest = write_weights(trained, output)
     write_card(output.with_suffix(".md"), facts_of(trained, digest), WORDS.format(name=output.stem))
     size = output.stat().st_size / 2**20
