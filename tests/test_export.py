@@ -67,7 +67,7 @@ def test_what_is_exported_gives_what_a_prediction_decides_on(tmp_path, generated
     trained = read_trained(unet_run(tmp_path / "run", generated))
     structures = trained.anatomy.structures
     seen = SeenImages(
-        structures=structures[2:], num_patients=1, num_channels=1, pixel_mm=[1, 1], field_mm=[9, 9, 9, 9], looks={}
+        structures=structures[2:], num_patients=1, num_channels=1, pixel_mm=[1.0], field_mm=[9.0], looks={}
     )
     slices = torch.randn(2, 1, 16, 16)
     found = Probabilities(replace(trained, seen=seen))(slices)
