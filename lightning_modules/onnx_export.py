@@ -106,7 +106,7 @@ def write_onnx(trained: TrainedNetwork, path: Path, *, undo_class_weights: bool 
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in described(trained).items()})
     onnx.save(model, str(partial))
     session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-    found = compared(module, lambda image: session.run([PROBABILITIES], {IMAGE: image})[0], slices)
+    found = compared(module, lambda image: np.asarray(session.run([PROBABILITIES], {IMAGE: image})[0]), slices)
     if not found.difference <= LARGEST_DIFFERENCE:
         partial.unlink()
         raise ValueError(
