@@ -11,6 +11,7 @@ from datamodules.anatomy import Anatomy
 from lightning_modules.losses.prior import without_class_weights
 from lightning_modules.trained_network import TrainedNetwork
 from models.prediction import Prediction
+from models.strides import strides_of
 
 
 class Regrouped(nn.Module):
@@ -35,7 +36,7 @@ class Regrouped(nn.Module):
         self, network: nn.Module, class_weights: Float[Tensor, " c"], *, trained: Anatomy, asked: Anatomy
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.strides = network, strides_of(network)
         self.register_buffer("class_weights", class_weights.clone())
         self.groups = class_groups(trained, asked)
 

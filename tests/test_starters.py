@@ -16,6 +16,7 @@ from lightning_modules.regrouped import Regrouped, class_groups
 from lightning_modules.starters import card_facts, shipped_starters, starter_of, write_card
 from lightning_modules.trained_network import TrainedNetwork, read_trained, write_weights
 from models.prediction import Prediction
+from models.strides import Strides
 from models.unet import UNet
 from tests.conftest import compose_line
 from tests.predicted_scans import picture, run_config, write_run, write_scan
@@ -62,6 +63,8 @@ def test_probabilities_of_parts_are_added_and_the_rest_is_background():
     weights = torch.tensor([0.5, 1.0, 2.0, 1.0, 1.0, 3.0])
 
     class Fixed(torch.nn.Module):
+        strides = Strides(1, 16)
+
         def forward(self, image, boxes=None):
             return Prediction(logits=scores)
 
