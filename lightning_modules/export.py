@@ -1,6 +1,7 @@
 """What `task=export` runs: a trained network as one file that can be handed on."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def facts_of(trained: TrainedNetwork, digest: str) -> dict[str, str]:
     parameters = sum(weight.numel() for weight in trained.weights.values())
     return {
         "sha256": digest,
-        "command": str(ran["command"]),
+        "command": shlex.join(word for word in shlex.split(str(ran["command"])) if not _names_a_place(word)),
         "commit": str(ran["commit"]),
         "cohort": f"{cohort.get('name', '')} ({cohort.get('licence', 'no licence stated')})",
         "patients": str(trained.seen.num_patients if trained.seen else "unknown"),
@@ -68,3 +69,9 @@ def facts_of(trained: TrainedNetwork, digest: str) -> dict[str, str]:
         "grid": f"{data.size[0]} x {data.size[1]} pixels of {data.spacing_mm:g} mm",
         "parameters": f"{parameters / 1e6:.2f} M",
     }
+
+
+def _names_a_place(word: str) -> bool:
+    """Whether a word of a command line says where something lies on the machine that it was typed on."""
+    value = word.partition("=")[2]
+    return Path(value).is_absolute() or value.startswith("~")

@@ -1,6 +1,7 @@
 """A trained network as ONNX, for programs that know neither Python nor torch."""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from lightning_modules.trained_network import TrainedNetwork
 from lightning_modules.written import partial_of
+
+for name in ("onnxscript", "onnx_ir"):
+    logging.getLogger(name).setLevel(logging.WARNING)  # they tell every constant that they merge
 
 SUFFIX = ".onnx"
 IMAGE, PROBABILITIES = "image", "probabilities"

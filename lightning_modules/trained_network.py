@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from datamodules.anatomy import Anatomy
@@ -115,7 +115,8 @@ def write_weights(network: TrainedNetwork, path: Path) -> str:
     told = {"config": config, "network": network_text(network.config), "seen": seen}
     tensors = {f"{NETWORK}{name}": _half(value) for name, value in network.weights.items()}
     partial = partial_of(path)
-    save_file({**tensors, CLASS_WEIGHTS: network.class_weights.contiguous()}, partial, {METADATA: json.dumps(told)})
+    content = save({**tensors, CLASS_WEIGHTS: network.class_weights.contiguous()}, {METADATA: json.dumps(told)})
+    partial.write_bytes(content)
     partial.replace(path)
     return sha256(path)
 

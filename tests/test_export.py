@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from datamodules.seen_images import SeenImages
-from lightning_modules.export import export
+from lightning_modules.export import export, facts_of
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
 from lightning_modules.onnx_export import Probabilities
@@ -33,8 +33,17 @@ def test_weights_and_their_card_are_written_where_asked(tmp_path, generated, che
     assert facts["sha256"] == sha256(file)
     assert facts["structures"] == "multifidus_left, multifidus_right, erector_spinae_left, erector_spinae_right"
     assert facts["grid"] == "48 x 64 pixels of 1 mm"
+    assert file.stat().st_mode & 0o777 == file.with_suffix(".md").stat().st_mode & 0o777, "others may read it, too"
     assert "# mine" in file.with_suffix(".md").read_text()
     assert facts["sha256"] in caplog.text
+
+
+def test_a_card_says_what_was_typed_but_not_on_which_machine(tmp_path, generated, checkpoint):
+    command = "python run.py experiment=unet cohort.root=/home/anna/scans paths.cache=~/cache 'model.width=8' seed=1"
+    (checkpoint.parents[1] / "run_card.json").write_text(json.dumps({"command": command, "commit": "abc"}))
+    facts = facts_of(read_trained(checkpoint), "hash")
+    assert facts["command"] == "python run.py experiment=unet model.width=8 seed=1"
+    assert facts["commit"] == "abc"
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.pt"])
