@@ -27,11 +27,9 @@ def times(folder: Path, pattern: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, generated) -> Path:
+def made(tmp_path_factory) -> Path:
     """A folder with `data` and a `grid` of two cells, of which the first failed and the second is done."""
     root = tmp_path_factory.mktemp("made")
-    if (generated / "phantom").exists():
-        shutil.copytree(generated / "phantom", root / "data" / "phantom")
     assert start(*TABLE, "fold=9,0", *places(root / "grid", root / "data")) == 1
     return root
 
