@@ -32,6 +32,7 @@ def tested(tmp_path_factory, generated):
     return folder, before
 
 
+@pytest.mark.slow
 def test_a_finished_run_gets_the_arms_that_it_lacks_and_is_otherwise_untouched(tested):
     folder, before = tested
     assert sorted(path.name for path in (folder / "arms").iterdir()) == sorted(NAMES)

@@ -82,6 +82,7 @@ def test_a_run_says_what_its_network_costs(composed, tmp_path):
     assert model["cell_bottleneck_mm"] == 16 * config.data.spacing_mm
 
 
+@pytest.mark.slow
 def test_a_test_alone_knows_nothing_of_the_memory_of_training(composed, tmp_path):
     tasks.train(composed(*SMOKE))
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -91,6 +92,7 @@ def test_a_test_alone_knows_nothing_of_the_memory_of_training(composed, tmp_path
     assert tested["flop_per_image"] == trained["flop_per_image"]
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_steps_it_took_and_how_many_masks_it_saw(composed, tmp_path):
     """Two slices of a batch of four have a mask."""
     tasks.train(composed(*MIXED, "trainer.limit_test_batches=1"))

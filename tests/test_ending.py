@@ -145,6 +145,7 @@ def test_the_last_line_is_followed_by_what_was_still_to_be_said(monkeypatch, cap
     assert printed.out == "the grid's list\n"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_its_folder_was_moved_to(undisturbed, generated, tmp_path, monkeypatch, hearing):
     interrupted(compose_line(tmp_path / "here", generated, *LINE), monkeypatch, "SIGTERM", "testing")
     kept = torch.load(tmp_path / "here" / "checkpoints" / "last.ckpt", weights_only=True)

@@ -68,6 +68,7 @@ def words(composed, tmp_path):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cohort", COHORTS)
 def test_every_case_of_another_folder_is_tested(composed, words, cohort):
     """Facts about one copy of the data (how many patients it has, who is in it twice) are not asked of the other."""

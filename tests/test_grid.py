@@ -127,6 +127,7 @@ def test_new_arms_of_a_finished_cell_are_tested_without_training(tmp_path, gener
     assert listed(grid, "bs_esnet_boxes")["cell"].tolist() == listed(grid)["cell"].tolist()
 
 
+@pytest.mark.slow
 def test_what_tables_of_a_paper_share_is_one_cell():
     """The row of the first table is the value of the second that the paper proposes, and the third's row, too."""
     first, second, third = ({cell.folder for cell in cells_of(f"msff_table{n}")} for n in (1, 2, 3))
@@ -135,6 +136,7 @@ def test_what_tables_of_a_paper_share_is_one_cell():
     assert first & second == first & third
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_names_experiments_that_exist(sweep):
     cells = cells_of(sweep)

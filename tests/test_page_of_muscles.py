@@ -27,6 +27,8 @@ from tests.run_folders import write_run
 from tests.test_claims import CLAIMS, VERDICTS
 from tests.test_page import Reader
 
+pytestmark = pytest.mark.slow  # whole reports
+
 PRINTED = ("overall", "muscle", "fat")
 
 

@@ -19,6 +19,8 @@ from tests.run_folders import write_run
 from tests.spine_folders import write_curve, write_spine, write_spines
 from tests.test_page import Reader, emptied, page_of
 
+pytestmark = pytest.mark.slow  # whole reports
+
 SMALL = {"num_patients": 6, "num_folds": 1}
 OWN = ["labels", "keypoints", "robustness", "measurements"]
 

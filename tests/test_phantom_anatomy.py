@@ -72,6 +72,7 @@ def test_drawn_areas_and_fat_follow_the_patient(level):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS[2:6])
 def test_every_slice_through_a_disc_shows_a_lamina_and_both_joints(level):
     """Just above and just below the middle of the disc alike: they belong to the vertebrae on either side."""
@@ -148,6 +149,7 @@ def test_direction_of_a_sagittal_series_is_a_rotation_and_runs_back_and_down():
     assert series.labels.shape[0] == 3
 
 
+@pytest.mark.slow
 def test_lengths_and_areas_are_those_of_volunteers():
     rows = [row for patient in range(12) for row in one_series(SAGITTAL, patient).measurements]
 

@@ -36,6 +36,7 @@ def test_second_rater_departs_farther_where_the_fascia_has_faded():
     assert moved(0.03) > 1.3 * moved(1.0)
 
 
+@pytest.mark.slow
 def test_second_rater_agrees_well_but_not_wholly_and_worse_with_more_noise():
     def dice(patient, name):
         series = one_series(replace(COARSE, levels=("L4/5",), size=200, spacing_mm=0.95), patient)

@@ -101,6 +101,7 @@ def test_scans_are_outlined_without_the_weights(tmp_path, generated):
     torch.testing.assert_close(undone.probabilities(image), F.normalize(expected, p=1, dim=1), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_tested_both_ways(tmp_path, generated):
     """It holds its weights: the test that ends its training is repeated without them, and differs with them."""
     line = (*TINY_PHANTOM, *UNDRAWN, "trainer=smoke", "experiment=unet", "objective.class_weighting=inverse_root")

@@ -24,6 +24,7 @@ def cases_of(composed, tmp_path, *overrides: str) -> pd.DataFrame:
     return pd.read_csv(tmp_path / "run" / "cases.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

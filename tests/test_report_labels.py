@@ -15,6 +15,8 @@ from reports.runs import load_runs
 from reports.spines.curve import build_curve, curve_cases, patient_values, unequal_training
 from tests.spine_folders import write_curve, write_spine, write_spines
 
+pytestmark = pytest.mark.slow  # whole reports
+
 SMALL = {"num_patients": 8, "num_folds": 2}
 GAINS = {3: 0.04, 6: 0.01}
 

@@ -16,6 +16,8 @@ from reports.runs import AS_PUBLISHED, BY_PATIENT, load_runs
 from reports.strata import strata, tertile_limits
 from tests.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
 
+pytestmark = pytest.mark.slow  # whole reports
+
 ROWS = ("unet", "bs_esnet_no_sag", "bs_esnet")
 TABLE = "bs_esnet_table1"
 

@@ -79,6 +79,7 @@ def markdown_lines(text, heading):
     return [re.split(r"(?<!\\) \| ", line[2:-2]) for line in part.splitlines() if line.startswith("|")]
 
 
+@pytest.mark.slow
 def test_a_second_rater_is_no_competitor(tmp_path):
     """The best masks of all, scored beside two systems: neither bold nor ranked, and the best system is bold."""
     write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=14)
@@ -90,6 +91,7 @@ def test_a_second_rater_is_no_competitor(tmp_path):
     assert set(evidence.ranks["row"]) == {"unet", "bs_esnet"}
 
 
+@pytest.mark.slow
 def test_every_section_is_a_rectangle(evidence):
     found = sections(evidence)
     assert len(found) > 6
@@ -190,6 +192,7 @@ def test_the_terminal_shows_the_primary_endpoint(evidence):
     assert "not paper size" in text
 
 
+@pytest.mark.slow
 def test_two_splits_are_two_tables_and_the_inflation(tmp_path):
     write_grid(tmp_path / "a", {"unet": 0.85}, num_patients=8)
     write_grid(tmp_path / "b", {"unet": 0.87}, num_patients=8, split=AS_PUBLISHED)
@@ -209,6 +212,7 @@ def test_the_task_writes_every_file_and_nothing_else(few, tmp_path, parts):
     write(config_of(runs=[str(few)]))
 
 
+@pytest.mark.slow
 def test_several_folders_are_reported_beside_the_sweep(few, tmp_path, parts):
     folders = sorted(str(path) for path in few.iterdir())
     write(config_of(runs=folders, hydra={"sweep": {"dir": str(tmp_path)}}))

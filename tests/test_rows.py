@@ -68,6 +68,7 @@ def test_the_rows_of_scarnet_differ_in_two_parts_alone(composed):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "experiment", [name if name == "scarnet" else pytest.param(name, marks=pytest.mark.slow) for name in SYSTEMS]
 )

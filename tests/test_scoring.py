@@ -64,12 +64,14 @@ def test_the_annotation_itself_is_perfect_on_every_case_whatever_the_split(score
     np.testing.assert_array_equal(content["predicted_mask"], content["true_mask"])
 
 
+@pytest.mark.slow
 def test_the_second_rater_of_the_phantom_is_another_row_of_the_table(scored, cohort):
     _, summary = scored(cohort.root / "second_rater")
     assert 0.8 < summary["test"]["dice"]["mean"] < 0.99, "pixels of 3 mm"
     assert summary["test"]["num_patients"] == 8
 
 
+@pytest.mark.slow
 def test_factors_are_those_of_the_cohort(scored, masks, cohort):
     cases, _ = scored(masks)
     listed = pd.read_csv(cohort.root / "cohort.csv").set_index("case")
@@ -106,6 +108,7 @@ def test_a_missing_mask_is_a_miss_and_an_extra_file_is_named(scored, masks, capl
     assert "2 named after no annotated case of the cohort, left out: notes.txt, somebody_else.nii.gz" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_empty_mask_is_a_miss_like_any_other(scored, masks):
     path = sorted(masks.iterdir())[0]
     rewrite(path, lambda image: image * 0)
@@ -114,6 +117,7 @@ def test_an_empty_mask_is_a_miss_like_any_other(scored, masks):
     assert set(cases[cases["case"] == path.name.removesuffix(".nii.gz")]["status"]) == {"missed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".nii", ".mha", ".nrrd"])
 def test_other_formats_and_orders_of_axes_are_the_same_mask(scored, masks, suffix):
     for path in list(masks.iterdir()):
@@ -137,6 +141,7 @@ def finer(image):
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
+@pytest.mark.slow
 def test_a_mask_on_another_grid_of_the_same_field_is_resampled_and_said(scored, masks, caplog):
     path = sorted(masks.iterdir())[0]
     rewrite(path, finer)

@@ -23,6 +23,8 @@ from lightning_modules.identity import cell_name
 from tests.conftest import ROOT, TINY_PHANTOM
 from tests.wandb_files import OfflineRun, only_run
 
+pytestmark = pytest.mark.slow  # whole trainings
+
 # Lightning warns of epochs that are shorter than its logging interval; nothing here is logged by the step.
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "trainer.log_every_n_steps=1")
 ASYNCHRONOUS = (*SMOKE, "scale.epochs=4", "callbacks.asynchronous_training.cycle={esnet: 1, bsn: 1}")

@@ -149,6 +149,7 @@ def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated,
     assert tested.isdisjoint([*card["masked_patients"], *card["weak_patients"]])
 
 
+@pytest.mark.slow
 def test_a_fold_with_nobody_to_teach_key_points_ends_before_the_first_batch(composed):
     with pytest.raises(ValueError, match=r"no case with key points alone is left to train on in fold 0"):
         tasks.train(composed(*LINE, "phantom.num_patients=5", "supervision.masked_patients=null"))

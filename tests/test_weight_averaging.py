@@ -29,6 +29,7 @@ def differing(one, other):
     return [key for key, value in one.items() if not torch.equal(value, other[key])]
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_the_average_and_an_interrupted_training_ends_at_the_same(tmp_path, generated, monkeypatch):
     monkeypatch.setattr(RunFolder, "forget_resumption", lambda folder: None)
     tasks.train(compose_line(tmp_path / "whole", generated, *LINE, *SHORT))
