@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.anatomy import View
-from lightning_modules.starters import named_weights
+from lightning_modules.starters import named_weights, sha256
 from lightning_modules.written import IDENTITY
 
 # These say where and how fast a run is made, not what comes out of it.
@@ -184,8 +184,7 @@ def _content(path: str) -> str:
 @cache
 def _hash_of(path: str, changed_ns: int, size: int) -> str:
     """Twelve characters; weights of some hundred MB are read once, however many cells a grid has."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return sha256(Path(path))[:12]
 
 
 def _without_place(cohort: Any) -> Any:

@@ -107,7 +107,7 @@ def take(network: nn.Module, trained: TrainedNetwork, anatomy: Anatomy) -> Taken
             f"model.width={trained.config.model.get('width')}"
         )
     network.load_state_dict({**own, **merged, **same})
-    names = {name: FRESH if not found else " + ".join(found) for name, found in sources.items()}
+    names = {name: " + ".join(found) if found and merged else FRESH for name, found in sources.items()}
     return Taken(path=trained.path, classes=names, weights=tuple(same), fresh=fresh)
 
 

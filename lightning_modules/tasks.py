@@ -112,7 +112,7 @@ def test(config: DictConfig) -> None:
         checkpoint = read_checkpoint(path, "give another one, or train it anew")
         other_structures = check_same_network(checkpoint, path, config)
         trained = read_trained(path) if other_structures else None
-        if trained is not None:
+        if trained is not None:  # before the data are read
             class_groups(trained.anatomy, instantiate(config.anatomy))
         data, module, trainer = build(config)
         if trained is None:

@@ -1,24 +1,15 @@
 """Averaged weights: in every checkpoint, and the same whether a training was interrupted or not."""
 
-import lightning
 import pytest
 import torch
 
 from lightning_modules import tasks
 from lightning_modules.run_folder import RunFolder
 from tests.conftest import TINY_PHANTOM, compose_line
+from tests.test_run import StopAt
 
 LINE = (*TINY_PHANTOM, "experiment=unet", "callbacks=averaged", "callbacks.averaged_weights.decay=0.5", "trainer=smoke")
 SHORT = ("scale.epochs=2", "trainer.limit_val_batches=0", "trainer.limit_test_batches=0")
-
-
-class StopAt(lightning.Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise RuntimeError("killed")
 
 
 def saved(folder, name):

@@ -93,12 +93,12 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
     if not stated:
         told.contrast = " or ".join(trained)
     nearest = min(seen, key=lambda one: one.distance(look, SLACK))
-    if not stated and any(each.of_any_contrast for each in known):
-        told.contrast = (
-            UNKNOWN  # to the network every contrast is as good as any other, to a threshold for fat it is not
-        )
+    is_unlike = nearest.distance(look, SLACK) > MOST_DISTANT
+    # To a network of any contrast all are alike; to a threshold for fat they are not.
+    if not stated and (is_unlike or any(each.of_any_contrast for each in known)):
+        told.contrast = UNKNOWN
         told.notes.append(NO_THRESHOLD)
-    if nearest.distance(look, SLACK) <= MOST_DISTANT:
+    if not is_unlike:
         return
     deviations = np.nan_to_num(nearest.deviations(look, SLACK))
     spread = np.sqrt(np.diag(nearest.covariance))
@@ -112,9 +112,6 @@ def _compare_intensities(block: Block, known: Sequence[SeenImages], structures: 
         f"all, in standard deviations of a slice: {'; '.join(shown)}. It may be another contrast or sequence, another "
         "part of the body, or the outlines are wrong"
     )
-    if not stated and told.contrast != UNKNOWN:
-        told.contrast = UNKNOWN
-        told.notes.append(NO_THRESHOLD)
 
 
 def _look_of(block: Block, num_structures: int) -> Float64[np.ndarray, " x"]:

@@ -17,6 +17,7 @@ from datamodules.seen_images import SeenImages
 from lightning_modules.identity import differences
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
+from lightning_modules.starters import WEIGHTS
 from lightning_modules.trained_network import read_trained
 
 BATCH = 8  # slices that go through a network together
@@ -55,6 +56,11 @@ class Member:
     class_weights: Float[Tensor, " c"]
     device: torch.device
     mirror: bool = False
+
+    @property
+    def name(self) -> str:
+        """What people call it: its run folder, or its file of weights."""
+        return self.path.stem if self.path.suffix == WEIGHTS else self.path.parent.parent.name
 
     def probabilities(self, image: Float32[np.ndarray, "s m h w"]) -> Float[Tensor, "s c h w"]:
         """Class probabilities of z-scored slices on its grid; classes it was not taught are background."""

@@ -40,7 +40,7 @@ def describe_members(members: Sequence[Member]) -> list[str]:
         f"{member.grid.size[0]} x {member.grid.size[1]} pixels of {member.grid.spacing_mm:g} mm" for member in members
     }
     lines = [
-        f"{len(members)} network(s): {', '.join(str(member.path.parent.parent.name) for member in members)}",
+        f"{len(members)} network(s): {', '.join(member.name for member in members)}",
         f"anatomy {first.anatomy.name}, grid {', '.join(sorted(grids))}",
     ]
     if first.mirror:

@@ -79,6 +79,8 @@ def _teams(config: DictConfig) -> list[list[Member]]:
     if config.checkpoint not in (None, STARTER):
         return [load_members(checkpoint_files(config.checkpoint, NEEDED), device, **options)]
     starters = shipped_starters()
+    if not starters and config.checkpoint == STARTER:
+        raise ValueError("checkpoint=starter: no starter is part of this version; give a checkpoint of your own")
     if not starters:
         raise ValueError(NEEDED)
     return [load_members([path], device, **options) for path in starters]
