@@ -3,13 +3,12 @@
 import logging
 import shlex
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_modules.named_checkpoints import one_checkpoint
 from lightning_modules.onnx_export import NUM_CHECKED, SUFFIX, write_onnx
-from lightning_modules.phantom_task import leave_no_run_folder
+from lightning_modules.phantom_task import given_output, leave_no_run_folder
 from lightning_modules.provenance import code_card
 from lightning_modules.starters import WEIGHTS, write_card
 from lightning_modules.trained_network import TrainedNetwork, read_trained, write_weights
@@ -31,12 +30,9 @@ def export(config: DictConfig) -> None:
         ValueError: If no such file is given, or the checkpoint cannot be read.
     """
     leave_no_run_folder()
-    raw: Any = OmegaConf.to_container(config, resolve=False)
-    output = Path("" if "${hydra:" in str(raw["output"]) else str(config.output)).expanduser()
-    if output.suffix not in (WEIGHTS, SUFFIX):
-        raise ValueError(
-            f"task=export needs output=FILE{WEIGHTS} or FILE{SUFFIX}, the file to write; given: {raw['output']}"
-        )
+    output = given_output(config)
+    if output is None or output.suffix not in (WEIGHTS, SUFFIX):
+        raise ValueError(f"task=export needs output=FILE{WEIGHTS} or FILE{SUFFIX}, the file to write; given: {output}")
     trained = read_trained(one_checkpoint(config.checkpoint, config.anatomy.view, "task=export checkpoint=FILE"))
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix == SUFFIX:

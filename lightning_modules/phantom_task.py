@@ -21,8 +21,7 @@ def write(config: DictConfig) -> None:
         ValueError: If no folder is given, it holds anything else, or a setting is impossible.
     """
     leave_no_run_folder()
-    raw: Any = OmegaConf.to_container(config, resolve=False)
-    if "${hydra:" in str(raw["output"]):  # the default, a run folder
+    if given_output(config) is None:
         raise ValueError("task=phantom needs output=DIR, the folder to write the synthetic patients into")
     if "phantom" not in config:
         raise ValueError("task=phantom writes the synthetic cohort; leave the choice of another cohort out")
@@ -48,3 +47,9 @@ def leave_no_run_folder() -> None:
         for path in (folder, folder.parent):
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def given_output(config: DictConfig) -> Path | None:
+    """The `output` of the command line; None where it is the default, a run folder."""
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    return None if "${hydra:" in str(raw["output"]) else Path(str(config.output)).expanduser()

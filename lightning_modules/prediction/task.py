@@ -5,10 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from datamodules.case_list import Case
 from datamodules.file_hashes import FileHashes
@@ -16,7 +15,7 @@ from datamodules.scan_list import ScanList, find_scans
 from datamodules.volume import OtherViewError
 from lightning_modules.measurement import morphometry_settings
 from lightning_modules.named_checkpoints import checkpoint_files
-from lightning_modules.phantom_task import leave_no_run_folder
+from lightning_modules.phantom_task import given_output, leave_no_run_folder
 from lightning_modules.prediction.familiarity import UNKNOWN, compare
 from lightning_modules.prediction.findings import describe_findings
 from lightning_modules.prediction.measuring import measure_scan
@@ -194,7 +193,5 @@ def _by_reason(found: ScanList) -> dict[str, str]:
 
 
 def _output(config: DictConfig, given: Path) -> Path:
-    raw: Any = OmegaConf.to_container(config, resolve=False)
-    if "${hydra:" not in str(raw["output"]):
-        return Path(config.output).expanduser()
-    return Path("predictions") / re.sub(r"\.(nii|nii\.gz|mha|mhd|nrrd|nhdr)$", "", given.resolve().name)
+    named = re.sub(r"\.(nii|nii\.gz|mha|mhd|nrrd|nhdr)$", "", given.resolve().name)
+    return given_output(config) or Path("predictions") / named
