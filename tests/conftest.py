@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 import run  # noqa: F401  registers the resolver of cell names
 from tests.compositions import composed_once
+from tests.processes import end_all
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -40,6 +41,12 @@ def pytest_collection_finish() -> None:
 def conf_is_composed_once() -> Iterator[None]:
     with composed_once():
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def compose_line(output: Path, generated: Path, *overrides: str) -> DictConfig:

@@ -3,18 +3,15 @@
 import importlib.util
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lightning_modules import tasks
 from lightning_modules.grid_status import status_of
-from tests.conftest import ROOT, TINY_PHANTOM, compose_line
+from tests.conftest import TINY_PHANTOM, compose_line
 from tests.grids import SMOKE, listed, places, planned
+from tests.processes import assert_gone, children_of, started, wait_for
 
 pytestmark = pytest.mark.slow
 LONGER = ("experiment=unet", *TINY_PHANTOM, "trainer=smoke", "scale.epochs=6", "data.samples_per_epoch=24")
@@ -24,18 +21,6 @@ LAUNCHERS = {
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", []),
     "ray": ("hydra_plugins.hydra_ray_launcher", ["+hydra.launcher.ray.init.num_cpus=2"]),
 }
-
-
-def started(tmp_path: Path, *words: str) -> subprocess.Popen:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_a_killed_grid_goes_on_in_two_processes_that_train_no_cell_twice(tmp_path, generated, monkeypatch):
@@ -52,11 +37,7 @@ def test_a_killed_grid_goes_on_in_two_processes_that_train_no_cell_twice(tmp_pat
     )
     first, second = planned(*words)
     killed = started(tmp_path, *words)
-    deadline = time.monotonic() + 240
-    while not (first.folder / "checkpoints" / "last.ckpt").exists():
-        assert killed.poll() is None, killed.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(killed, first.folder, "checkpoints/last.ckpt")
     assert [status_of(cell).state for cell in (first, second)] == ["running", "missing"]
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -87,7 +68,7 @@ def test_a_launcher_trains_the_cells_in_processes_of_its_own(tmp_path, launcher)
         pytest.skip(f"{package} is not installed: it comes with an extra of its own")
     words = ("sweep=bs_esnet_table1", "experiment=unet", *SMOKE, "phantom.num_patients=5", "fold=0,9")
     places_ = places(tmp_path / "grid", tmp_path / "data")
-    process = started(tmp_path, *words, f"hydra/launcher={launcher}", *settings, *places_)
+    process = started(tmp_path, *words, f"hydra/launcher={launcher}", *settings, *places_, RAY_AUTH_MODE="disabled")
     output, _ = process.communicate()
     assert process.returncode == 1, output
     table = listed(tmp_path / "grid")
@@ -100,33 +81,6 @@ def test_a_launcher_trains_the_cells_in_processes_of_its_own(tmp_path, launcher)
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 TWO = ("machine.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """Command lines of the processes that a process has started, and of those that they have."""
-    found = {}
-    for line in subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True
-    ).stdout.splitlines():
-        child, parent, command = line.split(None, 2)
-        if int(parent) == pid:
-            found |= {int(child): command, **children_of(int(child))}
-    return found
-
-
-def wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
-    deadline = time.monotonic() + 240
-    while not any(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def assert_gone(pids: dict[int, str]) -> None:
-    deadline = time.monotonic() + 20
-    while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < deadline, [pids[pid] for pid in alive]
-        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])

@@ -1,17 +1,15 @@
 """Real processes, really killed: the same command goes on, and Ctrl-C is not success."""
 
-import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY_PHANTOM
+from tests.conftest import TINY_PHANTOM
+from tests.processes import started, wait_for
 
 LINE = (
     *TINY_PHANTOM,
@@ -28,29 +26,7 @@ NO_REPORT = "hydra.callbacks.grid.report=null"
 
 def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
     words = [f"hydra.run.dir={folder}", f"paths.data={generated}", f"paths.cache={generated}/cache", *LINE, *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *words],
-        cwd=folder.parent,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=hear_ctrl_c,
-    )
-
-
-def hear_ctrl_c() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts: tests run there, too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
+    return started(folder.parent, *words, OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow
@@ -58,7 +34,7 @@ def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90) -> None
 def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated, name, code):
     folder = tmp_path / "run"
     process = start(folder, generated, "logger=csv")
-    wait_for(folder / "checkpoints" / "last.ckpt", process)
+    wait_for(process, folder, "checkpoints/last.ckpt")
     process.send_signal(getattr(signal, name))
     output, _ = process.communicate()
     assert process.returncode == code

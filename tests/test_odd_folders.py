@@ -1,19 +1,19 @@
 """One odd file refuses itself alone; what is not read is named."""
 
-import time
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from datamodules import dicom_series
 from datamodules.case_images import read_images
 from datamodules.dicom_series import list_series
-from datamodules.folder_walk import walk
 from datamodules.scan_list import find_scans
-from tests.conftest import SHARED
+from tests.conftest import ROOT, SHARED
 from tests.predicted_scans import picture, write_scan, write_series
 from tests.test_dicom_positions import write_object
 
@@ -179,20 +179,36 @@ def test_every_header_is_read_once(tmp_path, monkeypatch, listed):
     assert len(read) == len(set(read)) == 9
 
 
+TIMES = """
+import json, sys, time
+from pathlib import Path
+import SimpleITK as sitk
+from datamodules.folder_walk import walk
+from datamodules.scan_list import find_scans
+reading, listing = [], []
+for _ in range(3):  # the best of each in turn: other work on the machine comes and goes
+    start = time.perf_counter()
+    files = walk(Path(sys.argv[1])).files
+    for path in files:
+        sitk.ReadImage(str(path))
+    reading.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    found = find_scans(Path(sys.argv[1]), "axial")
+    listing.append(time.perf_counter() - start)
+    assert len(files) == 480 and len(found.cases) == 12
+print(json.dumps([min(reading), min(listing)]))
+"""
+
+
 @pytest.mark.slow
 def test_listing_takes_at_most_half_as_long_again_as_reading(tmp_path):
     for number in range(12):
         big = np.random.default_rng(number).integers(0, 4000, (40, 256, 256))
         write_series(tmp_path / str(number), big, tilt=STILL, height_mm=0, first=1, series=f"1.{number}")
-    files = walk(tmp_path).files
-    assert len(files) == 480
-    start = time.perf_counter()
-    for path in files:
-        sitk.ReadImage(str(path))
-    reading = time.perf_counter() - start
-    start = time.perf_counter()
-    assert len(find_scans(tmp_path, "axial").cases) == 12
-    assert time.perf_counter() - start < 1.5 * reading
+    words = [sys.executable, "-c", TIMES, str(tmp_path)]  # as people run it: tests check every array's shape as well
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    reading, listing = json.loads(printed)
+    assert listing < 1.5 * reading
 
 
 @pytest.mark.skipif(not PREPARED.is_dir(), reason="the odd files are not part of the repository")

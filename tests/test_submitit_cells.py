@@ -16,7 +16,8 @@ pytest.importorskip("submitit")
 
 from lightning_modules import submitit_cells
 from lightning_modules.submitit_cells import CellExecutor, CellJob, use_own_cells
-from tests.test_grid_processes import LONGER, NO_REPORT, assert_gone, children_of, started, wait_for
+from tests.processes import assert_gone, children_of, started, wait_for
+from tests.test_grid_processes import LONGER, NO_REPORT
 
 SUBMITIT = ("sweep=bs_esnet_table1", "hydra/launcher=submitit_local", "logger=csv", NO_REPORT)
 
@@ -102,17 +103,15 @@ def test_a_process_ends_with_another_that_is_not_its_parent():
 
 @pytest.mark.slow
 def test_a_killed_cell_is_one_failed_cell_and_the_others_finish(tmp_path, generated):
-    words = (*SUBMITIT, "experiment=unet", *SMOKE, "scale.epochs=12", "fold=0,1")
+    words = (*SUBMITIT, "experiment=unet", *SMOKE, "scale.epochs=60", "fold=0,1")  # far from its end when it is found
     process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
-    wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
-    (first, *_) = (tmp_path / "grid").glob("*/checkpoints/last.ckpt")
+    first = wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
     note = next(
         path for path in (tmp_path / "grid").glob(".submitit/*/*_cell.txt") if str(first.parents[1]) in path.read_text()
     )
-    cells = {pid: line for pid, line in children_of(process.pid).items() if "submitit_cells" in line}
     controller = int(note.name.partition("_")[0])
-    os.kill(next(pid for pid in children_of(controller) if pid in cells), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    os.kill(next(pid for pid, line in children_of(controller).items() if "submitit_cells" in line), signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "Traceback" not in output
     table = listed(tmp_path / "grid")

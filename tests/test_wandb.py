@@ -1,10 +1,8 @@
 """What a wandb dashboard gets to see, read back from offline runs: of one process, of several, and of a killed one."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from callbacks.loggers import CellLogger
 from lightning_modules import tasks
 from lightning_modules.identity import cell_name
 from tests.conftest import ROOT, TINY_PHANTOM
+from tests.processes import started
 from tests.wandb_files import OfflineRun, only_run
 
 pytestmark = pytest.mark.slow  # whole trainings
@@ -186,10 +185,7 @@ def test_the_dashboard_shows_what_runs_log(grid, logged):
 
 def start(folder: Path, generated: Path, *overrides: str) -> subprocess.Popen:
     words = [f"hydra.run.dir={folder}", f"paths.data={generated}", f"paths.cache={generated}/cache", *overrides]
-    # A service of wandb's own that this process has started would be shared, and survive a kill.
-    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *words], cwd=folder.parent, env=environment)
+    return started(folder.parent, *words, OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow
@@ -209,7 +205,8 @@ def test_parallel_processes_and_a_killed_one_leave_whole_runs(tmp_path, generate
     (killed,) = (folders[1] / "wandb").glob("offline-run-*")
     tasks.train(compose_as_run(folders[1], generated, *line, "fold=3"))
     wandb.finish()
-    assert processes[0].wait() == 0
+    output, _ = processes[0].communicate()
+    assert processes[0].returncode == 0, output
     runs = [only_run(folder) for folder in folders]
     for run, folder in zip(runs, folders, strict=True):
         assert_curves(run, folder)
