@@ -1,8 +1,9 @@
 """Arms: a trained network tested in other ways than its own; each has a `cases.csv` in the run folder."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -13,7 +14,10 @@ from datamodules.anatomy import Anatomy
 from datamodules.slices import SliceDataModule
 from lightning_modules.box_arms import check_box_arm, shown_boxes
 from lightning_modules.checkpoint_files import read_checkpoint
-from lightning_modules.pose_arms import SETTINGS, lying_so, pose_of_arm
+from lightning_modules.clean_up_arms import SETTINGS as CLEAN_UP
+from lightning_modules.clean_up_arms import check_clean_up_arm, cleaned_up
+from lightning_modules.pose_arms import SETTINGS as POSE
+from lightning_modules.pose_arms import lying_so, pose_of_arm
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.segmentation import SegmentationModule
 
@@ -28,8 +32,10 @@ def check_arms(config: DictConfig, module: lightning.LightningModule, anatomy: A
     """
     network = str(config.model.get("_target_", "the network"))
     for key, settings in config.arms.items():
-        if _is_pose(settings):
+        if _has(settings, POSE):
             pose_of_arm(str(key), settings, anatomy)
+        elif _has(settings, CLEAN_UP):
+            check_clean_up_arm(str(key), settings, anatomy)
         else:
             check_box_arm(str(key), settings, network, module, anatomy)
 
@@ -40,17 +46,25 @@ def test_arms(
     data: SliceDataModule,
     module: lightning.LightningModule,
     trainer: lightning.Trainer,
+    checkpoint: Path | None,
 ) -> None:
-    """Tests the best checkpoint in every arm that the run folder lacks; the run's own records are not touched.
+    """Tests a network in every arm that the run folder lacks; the run's own records are not touched.
+
+    Args:
+        config: Of the run.
+        folder: Of the run.
+        data: Whose test part is tested on.
+        module: Holds the network.
+        trainer: Of the run.
+        checkpoint: Its weights; None: those that it has.
 
     Raises:
         ValueError: As `check_arms`; if arms are missing and the checkpoint is too.
     """
     check_arms(config, module, data.anatomy)
-    best = folder.path / "checkpoints" / "best.ckpt"
     callbacks, loggers = trainer.callbacks, trainer.loggers  # pyright: ignore[reportAttributeAccessIssue]
-    if folder.missing_arms(config.arms):
-        read_checkpoint(best, "arms are to be tested on it; train anew (retrain=true)")
+    if checkpoint is not None and folder.missing_arms(config.arms):
+        read_checkpoint(checkpoint, "arms are to be tested on it; train anew (retrain=true)")
     for name in folder.missing_arms(config.arms):
         assert isinstance(module, SegmentationModule)
         logger.info("Testing the arm %s: %s", name, dict(config.arms[name]))
@@ -59,7 +73,7 @@ def test_arms(
             # The run's own callbacks would overwrite its tables and pictures.
             trainer.callbacks, trainer.loggers = [table], []  # pyright: ignore[reportAttributeAccessIssue]
             with _asked(module, data, name, config.arms[name]):
-                trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
+                trainer.test(module, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         finally:
             trainer.callbacks, trainer.loggers = callbacks, loggers  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -68,8 +82,12 @@ def _asked(
     module: SegmentationModule, data: SliceDataModule, name: str, settings: Mapping[str, Any]
 ) -> AbstractContextManager[None]:
     """The module as an arm asks for it, and as it was again afterwards."""
-    return lying_so(module, data, name, settings) if _is_pose(settings) else shown_boxes(module, data, settings)
+    if _has(settings, POSE):
+        return lying_so(module, data, name, settings)
+    if _has(settings, CLEAN_UP):
+        return cleaned_up(module, name, settings, data.anatomy)
+    return shown_boxes(module, data, settings)
 
 
-def _is_pose(settings: Mapping[str, Any]) -> bool:
-    return any(key in settings for key in SETTINGS)
+def _has(settings: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(key in settings for key in names)

@@ -11,6 +11,7 @@ from datamodules.batch import SpineBatch, boxes_of_masks
 from datamodules.geometry import SliceGrid
 from datamodules.slices import SliceDataModule
 from datamodules.store import SliceStore
+from lightning_modules.clean_up import AS_FOUND, CleanUp
 from lightning_modules.native_grid import (
     boxes_to_native,
     field_of_view,
@@ -79,7 +80,13 @@ class EvaluatedSlice:
 
 
 def evaluate(
-    prediction: Prediction, batch: SpineBatch, store: SliceStore, *, mechanism: bool = False, pose: Pose | None = None
+    prediction: Prediction,
+    batch: SpineBatch,
+    store: SliceStore,
+    *,
+    mechanism: bool = False,
+    pose: Pose | None = None,
+    clean_up: CleanUp = AS_FOUND,
 ) -> list[EvaluatedSlice]:
     """Resamples probabilities, never labels, to each slice's native grid and takes the likeliest class there.
 
@@ -91,20 +98,22 @@ def evaluate(
             well, which doubles the time.
         pose: How the patient lay in `batch.image`, if not as annotated. Boxes that the network regressed do not turn
             back into upright ones and are left out.
+        clean_up: What is done to the mask afterwards.
     """
     outputs = Outputs.of(prediction, batch, mechanism=mechanism)
-    return [_evaluate_slice(position, outputs, batch, store, pose) for position in range(len(batch))]
+    return [_evaluate_slice(position, outputs, batch, store, pose, clean_up) for position in range(len(batch))]
 
 
 def _evaluate_slice(
-    position: int, outputs: Outputs, batch: SpineBatch, store: SliceStore, pose: Pose | None
+    position: int, outputs: Outputs, batch: SpineBatch, store: SliceStore, pose: Pose | None, clean_up: CleanUp
 ) -> EvaluatedSlice:
     index, has_mask = int(batch.index[position]), bool(batch.has_mask[position])
     native = store.native(index)
     place = (store.grid, native.mask.shape, native.spacing_mm)
     seen = (*place, pose)
     num_structures = outputs.probabilities.shape[1] - 1
-    predicted = likeliest_on_native_grid(outputs.probabilities[position], *seen)
+    likeliest = likeliest_on_native_grid(outputs.probabilities[position], *seen).numpy()
+    predicted = clean_up(likeliest, store.anatomy)
     true_mask = torch.from_numpy(native.mask.astype(np.int64) * has_mask)
     network_boxes = None
     if outputs.boxes is not None and pose is None:
@@ -127,10 +136,10 @@ def _evaluate_slice(
         slice=int(store.table["slice"].iloc[index]),
         image=native.image,
         true_mask=true_mask.numpy(),
-        predicted_mask=predicted.numpy(),
+        predicted_mask=predicted,
         labelled=batch.labelled[position].cpu().numpy(),
         true_boxes=boxes_of_masks(true_mask[None], num_structures)[0].numpy(),
-        mask_boxes=boxes_of_masks(predicted[None], num_structures)[0].numpy(),
+        mask_boxes=boxes_of_masks(torch.from_numpy(predicted)[None], num_structures)[0].numpy(),
         network_boxes=network_boxes,
         saliency=saliency,
         spacing_mm=native.spacing_mm,

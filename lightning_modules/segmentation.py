@@ -1,6 +1,7 @@
 """The LightningModule of every system that is trained by one objective."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -13,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.batch import SpineBatch
 from datamodules.slices import SliceDataModule
+from lightning_modules.clean_up import AS_FOUND
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.learning_rate import Schedule, over_own_epochs
 from lightning_modules.losses.objective import Objective
@@ -56,8 +58,9 @@ class SegmentationModule(lightning.LightningModule):
         self._network_text = network_text
         self._seed = seed
         self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
-        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None  # this and
-        self.pose: Pose | None = None  # this are set by `lightning_modules.arms` for one test
+        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None
+        self.pose: Pose | None = None  # these
+        self.mirrors, self.clean_up = False, AS_FOUND  # are set by `lightning_modules.arms` for one test
         # Epochs in which a submodule of the network learns, where not in all: `callbacks.asynchronous_training`.
         self.learning_epochs: Mapping[str, Sequence[int]] = {}
         if compile_network:
@@ -93,7 +96,12 @@ class SegmentationModule(lightning.LightningModule):
 
     def decided(self, batch: SpineBatch) -> Prediction:
         """Predicts, without the prior of the class weights: what validation and test decide on."""
-        return self.objective.decided(self(batch))
+        found = self.objective.decided(self(batch))
+        if not self.mirrors:
+            return found
+        other = self.objective.decided(self(replace(batch, image=batch.image.flip(-1))))
+        shares = other.logits.float().softmax(dim=1).flip(-1)[:, list(self.data.anatomy.mirrored_classes)]
+        return Prediction(logits=((found.logits.float().softmax(dim=1) + shares) / 2).log())
 
     def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
         """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""
@@ -111,7 +119,8 @@ class SegmentationModule(lightning.LightningModule):
         store = self.data.store
         if self.pose is not None:
             batch = posed(batch, store, self.pose)
-        return {"slices": evaluate(self.decided(batch), batch, store, mechanism=self.pose is None, pose=self.pose)}
+        how = {"mechanism": self.pose is None, "pose": self.pose, "clean_up": self.clean_up}
+        return {"slices": evaluate(self.decided(batch), batch, store, **how)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`.

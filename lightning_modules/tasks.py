@@ -63,7 +63,7 @@ def train(config: DictConfig) -> None:
                 check_same_data(card_identity(folder.path), folder.path, data)
             else:
                 fit_and_test(config, folder, data, module, trainer)
-            test_arms(config, folder, data, module, trainer)
+            test_arms(config, folder, data, module, trainer, folder.path / "checkpoints" / "best.ckpt")
         if is_first_process() and folder.finished:
             folder.forget_resumption()
 
@@ -98,7 +98,7 @@ def fit_and_test(
 
 
 def test(config: DictConfig) -> None:
-    """Tests `checkpoint` on the test part of the split; `split=all` makes every case one.
+    """Tests `checkpoint` on the test part of the split, and in every arm; `split=all` makes every case one.
 
     A network of other structures is asked for those of the configuration: `lightning_modules.regrouped`.
 
@@ -120,7 +120,11 @@ def test(config: DictConfig) -> None:
             module.load_state_dict(checkpoint["state_dict"])
         else:
             ask_for_others(module, trained, data.anatomy, undo_class_weights=config.objective.undo_class_weights)
+        check_arms(config, module, data.anatomy)
         trainer.test(module, data, verbose=False)
+        for name in config.arms:  # of another test of this folder
+            (folder.arm(str(name)) / "summary.json").unlink(missing_ok=True)
+        test_arms(config, folder, data, module, trainer, None)
 
 
 def build(

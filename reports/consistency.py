@@ -89,7 +89,7 @@ def check_cells(runs: Sequence[Run]) -> None:
     cells: dict[Hashable, Run] = {}
     slices: dict[Hashable, dict[Hashable, Run]] = defaultdict(dict)
     for run in runs:
-        group = (run.row, run.split, run.seed, run.arm, run.supervision, run.masked_patients, run.draw)
+        group = (run.row, run.split, run.seed, run.arm, run.curve_arm, run.masked_patients, run.draw)
         twin = cells.setdefault((*group, run.fold), run)
         if twin is not run:
             fold = "" if run.fold is None else f", fold {run.fold}"

@@ -51,7 +51,7 @@ def find_gaps(runs: Sequence[Run], expected: pd.DataFrame) -> list[str]:
 
 def _training(run: Run) -> str:
     """What the folds of one training share, in words."""
-    masks = "" if run.masked_patients is None else f", {run.supervision}, {run.masked_patients} masks, draw {run.draw}"
+    masks = "" if run.masked_patients is None else f", {run.curve_arm}, {run.masked_patients} masks, draw {run.draw}"
     return f"{run.row}, {run.split}{masks}, seed {run.seed}"
 
 

@@ -15,6 +15,7 @@ AS_PUBLISHED = "as published"
 BY_PATIENT = "by patient"
 IMAGE_LEVEL = "datamodules.folds.ImageFolds"
 FULL, MIXED, KEYPOINT = "full", "mixed", "keypoint"  # conf/supervision
+FROM = " from "  # between how a training was taught and what its weights were taken from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class Run:
         supervision: FULL, MIXED or KEYPOINT; behind it the cohort that the key points come from, if another.
         masked_patients: To how many patients masks were limited, those of validation among them; None for all.
         draw: Which patients these were.
+        started_from: The trained network that its weights were taken from, by the name of its file; "" for none.
     """
 
     folder: Path
@@ -56,6 +58,12 @@ class Run:
     supervision: str = FULL
     masked_patients: int | None = None
     draw: int = 0
+    started_from: str = ""
+
+    @property
+    def curve_arm(self) -> str:
+        """How it was taught, as a curve over patients with masks names its lines; others are paired with FULL."""
+        return f"{self.supervision}{FROM}{self.started_from}" if self.started_from else self.supervision
 
     @property
     def scored(self) -> bool:
@@ -144,4 +152,5 @@ def _supervision(config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str
         "supervision": f"{name} {weak['name']}" if weak else name,
         "masked_patients": None if masked is None else int(masked),
         "draw": int(node.get("draw") or 0),
+        "started_from": Path(str((config.get("model") or {}).get("init") or "")).stem,
     }

@@ -15,7 +15,7 @@ def readout_sections(evidence: Evidence) -> list[Section]:
 
 
 def curve_section(evidence: Evidence) -> Section:
-    """Labels against accuracy: Dice with and without the key points of the other patients."""
+    """Labels against accuracy: Dice with and without key points of other patients, or a network to start from."""
     lines = []
     for line in _records(evidence.curve, metric="dice"):
         low, high = 100 * line["difference_low"], 100 * line["difference_high"]

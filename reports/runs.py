@@ -119,7 +119,7 @@ def _fitting(runs: Sequence[Run], varied: Mapping[str, tuple[str, str]]) -> tupl
 
 
 def _order(run: Run) -> tuple[object, ...]:
-    masks = (run.masked_patients or 0, run.supervision, run.draw)
+    masks = (run.masked_patients or 0, run.curve_arm, run.draw)
     return (run.split, run.row, run.arm, *masks, run.seed, run.fold or 0)
 
 
@@ -161,4 +161,4 @@ def _name_variants(runs: Sequence[Run], varied: Mapping[str, tuple[str, str]]) -
 
 def _curve_arm(run: Run) -> str:
     """Both arms of a curve are one row of it, so that they are named apart; "" for a run of the table."""
-    return "" if run.masked_patients is None else run.supervision
+    return "" if run.masked_patients is None else run.curve_arm

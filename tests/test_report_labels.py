@@ -89,6 +89,29 @@ def test_a_missing_fold_is_a_gap_of_its_training_and_its_point_incomplete(tmp_pa
     assert found.loc["mixed", "num_pairs"] == 4
 
 
+def test_a_trained_network_to_start_from_is_an_arm_of_its_own(tmp_path):
+    """Few masks, from scratch and from the starter: one row, paired by patient, and said in words."""
+    for init, name, quality in ((None, "scratch", 0.7), ("starter", "starter", 0.8)):
+        for fold in range(2):
+            write_spine(
+                tmp_path / f"{name}-f{fold}",
+                supervision="full",
+                masked_patients=2,
+                fold=fold,
+                quality=quality,
+                settings={"model.init": init},
+                **SMALL,
+            )
+    runs = load_runs([tmp_path]).curve
+    assert {run.row for run in runs} == {"scarnet"}
+    found = build_curve(runs, patient_values(runs)).query("metric == 'dice'").set_index("supervision")
+    assert found.index.tolist() == ["full", "full from starter"]
+    assert found.loc["full from starter", "difference"] == pytest.approx(0.1, abs=0.01)
+    assert found.loc["full from starter", "num_pairs"] == 8
+    evidence = collect(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
+    assert curve_sentence(evidence).startswith("Starting from the weights of starter changes the Dice of Baseline+MCCA")
+
+
 def test_trainings_of_unequal_length_are_called_unequal(folder, curve):
     assert unequal_training(curve) == ""
     longer = curve.assign(num_images=curve["num_images"] * np.where(curve["supervision"] == "mixed", 2, 1))

@@ -1,8 +1,10 @@
 """Averaged weights: in every checkpoint, and the same whether a training was interrupted or not."""
 
+import numpy as np
 import pytest
 import torch
 
+from callbacks.weight_averaging import moving_average
 from lightning_modules import tasks
 from lightning_modules.run_folder import RunFolder
 from tests.conftest import TINY_PHANTOM, compose_line
@@ -38,3 +40,16 @@ def test_checkpoints_hold_the_average_and_an_interrupted_training_ends_at_the_sa
     best = saved(tmp_path / "whole", "best")["state_dict"]
     assert not differing(best, whole["state_dict"]), "the best is the average"
     assert differing(best, whole["current_model_state"]), "which the last step's weights are not"
+
+
+@pytest.mark.parametrize("num_steps", [1, 30, 400])
+def test_what_is_averaged_early_is_forgotten_soon(num_steps):
+    """The weights that a network starts from have next to no share in the average, however short the training."""
+    updated, share = moving_average(0.998), torch.ones(3)
+    for step in range(1, num_steps + 1):
+        share = updated(share, torch.zeros(3), torch.tensor(step))
+    expected = np.prod([(1 + step) / (10 + step) for step in range(1, num_steps + 1)])
+    np.testing.assert_allclose(share.numpy(), expected, rtol=1e-4)
+    assert num_steps < 30 or share.max() < 1e-3
+    torch.testing.assert_close(updated(torch.ones(3), torch.zeros(3), torch.tensor(100_000)), torch.full((3,), 0.998))
+    assert updated(torch.tensor(4), torch.tensor(4), 10) == 4, "counters of batches are no decimals"

@@ -13,6 +13,7 @@ from datamodules.case_list import SEPARATOR, Case
 from datamodules.dicom_series import Series
 from datamodules.preparation import z_score
 from datamodules.volume import Volume
+from lightning_modules.clean_up import AS_FOUND, CleanUp
 from lightning_modules.native_grid import field_of_view, likeliest, to_native_grid
 from lightning_modules.prediction.members import Member
 
@@ -59,13 +60,16 @@ class Block:
         return self.volumes[0].pixel_mm
 
 
-def outline(members: Sequence[Member], case: Case, series: Series | None = None) -> list[Block]:
+def outline(
+    members: Sequence[Member], case: Case, series: Series | None = None, clean_up: CleanUp = AS_FOUND
+) -> list[Block]:
     """Reads a scan and outlines its blocks.
 
     Args:
         members: The networks.
         case: The scan.
         series: Its DICOM series, if the headers have been read already.
+        clean_up: What is done to every mask afterwards.
 
     Raises:
         ValueError: If a file cannot be trusted, was acquired in another view, does not say where its sides are, or has
@@ -94,13 +98,14 @@ def outline(members: Sequence[Member], case: Case, series: Series | None = None)
             tuple(volumes[index] for volumes in channels),
             number=index + 1 if several else 0,
             level=levels[index % len(levels)],
+            clean_up=clean_up,
         )
         for index in range(len(channels[0]))
     ]
 
 
 def _outline_block(
-    members: Sequence[Member], case: Case, volumes: tuple[Volume, ...], *, number: int, level: str
+    members: Sequence[Member], case: Case, volumes: tuple[Volume, ...], *, number: int, level: str, clean_up: CleanUp
 ) -> Block:
     image = z_score(np.stack([volume.voxels for volume in volumes]).astype(np.float32))
     spacing, size = volumes[0].pixel_mm, volumes[0].voxels.shape[1:]
@@ -113,9 +118,8 @@ def _outline_block(
             to_native_grid(probabilities[place, 1:], member.grid, size, spacing)
             for member, probabilities in zip(members, found, strict=True)
         ]
-        for number_of, values in enumerate(foreground):
-            masks[number_of + 1, index] = likeliest(values).numpy()
-        masks[0, index] = likeliest(_mean_where_seen(foreground, fields)).numpy()
+        for number_of, values in enumerate([_mean_where_seen(foreground, fields), *foreground]):
+            masks[number_of, index] = clean_up(likeliest(values).numpy(), members[0].anatomy)
     return Block(
         case=case,
         number=number,

@@ -13,6 +13,7 @@ from datamodules.case_list import Case
 from datamodules.file_hashes import FileHashes
 from datamodules.scan_list import ScanList, find_scans
 from datamodules.volume import OtherViewError
+from lightning_modules.clean_up import CleanUp
 from lightning_modules.measurement import morphometry_settings
 from lightning_modules.named_checkpoints import checkpoint_files
 from lightning_modules.phantom_task import given_output, leave_no_run_folder
@@ -99,11 +100,14 @@ def predict_scans(
         is_only_view: Whether no other networks look at these scans.
     """
     settings, ended = settings_of_scans(config, members[0]), Ended()
+    asked = {**config.predict, "level_order": config.predict.level_order and members[0].anatomy.view == "sagittal"}
+    clean_up = CleanUp.of(asked, members[0].anatomy, "predict")
     folder = OutputFolder(output) if is_only_view or found.refused else None
     ended.refused += [f"{name}: {reason}" for name, reason in found.refused.items()]
     tables, scans = [], [{"case": name, "refused": reason} for name, reason in found.refused.items()]
     for patient in dict.fromkeys(case.patient for case in found.cases):
-        done = [predict_scan(case, members, settings, found) for case in found.cases if case.patient == patient]
+        cases = [case for case in found.cases if case.patient == patient]
+        done = [predict_scan(case, members, settings, found, clean_up) for case in cases]
         has_scan = any(item.table is not None for item in done)
         for item in done:
             reason = f"{item.case.case}: {item.summary.refused}"
@@ -149,10 +153,12 @@ def settings_of_scans(config: DictConfig, member: Member) -> Morphometry | None:
     return settings
 
 
-def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | None, found: ScanList) -> Predicted:
+def predict_scan(
+    case: Case, members: Sequence[Member], settings: Morphometry | None, found: ScanList, clean_up: CleanUp
+) -> Predicted:
     """Outlines, measures and judges one scan; what is wrong with it becomes its reason to be refused."""
     try:
-        blocks = outline(members, case, found.series.get(case.case))
+        blocks = outline(members, case, found.series.get(case.case), clean_up)
         anatomy, taught = members[0].anatomy, members[0].taught.numpy()
         familiar = [compare(block, members) for block in blocks]
         # Blocks of a scan are of one sequence; one that is unlike those trained on puts all in doubt.
@@ -161,7 +167,8 @@ def predict_scan(case: Case, members: Sequence[Member], settings: Morphometry | 
     except (ValueError, OSError) as error:  # a file may also be locked, or lie on a server that is gone
         return Predicted(case, ScanSummary(name=case.case, refused=str(error)), isinstance(error, OtherViewError))
     is_learned = any(member.seen.holds(block.image) for member in members if member.seen for block in blocks)
-    summary = ScanSummary(name=case.case, notes=list(found.notes.get(case.case, ())), is_learned=is_learned)
+    notes = [*found.notes.get(case.case, ()), *([clean_up.words] if clean_up.words else [])]
+    summary = ScanSummary(name=case.case, notes=notes, is_learned=is_learned)
     if is_learned:
         logger.warning("%s: the network learned from this very scan.", case.case)
     for block, told in zip(blocks, familiar, strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 from reports.comparisons import ALPHA
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
+from reports.one_run import FROM, FULL
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, has_values, interval, is_number, number, p_value, percent, pick, points
@@ -43,7 +44,7 @@ def labels(evidence: Evidence) -> list[Block]:
     text = (
         "Dice of the patients (mean over structures; mean over draws of the patients with masks, which are nested "
         "within a draw) and its 95 % interval. Masks of validation patients count. full: masks alone; mixed: and key "
-        "points of the other patients."
+        "points of the other patients; from: the weights were taken from that network."
     )
     blocks: list[Block] = [Text(curve_sentence(evidence), tone="lead"), Figures(figures=figures, caption=text)]
     return blocks + [_points(evidence, *quantity) for quantity in QUANTITIES]
@@ -70,16 +71,25 @@ def curve_sentence(evidence: Evidence) -> str:
     lines = [line for line in table.to_dict("records") if line["num_pairs"]]
     if not lines:
         return "Only one kind of supervision was run: nothing is compared." if len(table) else ""
-    row = lines[0]["row"]
-    lines = sorted((line for line in lines if line["row"] == row), key=lambda line: line["masked_patients"])
+    row, arm = lines[0]["row"], lines[0]["supervision"]
+    lines = [line for line in lines if (line["row"], line["supervision"]) == (row, arm)]
+    lines = sorted(lines, key=lambda line: line["masked_patients"])
     found = [f"{points(line['difference'])} {_ends(line)} with {count(line['masked_patients'])}" for line in lines]
     ranges = any(line["difference_interval"] == "range" for line in lines)
     sign = "ranges" if ranges else "95 % intervals"
     return (
-        f"Key points of the other patients change the Dice of {label_of(evidence, row)}, in points by patients with "
-        f"masks: {', '.join(found)} ({sign}; {_spread(lines, 'num_pairs', 'patient')}, "
-        f"{_spread(lines, 'num_shared_draws', 'draw')}). {_beyond_chance(lines)}"
+        f"{_cause(arm)} the Dice of {label_of(evidence, row)}, in points by patients with masks: {', '.join(found)} "
+        f"({sign}; {_spread(lines, 'num_pairs', 'patient')}, {_spread(lines, 'num_shared_draws', 'draw')}). "
+        f"{_beyond_chance(lines)}"
     )
+
+
+def _cause(arm: str) -> str:
+    """What a line of the curve has that FULL has not, as the beginning of a sentence."""
+    supervision, _, network = arm.partition(FROM)
+    if not network:
+        return "Key points of the other patients change"
+    return f"Starting from the weights of {network} changes" if supervision == FULL else f"{arm} changes"
 
 
 def _ends(line: dict[Any, Any]) -> str:

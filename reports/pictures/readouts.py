@@ -39,9 +39,7 @@ def labels_curve(table: pd.DataFrame, *, title: str) -> Figure:
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)
         canvas.legend(loc="outside lower center", ncols=max(1, len(arms)), fontsize=9)
-        return finished(
-            canvas, alt=f"Dice of {title} over the number of patients with masks, with and without key points"
-        )
+        return finished(canvas, alt=f"Dice of {title} over the number of patients with masks: {', '.join(arms)}")
 
 
 def confusion_matrix(table: pd.DataFrame, *, title: str) -> Figure:

@@ -1,4 +1,4 @@
-"""Labels against accuracy: what key points add where few patients have masks (PROTOCOL, mixed supervision, fairly)."""
+"""Labels against accuracy: what key points, or a trained network to start from, add where few patients have masks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,12 +41,12 @@ def curve_cases(runs: Sequence[Run]) -> pd.DataFrame:
     have: dict[tuple[str, str, int | None], dict[str, set[tuple[int, int]]]] = {}
     for run in runs:
         arms = have.setdefault((run.row, run.split, run.masked_patients), {})
-        arms.setdefault(run.supervision, set()).add((run.draw, run.seed))
+        arms.setdefault(run.curve_arm, set()).add((run.draw, run.seed))
     frames = [
         with_readouts(run).assign(
             row=run.row,
             split=run.split,
-            arm=f"{run.supervision.replace(' ', '_')}_{run.masked_patients}",
+            arm=f"{run.curve_arm.replace(' ', '_')}_{run.masked_patients}",
             seed=trainings.index((run.draw, run.seed)),
             fold=run.fold,
         )
@@ -60,7 +60,7 @@ def patient_values(runs: Sequence[Run]) -> pd.DataFrame:
     """One value a patient (mean over structures) of every training of the curve, with VALUES."""
     trainings: dict[tuple[object, ...], list[pd.DataFrame]] = {}
     for run in (run for run in runs if not run.arm):
-        key = (run.row, run.masked_patients, run.supervision, run.draw, run.seed)
+        key = (run.row, run.masked_patients, run.curve_arm, run.draw, run.seed)
         trainings.setdefault(key, []).append(with_readouts(run))
     frames = []
     for (row, masked, supervision, draw, seed), tables in trainings.items():
@@ -74,11 +74,11 @@ def patient_values(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def build_curve(runs: Sequence[Run], values: pd.DataFrame) -> pd.DataFrame:
-    """`curve.csv`: a line per row, metric, number of patients with masks, and supervision, with COLUMNS.
+    """`curve.csv`: a line per row, metric, number of patients with masks, and `Run.curve_arm`, with COLUMNS.
 
-    A patient's value is the mean over seeds, then over draws. `difference` is to the supervision by masks alone with as
-    many masks: paired by patient within each draw and seed that both have, then averaged over them; `p_holm` adjusts
-    `p_wilcoxon` over the points of a row and metric. `draw_sd` is the SD over draws of the mean over patients.
+    A patient's value is the mean over seeds, then over draws. `difference` is to a training from scratch by masks alone
+    with as many of them: paired by patient within each draw and seed that both have, then averaged over them; `p_holm`
+    adjusts `p_wilcoxon` over the points of a row and metric. `draw_sd` is the SD over draws of the mean over patients.
     `num_images` is how many images a training saw (mean), which must not differ between lines that are compared.
     """
     records, samples, differences = [], [], []
@@ -88,7 +88,7 @@ def build_curve(runs: Sequence[Run], values: pd.DataFrame) -> pd.DataFrame:
         arms = {str(name): part for name, part in point.groupby("supervision", sort=False)}
         for supervision in sorted(arms, key=lambda name: (name != FULL, name)):
             part = arms[supervision]
-            own = [run for run in runs if (run.row, run.masked_patients, run.supervision) == (row, masked, supervision)]
+            own = [run for run in runs if (run.row, run.masked_patients, run.curve_arm) == (row, masked, supervision)]
             draws = part.pivot_table(index="patient", columns="draw", values="value", aggfunc="mean")
             gaps, shared = _paired(part, arms[FULL]) if supervision != FULL and FULL in arms else (np.zeros(0), 0)
             samples.append(np.nanmean(draws.to_numpy(dtype=float), axis=1))

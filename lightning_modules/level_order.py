@@ -1,0 +1,117 @@
+"""Levels counted anew: the vertebrae and discs of a slice numbered in their order, as most of their pixels say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from scipy import ndimage
+
+from datamodules.anatomy import Anatomy
+
+SMALLEST = 0.25  # of the median piece of its kind; smaller ones are no level of their own
+APART = 0.6  # of the usual distance of two of a kind; what is nearer is one level in two pieces
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """A connected piece of one kind of structure.
+
+    Attributes:
+        where: Its pixels.
+        row: Of its centre.
+        kind: Place of its kind in the anatomy's series.
+        votes: Of its pixels for every place down the spine.
+    """
+
+    where: Bool[np.ndarray, "H W"]
+    row: float
+    kind: int
+    votes: Float[np.ndarray, " p"]
+
+
+def in_level_order(mask: Integer[np.ndarray, "H W"], anatomy: Anatomy) -> Integer[np.ndarray, "H W"]:
+    """Numbers vertebrae and discs from head to foot without gap or repetition.
+
+    Pieces of each kind, whatever their levels, are taken in their order. How many places lie between two follows from
+    their distance and kinds; where the count begins is what most pixels agree with. What comes to lie beyond the last
+    level of the anatomy becomes background, other structures stay.
+
+    Args:
+        mask: Class indices of a sagittal slice, head first.
+        anatomy: Whose series are counted.
+    """
+    places = _places(anatomy)
+    pieces = sorted(_pieces(mask, places), key=lambda piece: piece.row)
+    if len(pieces) < 2:
+        return mask
+    steps = _steps(pieces, num_kinds=len(places))
+    found = np.array(mask)
+    start = _start(pieces, steps, places)
+    for piece, step in zip(pieces, steps, strict=True):
+        found[piece.where] = _class_at(places, piece.kind, start + step)
+    return found
+
+
+def _places(anatomy: Anatomy) -> list[dict[int, int]]:
+    """Of every kind, its classes and their places down the spine: vertebrae at 0, 2, 4, the discs below at 1, 3, 5.
+
+    Kinds begin at the same level: a disc that lies below the first vertebra has place 1.
+    """
+    kinds = [names for names in anatomy.series.values() if names]
+    return [
+        {anatomy.class_index(name): len(kinds) * level + place for level, name in enumerate(names)}
+        for place, names in enumerate(kinds)
+    ]
+
+
+def _pieces(mask: Integer[np.ndarray, "H W"], places: Sequence[dict[int, int]]) -> list[_Piece]:
+    found = []
+    num_places = 1 + max(place for kind in places for place in kind.values())
+    for kind, classes in enumerate(places):
+        labels, count = ndimage.label(np.isin(mask, list(classes)))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        for number in range(1, count + 1):
+            if sizes[number - 1] < SMALLEST * np.median(sizes):
+                continue
+            where = labels == number
+            votes = np.zeros(num_places)
+            for index, place in classes.items():
+                votes[place] = np.count_nonzero(mask[where] == index)
+            found.append(_Piece(where=where, row=float(np.nonzero(where)[0].mean()), kind=kind, votes=votes))
+    return found
+
+
+def _steps(pieces: Sequence[_Piece], num_kinds: int) -> list[int]:
+    """Of every piece, how many places it lies below the first."""
+    rows = np.array([piece.row for piece in pieces])
+    kinds = np.array([piece.kind for piece in pieces])
+    gaps = np.concatenate([np.diff(rows[kinds == kind]) for kind in range(num_kinds)])
+    level = float(np.median(gaps)) if len(gaps) else np.inf
+    steps = [0]
+    for above, below in pairwise(pieces):
+        distance = (below.row - above.row) / level
+        shift = (below.kind - above.kind) % num_kinds  # places within a level
+        if shift == 0:
+            levels = 0 if distance < APART else max(1, round(distance))
+        else:
+            levels = max(0, round(distance - shift / num_kinds))
+        steps.append(steps[-1] + num_kinds * levels + shift)
+    return steps
+
+
+def _start(pieces: Sequence[_Piece], steps: Sequence[int], places: Sequence[dict[int, int]]) -> int:
+    """The place of the first piece with which most pixels agree."""
+    num_places, num_kinds = len(pieces[0].votes), len(places)
+    starts = [start for start in range(-steps[-1], num_places) if start % num_kinds == pieces[0].kind]
+
+    def agreeing(start: int) -> float:
+        at = [(piece, start + step) for piece, step in zip(pieces, steps, strict=True)]
+        return sum(float(piece.votes[place]) for piece, place in at if 0 <= place < num_places)
+
+    return max(starts, key=agreeing)
+
+
+def _class_at(places: Sequence[dict[int, int]], kind: int, place: int) -> int:
+    return next((index for index, at in places[kind].items() if at == place), 0)
