@@ -1,4 +1,4 @@
-"""Levels counted anew: the vertebrae and discs of a slice numbered in their order, as most of their pixels say."""
+"""Levels counted anew: the vertebrae and discs of a slice numbered in their order, upward from the sacrum."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +35,9 @@ def in_level_order(mask: Integer[np.ndarray, "H W"], anatomy: Anatomy) -> Intege
     """Numbers vertebrae and discs from head to foot without gap or repetition.
 
     Pieces of each kind, whatever their levels, are taken in their order. How many places lie between two follows from
-    their distance and kinds; where the count begins is what most pixels agree with. What comes to lie beyond the last
-    level of the anatomy becomes background, other structures stay.
+    their distance and kinds. The count begins at the lowest piece where that carries the last level of the anatomy, as
+    radiologists count from the sacrum, and else where most pixels agree. What comes to lie beyond the levels of the
+    anatomy becomes background, other structures stay.
 
     Args:
         mask: Class indices of a sagittal slice, head first.
@@ -102,8 +103,10 @@ def _steps(pieces: Sequence[_Piece], num_kinds: int) -> list[int]:
 
 
 def _start(pieces: Sequence[_Piece], steps: Sequence[int], places: Sequence[dict[int, int]]) -> int:
-    """The place of the first piece with which most pixels agree."""
+    """The place of the first piece: counted from the lowest where it is the last level, or as most pixels say."""
     num_places, num_kinds = len(pieces[0].votes), len(places)
+    if pieces[-1].votes.argmax() == num_places - 1:
+        return num_places - 1 - steps[-1]
     starts = [start for start in range(-steps[-1], num_places) if start % num_kinds == pieces[0].kind]
 
     def agreeing(start: int) -> float:

@@ -41,7 +41,7 @@ BODIES = Anatomy(
 
 def spine(labels: list[str], anatomy: Anatomy = SPINE, missing: tuple[int, ...] = ()) -> np.ndarray:
     """Bodies of twelve rows and discs of four below each other, with these labels; a canal behind them."""
-    mask = np.zeros((20 + 8 * len(labels), 60), np.int64)
+    mask = np.zeros((20 + 17 * len(labels), 60), np.int64)
     row = 4
     for place, label in enumerate(labels):
         height = 4 if "/" in label else 12
@@ -65,11 +65,16 @@ def test_a_spine_that_is_counted_rightly_stays_as_it_is(first, length, missing):
     np.testing.assert_array_equal(in_level_order(mask, SPINE), mask)
 
 
-def test_what_most_pixels_say_numbers_all():
-    right = down_from(0)
-    wrong = ["L1", "L1/2", "L2", "L2/3", "L2", "L3/4", "L3", "L4/5", "L5", "L5/S1"]  # L3 and L4 one off
-    np.testing.assert_array_equal(in_level_order(spine(wrong), SPINE), spine(right))
+def test_levels_are_counted_from_the_sacrum():
+    """L3 is left out, and all above it are one off: most of what is drawn is wrong."""
+    wrong = ["L1", "L1/2", "L1", "L1/2", "L2", "L3/4", "L4", "L4/5", "L5", "L5/S1"]
+    np.testing.assert_array_equal(in_level_order(spine(wrong), SPINE), spine(down_from(0)))
     np.testing.assert_array_equal(in_level_order(spine(wrong[::2], BODIES), BODIES), spine(LEVELS, BODIES))
+
+
+def test_without_a_last_level_most_pixels_say_where_the_count_begins():
+    wrong = ["L1", "L1/2", "L2", "L2/3", "L2", "L3/4", "L3"]  # L3 and L4 one off, and L5 out of the picture
+    np.testing.assert_array_equal(in_level_order(spine(wrong), SPINE), spine(down_from(0, 7)))
 
 
 def test_a_body_in_two_labels_becomes_one_and_a_speck_is_no_level():
