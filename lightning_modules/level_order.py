@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from scipy import ndimage
 
 from datamodules.anatomy import Anatomy
 
-SMALLEST = 0.25  # of the median piece of its kind; smaller ones are no level of their own
+SMALLEST = 0.25  # of the largest piece of its kind; smaller ones are no level of their own
+NECK = 0.12  # of the side of a square as large as the largest piece: what touches by less than twice that is parted
 APART = 0.6  # of the usual distance of two of a kind; what is nearer is one level in two pieces
 
 
@@ -71,10 +72,9 @@ def _pieces(mask: Integer[np.ndarray, "H W"], places: Sequence[dict[int, int]]) 
     found = []
     num_places = 1 + max(place for kind in places for place in kind.values())
     for kind, classes in enumerate(places):
-        labels, count = ndimage.label(np.isin(mask, list(classes)))
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-        for number in range(1, count + 1):
-            if sizes[number - 1] < SMALLEST * np.median(sizes):
+        labels, sizes = _parted(np.isin(mask, list(classes)))
+        for number in range(1, len(sizes) + 1):
+            if sizes[number - 1] < SMALLEST * sizes.max():
                 continue
             where = labels == number
             votes = np.zeros(num_places)
@@ -82,6 +82,30 @@ def _pieces(mask: Integer[np.ndarray, "H W"], places: Sequence[dict[int, int]]) 
                 votes[place] = np.count_nonzero(mask[where] == index)
             found.append(_Piece(where=where, row=float(np.nonzero(where)[0].mean()), kind=kind, votes=votes))
     return found
+
+
+def _parted(kind: Bool[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "H W"], Int[np.ndarray, " n"]]:
+    """Pieces of one kind, numbered from 1, and their sizes; those that touch each other are parted at the neck.
+
+    The cores that an erosion leaves are the pieces, and every pixel belongs to the nearest core of those that it hangs
+    together with; what has no core stays whole.
+    """
+    labels, count = ndimage.label(kind)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    if not count:
+        return labels.astype(np.int64), sizes
+    depth = max(1, round(NECK * float(np.sqrt(sizes.max()))))
+    cores, _ = ndimage.label(ndimage.binary_erosion(kind, iterations=depth))
+    parted, last = np.zeros(kind.shape, np.int64), 0
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        piece = labels[box] == number
+        own = cores[box] * piece
+        own = own if own.any() else piece.astype(np.int64)
+        nearest = ndimage.distance_transform_edt(own == 0, return_distances=False, return_indices=True)
+        found, renamed = np.unique(own[tuple(nearest)][piece], return_inverse=True)
+        parted[box][piece] = last + 1 + renamed
+        last += len(found)
+    return parted, np.bincount(parted.ravel(), minlength=last + 1)[1:]
 
 
 def _steps(pieces: Sequence[_Piece], num_kinds: int) -> list[int]:

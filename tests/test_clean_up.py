@@ -88,6 +88,16 @@ def test_a_body_in_two_labels_becomes_one_and_a_speck_is_no_level():
     np.testing.assert_array_equal(found, right)
 
 
+def test_bodies_that_touch_are_two_levels():
+    mask = spine(down_from(0))
+    neck = np.argwhere(mask == SPINE.class_index("L4/5"))[:, 0]
+    mask[neck.min() : neck.max() + 1, 10:12] = SPINE.class_index("L5")
+    found = in_level_order(mask, SPINE)
+    differing = (found != mask).sum()
+    assert differing <= 2 * 4, "at most the neck itself changes its level"
+    assert (found[mask == SPINE.class_index("L4")] == SPINE.class_index("L4")).all()
+
+
 def test_what_lies_beyond_the_last_level_is_background():
     wrong = ["L5", *down_from(0, 8)]  # the lowest thoracic body taken for L5
     wrong.insert(1, "L5/S1")
