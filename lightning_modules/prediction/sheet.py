@@ -19,6 +19,7 @@ MOST_SLICES = 12
 MARGIN_MM = 12.0  # of image around the structures
 BAR_MM = 50.0
 PAGE_INCHES = (8.4, 5.2)  # at most, all panels together: half a page
+LEGEND_COLUMNS, LEGEND_ROW_INCHES = 5, 0.15
 
 
 def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: str, notice: str) -> None:
@@ -30,7 +31,9 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
     half_mm = _half_extent_mm(slices)
     num_rows, num_columns, width = _arranged(len(slices), float(half_mm[0] / half_mm[1]))
     height = width * half_mm[0] / half_mm[1]
-    size = (max(num_columns * width, 4.5) + 0.1, num_rows * height + 0.95)
+    shown = {name for block, index in slices for name in _structures_on(block, index, anatomy)}
+    foot = 0.36 + LEGEND_ROW_INCHES * -(-len(shown) // LEGEND_COLUMNS)
+    size = (max(num_columns * width, 4.5) + 0.1, num_rows * height + 0.3 + foot)
     figure = Figure(figsize=size, dpi=150)
     FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
@@ -41,7 +44,6 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
         _draw_slice(axis, block, index, anatomy, half_mm)
         where = f"{block.level or (block.name if several else '')} slice {block.slice_names[index]}"
         axis.text(0.02, 0.98, where.strip(), transform=axis.transAxes, va="top", parse_math=False, **INK)
-    shown = {name for block, index in slices for name in _structures_on(block, index, anatomy)}
     figure.legend(
         handles=[
             Line2D([], [], color=anatomy.colours[name], label=name.replace("_", " "))
@@ -50,14 +52,14 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
         ],
         loc="lower center",
         bbox_to_anchor=(0.5, 0.22 / size[1]),
-        ncols=5,
+        ncols=LEGEND_COLUMNS,
         fontsize=7,
         frameon=False,
     )
     figure.text(0.5, 1 - 0.15 / size[1], title, ha="center", va="center", fontsize=9, parse_math=False)
     figure.text(0.5, 0.12 / size[1], notice, ha="center", va="center", fontsize=5.5, wrap=True)
     figure.subplots_adjust(
-        left=0.005, right=0.995, top=1 - 0.28 / size[1], bottom=0.65 / size[1], wspace=0.02, hspace=0.02
+        left=0.005, right=0.995, top=1 - 0.28 / size[1], bottom=foot / size[1], wspace=0.02, hspace=0.02
     )
     with warnings.catch_warnings():
         # A patient's name in a script that the font lacks is drawn as boxes; the page shows it.
