@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer
-from scipy import ndimage
 
 from datamodules.anatomy import Anatomy
-from lightning_modules.level_order import in_level_order
+from lightning_modules.level_order import connected, in_level_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ AS_FOUND = CleanUp()
 
 def _small_pieces(structure: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
     """Pixels of the pieces that are smaller than a share of the largest."""
-    pieces, _ = ndimage.label(structure)
+    pieces = connected(structure)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     small = sizes < share * sizes.max()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
@@ -90,22 +91,28 @@ def _parted(kind: Bool[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "H W"], Int[
     The cores that an erosion leaves are the pieces, and every pixel belongs to the nearest core of those that it hangs
     together with; what has no core stays whole.
     """
-    labels, count = ndimage.label(kind)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    if not count:
-        return labels.astype(np.int64), sizes
+    labels = connected(kind)
+    sizes = np.bincount(labels.ravel())[1:]
+    if not len(sizes):
+        return labels, sizes
     depth = max(1, round(NECK * float(np.sqrt(sizes.max()))))
-    cores, _ = ndimage.label(ndimage.binary_erosion(kind, iterations=depth))
+    cores = connected(ndimage.binary_erosion(kind, iterations=depth))
     parted, last = np.zeros(kind.shape, np.int64), 0
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         piece = labels[box] == number
         own = cores[box] * piece
         own = own if own.any() else piece.astype(np.int64)
-        nearest = ndimage.distance_transform_edt(own == 0, return_distances=False, return_indices=True)
+        nearest: Any = ndimage.distance_transform_edt(own == 0, return_distances=False, return_indices=True)
         found, renamed = np.unique(own[tuple(nearest)][piece], return_inverse=True)
         parted[box][piece] = last + 1 + renamed
         last += len(found)
     return parted, np.bincount(parted.ravel(), minlength=last + 1)[1:]
+
+
+def connected(mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
+    """The number of every pixel's connected piece, from 1; 0 outside."""
+    found: Any = ndimage.label(mask)
+    return found[0].astype(np.int64)
 
 
 def _steps(pieces: Sequence[_Piece], num_kinds: int) -> list[int]:
