@@ -175,7 +175,7 @@ def test_a_mirrored_test_looks_at_both_sides_and_exchanges_their_names(composed,
 def test_a_test_has_its_arms(tmp_path, generated):
     from lightning_modules import tasks
 
-    line = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=1", "experiment=unet")
+    line = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=10", "data.samples_per_epoch=32", "experiment=unet")
     tasks.train(compose_line(tmp_path / "run", generated, *line))
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
     again = compose_line(

@@ -109,7 +109,7 @@ def test_new_arms_of_a_finished_cell_are_tested_without_training(tmp_path, gener
     (checkpoint,) = grid.glob("*/checkpoints/best.ckpt")
     trained, seen = checkpoint.stat().st_mtime_ns, []
 
-    def arms(config, folder, data, module, trainer):
+    def arms(config, folder, data, module, trainer, checkpoint):
         seen.append((type(data).__name__, len(folder.missing_arms(config.arms)), trainer.max_epochs))
         if len(seen) == 1:
             raise RuntimeError("no memory for another test")
