@@ -13,6 +13,7 @@ from datamodules.anatomy import Anatomy
 
 SMALLEST = 0.25  # of the largest piece of its kind; smaller ones are no level of their own
 NECK = 0.12  # of the side of a square as large as the largest piece: what touches by less than twice that is parted
+SMALLEST_STEP = 0.8  # from level to level, of the side of a square as large as the largest piece
 APART = 0.6  # of the usual distance of two of a kind; what is nearer is one level in two pieces
 
 
@@ -120,7 +121,9 @@ def _steps(pieces: Sequence[_Piece], num_kinds: int) -> list[int]:
     rows = np.array([piece.row for piece in pieces])
     kinds = np.array([piece.kind for piece in pieces])
     gaps = np.concatenate([np.diff(rows[kinds == kind]) for kind in range(num_kinds)])
-    level = float(np.median(gaps)) if len(gaps) else np.inf
+    # Levels are never nearer than a body is tall, though its pieces may be, even side by side.
+    body = SMALLEST_STEP * max(float(np.sqrt(np.count_nonzero(piece.where))) for piece in pieces)
+    level = max(float(np.median(gaps)), body) if len(gaps) else np.inf
     steps = [0]
     for above, below in pairwise(pieces):
         distance = (below.row - above.row) / level

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.batch import SpineBatch
 from datamodules.slices import SliceDataModule
+from lightning_modules.both_sides import both_sides
 from lightning_modules.clean_up import AS_FOUND
 from lightning_modules.evaluation import EvaluatedSlice, evaluate
 from lightning_modules.learning_rate import Schedule, over_own_epochs
@@ -58,9 +59,10 @@ class SegmentationModule(lightning.LightningModule):
         self._network_text = network_text
         self._seed = seed
         self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
+        # `lightning_modules.arms` sets these for one test.
         self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None
-        self.pose: Pose | None = None  # these
-        self.mirrors, self.clean_up = False, AS_FOUND  # are set by `lightning_modules.arms` for one test
+        self.pose: Pose | None = None
+        self.mirrors, self.clean_up = False, AS_FOUND
         # Epochs in which a submodule of the network learns, where not in all: `callbacks.asynchronous_training`.
         self.learning_epochs: Mapping[str, Sequence[int]] = {}
         if compile_network:
@@ -96,12 +98,13 @@ class SegmentationModule(lightning.LightningModule):
 
     def decided(self, batch: SpineBatch) -> Prediction:
         """Predicts, without the prior of the class weights: what validation and test decide on."""
-        found = self.objective.decided(self(batch))
         if not self.mirrors:
-            return found
-        other = self.objective.decided(self(replace(batch, image=batch.image.flip(-1))))
-        shares = other.logits.float().softmax(dim=1).flip(-1)[:, list(self.data.anatomy.mirrored_classes)]
-        return Prediction(logits=((found.logits.float().softmax(dim=1) + shares) / 2).log())
+            return self.objective.decided(self(batch))
+
+        def probabilities_of(image: Tensor) -> Tensor:
+            return self.objective.decided(self(replace(batch, image=image))).logits.float().softmax(dim=1)
+
+        return Prediction(logits=both_sides(probabilities_of, batch.image, self.data.anatomy).log())
 
     def training_step(self, batch: SpineBatch, batch_idx: int) -> Tensor:
         """Returns the weighted total of the active loss terms and logs each term's mean over the epoch."""

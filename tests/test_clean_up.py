@@ -98,6 +98,29 @@ def test_bodies_that_touch_are_two_levels():
     assert (found[mask == SPINE.class_index("L4")] == SPINE.class_index("L4")).all()
 
 
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.02, 0.2, 0.6]))
+@settings(deadline=None, max_examples=60)
+def test_any_mask_can_be_counted(seed, share):
+    """Shreds, as far from the middle: nothing is drawn where nothing was, and only levels change."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, SPINE.num_classes, (6, 5)) * (rng.random((6, 5)) < share)
+    mask = np.kron(coarse, np.ones((9, 7), np.int64))
+    for anatomy in (SPINE, BODIES):
+        drawn = np.where(mask < anatomy.num_classes, mask, 0)
+        found = in_level_order(drawn, anatomy)
+        assert not found[drawn == 0].any()
+        if anatomy is SPINE:
+            canal = SPINE.class_index("canal")
+            np.testing.assert_array_equal(found == canal, drawn == canal)
+
+
+def test_a_body_in_two_pieces_side_by_side_is_one_level():
+    mask = np.zeros((60, 60), np.int64)
+    mask[20:32, 10:20], mask[20:32, 24:34] = SPINE.class_index("L3"), SPINE.class_index("L4")
+    found = in_level_order(mask, SPINE)
+    assert len(np.unique(found[mask > 0])) == 1
+
+
 def test_what_lies_beyond_the_last_level_is_background():
     wrong = ["L5", *down_from(0, 8)]  # the lowest thoracic body taken for L5
     wrong.insert(1, "L5/S1")

@@ -25,8 +25,7 @@ def test_a_starter_is_small_and_what_its_card_says(path, composed):
     parameters = sum(weight.numel() for weight in trained.weights.values())
     assert facts["parameters"] == f"{parameters / 1e6:.2f} M"
     assert parameters <= 8e6
-    assert facts["command"].startswith("python run.py") or facts["command"].startswith("run.py")
-    assert f"experiment=starter_{view}" in facts["command"]
+    assert facts["command"].startswith(f"python run.py experiment=starter_{view} trainer=starter")
     known = instantiate(composed(f"experiment=starter_{view}").anatomy)
     assert list(trained.anatomy.structures) == list(known.structures) == facts["structures"].split(", ")
     words = path.with_suffix(".md").read_text().split("---", 2)[2]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from datamodules.anatomy import Anatomy
 from datamodules.geometry import SliceGrid
 from datamodules.seen_images import SeenImages
+from lightning_modules.both_sides import both_sides
 from lightning_modules.identity import differences
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
@@ -68,10 +69,7 @@ class Member:
         with torch.inference_mode():
             for start in range(0, len(image), BATCH):
                 batch = torch.from_numpy(image[start : start + BATCH]).to(self.device)
-                found = self._of_batch(batch)
-                if self.mirror:
-                    other = self._of_batch(batch.flip(-1)).flip(-1)[:, list(self.anatomy.mirrored_classes)]
-                    found = (found + other) / 2
+                found = both_sides(self._of_batch, batch, self.anatomy) if self.mirror else self._of_batch(batch)
                 parts.append(found.cpu())
         return torch.cat(parts)
 
