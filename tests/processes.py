@@ -51,7 +51,8 @@ def end_all() -> None:
 
 def children_of(pid: int) -> dict[int, str]:
     """Command lines of the processes that a process has started, and of those that they have, as of one moment."""
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    # -ww: else COLUMNS cuts the lines, and whether a word is in them depends on how long the interpreter's path is.
+    listing = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
     by_parent: defaultdict[int, dict[int, str]] = defaultdict(dict)
     for line in listing.splitlines():
         child, parent, command = line.split(None, 2)
