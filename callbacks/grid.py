@@ -62,7 +62,7 @@ class GridEnd(Callback):
             from lightning_modules.grid_processes import use_own_processes  # joblib is an extra
 
             use_own_processes()
-        elif kind == "LocalLauncher":
+        elif kind in ("LocalLauncher", "SlurmLauncher"):
             from lightning_modules.submitit_cells import use_own_cells  # submitit is an extra
 
             use_own_cells()

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from callbacks.loggers import log_image
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
+from datamodules.file_errors import naming
 from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.picture_marks import mark_bar, mark_sides
 from lightning_modules.segmentation import SegmentationModule
@@ -225,6 +226,7 @@ def _draw_box(axis, box: np.ndarray, shape: tuple[int, ...], colour: str, *, das
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    """Writes a figure, making its folder, not the run's around it."""
+    path.parent.mkdir(exist_ok=True)
+    with naming(path):
+        figure.savefig(path)

@@ -1,5 +1,6 @@
 """Reads one image file with SimpleITK, after making sure that the file is whole and its geometry is valid."""
 
+import errno
 import gzip
 import zlib
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 
+from datamodules.file_errors import naming
 from datamodules.header_text import states_geometry
 from datamodules.nifti import NiftiFile, contradiction, is_orthonormal, is_second_version, read_nifti_file
 from datamodules.picture_header import picture_doubt, what_else
@@ -119,7 +121,25 @@ def write_image_file(path: Path, file: ImageFile) -> None:
     image.SetSpacing(file.spacing_mm)
     image.SetOrigin(file.origin_mm)
     image.SetDirection(file.direction.ravel().tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
+    write_whole(image, path)
+
+
+def write_whole(image: sitk.Image, path: Path, **options: int) -> None:
+    """Writes an image, compressed, and reads it back: ITK says nothing of a compressed file that a full disk cut off.
+
+    Args:
+        image: Of any pixel type.
+        path: Its suffix is the format.
+        options: More of `SimpleITK.WriteImage`.
+
+    Raises:
+        OSError: If what lies there is not the image.
+    """
+    with naming(path):
+        sitk.WriteImage(image, str(path), useCompression=True, **options)
+        found = sitk.ReadImage(str(path))  # kept: a view does not
+        if not np.array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(image)):
+            raise OSError(errno.EIO, "is not what was written, most often because the disk is full")
 
 
 def check_geometry(

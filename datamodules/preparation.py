@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float16, Float32, Int16, Shaped, UInt8
 
 from datamodules.case_list import Case
 from datamodules.case_reader import CaseReader, CaseSlices
+from datamodules.file_errors import naming
 from datamodules.geometry import SliceGrid
 from datamodules.tissue_maps import TissueMaps
 
@@ -158,6 +159,7 @@ class GrowingArray:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("wb")
         self._shape: tuple[int, ...] | None = None
         self._type = np.dtype(np.uint8)
@@ -169,7 +171,8 @@ class GrowingArray:
             self._write_header()
         assert array.shape[1:] == self._shape[1:]
         assert array.dtype == self._type
-        self._file.write(np.ascontiguousarray(array).tobytes())
+        with naming(self._path):
+            self._file.write(np.ascontiguousarray(array).tobytes())
         self._shape = (self._shape[0] + len(array), *self._shape[1:])
 
     def __enter__(self) -> "GrowingArray":
@@ -177,9 +180,9 @@ class GrowingArray:
 
     def __exit__(self, *_: object) -> None:
         # NumPy leaves room for a longer first axis in the header.
-        self._file.seek(0)
-        self._write_header()
-        self._file.close()
+        with naming(self._path), self._file:
+            self._file.seek(0)
+            self._write_header()
 
     def _write_header(self) -> None:
         shape = self._shape or (0,)

@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from datamodules.case_list import Case
 from datamodules.cohort import Cohort
+from datamodules.file_errors import naming
 from datamodules.geometry import SliceGrid
 from datamodules.keypoint_checks import check_sizes
 from datamodules.preparation import ARRAYS, MAP_ARRAYS, GrowingArray, PreparedCase, prepare_case
+from datamodules.worker_end import end_with_parent
 
 log = logging.getLogger(__name__)
 WORTH_PROCESSES_S = 5.0  # ours: less is done here before others have imported what they need
@@ -59,7 +61,8 @@ def write_store(
         raise ValueError(f"cohort {main.name}: no slice is left with slices={main.reader.slices!r}; choose 'all'")
     table = pd.concat(tables, ignore_index=True)
     check_sizes(table, np.load(folder / "keypoints.npy"), grid.spacing_mm, main.anatomy.keypoints)
-    table.to_csv(folder / "table.csv", index=False)
+    with naming(folder / "table.csv"):
+        table.to_csv(folder / "table.csv", index=False)
     described: dict[str, Any] = {
         **info,
         "cohorts": [cohort.name for cohort in cohorts],
@@ -72,7 +75,8 @@ def write_store(
         "num_slices": len(table),
         **({"tissues": list(maps.names)} if maps else {}),
     }
-    (folder / "info.json").write_text(json.dumps(described, indent=2) + "\n")
+    with naming(folder / "info.json"):
+        (folder / "info.json").write_text(json.dumps(described, indent=2) + "\n")
     names = " and ".join(described["cohorts"])
     log.info("%s: %d slices of %d cases prepared", names, len(table), described["num_cases"])
 
@@ -113,7 +117,8 @@ def _map(prepare: Callable[[Case], PreparedCase], cases: Sequence[Case], num_wor
         yield from map(prepare, others)
         return
     # spawn: a fork of a process that runs threads (torch, loggers) may hang.
-    with ProcessPoolExecutor(min(num_workers, len(others)), mp_context=get_context("spawn")) as pool:
+    context, size = get_context("spawn"), min(num_workers, len(others))
+    with ProcessPoolExecutor(size, mp_context=context, initializer=end_with_parent) as pool:
         try:
             yield from pool.map(prepare, others)
         finally:

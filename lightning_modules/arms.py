@@ -68,7 +68,10 @@ def test_arms(
     for name in folder.missing_arms(config.arms):
         assert isinstance(module, SegmentationModule)
         logger.info("Testing the arm %s: %s", name, dict(config.arms[name]))
-        table = instantiate(config.callbacks.case_table, folder=str(folder.arm(name)), prints=False)
+        arm = folder.arm(name)
+        for each in (arm.parent, arm):
+            each.mkdir(exist_ok=True)
+        table = instantiate(config.callbacks.case_table, folder=str(arm), prints=False)
         try:
             # The run's own callbacks would overwrite its tables and pictures.
             trainer.callbacks, trainer.loggers = [table], []  # pyright: ignore[reportAttributeAccessIssue]

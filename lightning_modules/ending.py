@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from datamodules.worker_end import end_unless, end_with_parent
+
 # A scheduler's end of time, Ctrl-C, Slurm's warning. Windows has no SIGUSR1.
 STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 GRACE_S = 8.0  # for putting things in order; Slurm kills 30 s after SIGTERM, Docker 10 s
-LOOK_EVERY_S = 0.5  # how soon a process notices that the one that started it is gone
 
 last_words: list[Callable[[], object]] = []  # what is still done when a signal or an error ends the process
 _heard: list[int] = []  # signals that ended this process
@@ -116,12 +117,6 @@ def _requeued(signum: int) -> str:
     return f"job {job} waits in the queue again" if done.returncode == 0 else f"scontrol requeue {job}: {failure}"
 
 
-def end_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone, however that ended."""
-    parent = os.getppid()
-    _end_unless(lambda: os.getppid() == parent)
-
-
 def end_with(pid: int) -> None:
     """Ends this process as soon as another one is gone that started its parent, or is further away."""
 
@@ -135,13 +130,4 @@ def end_with(pid: int) -> None:
         except ProcessLookupError:
             return False
 
-    _end_unless(alive)
-
-
-def _end_unless(holds: Callable[[], bool]) -> None:
-    def watch() -> None:
-        while holds():
-            time.sleep(LOOK_EVERY_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    end_unless(alive)

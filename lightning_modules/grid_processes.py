@@ -13,6 +13,7 @@ import joblib
 from hydra.core.utils import JobReturn, JobStatus
 from joblib.parallel import ThreadingBackend
 
+from datamodules.worker_end import end_with_parent
 from lightning_modules import ending, grid_cell
 
 PATIENCE_S = 5.0  # of cells that are told to end
@@ -67,7 +68,7 @@ def _cause_of_death(code: int) -> str:
 def _work(cells: Callable[[], Any], tells: Connection) -> None:
     """In the process of a cell."""
     ending.listen()
-    ending.end_with_parent()
+    end_with_parent()
     grid_cell.on_begin.append(tells.send)
     cells()
 

@@ -1,6 +1,7 @@
 """How far a grid is: the state of every cell as its folder tells it, as a table, as a file, as an exit code."""
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from lightning_modules.grid_plan import Cell
 from lightning_modules.run_folder import ERROR, RunFolder
-from lightning_modules.written import IDENTITY
+from lightning_modules.written import IDENTITY, replace_text
 
 STATES = ("done", "failed", "interrupted", "running", "missing")
 COLUMNS = ("cell", "experiment", "ablation", "split", "fold", "seed", "overrides", "status", "error", "epochs")
@@ -63,16 +64,15 @@ def exit_code(statuses: Sequence[CellStatus]) -> int:
 
 def write_csv(statuses: Sequence[CellStatus], path: Path) -> None:
     """Writes a row per cell, the whole file or none of it."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    for status in statuses:
+        cell = status.cell
+        which = (cell.folder.name, cell.experiment, cell.ablation, cell.split, cell.fold, cell.seed)
+        table.writerow((*which, " ".join(cell.overrides), status.state, status.error, status.epochs))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for status in statuses:
-            cell = status.cell
-            which = (cell.folder.name, cell.experiment, cell.ablation, cell.split, cell.fold, cell.seed)
-            table.writerow((*which, " ".join(cell.overrides), status.state, status.error, status.epochs))
-    partial.replace(path)
+    replace_text(path, text.getvalue())
 
 
 def print_table(statuses: Sequence[CellStatus], folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from datamodules.anatomy import Anatomy
 from lightning_modules.named_checkpoints import one_checkpoint
 from lightning_modules.trained_network import TrainedNetwork, read_trained
-from lightning_modules.written import register
+from lightning_modules.written import register, replace_text
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def class_sources(trained: Anatomy, asked: Anatomy) -> dict[str, tuple[str, ...]
 def keep_table(taken: Taken, folder: Path) -> None:
     """Writes what was taken into the run folder."""
     register(folder / FILE)
-    taken.table().to_csv(folder / FILE, index=False)
+    replace_text(folder / FILE, taken.table().to_csv(index=False))
 
 
 def _row(anatomy: Anatomy, name: str) -> int:

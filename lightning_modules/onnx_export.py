@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from datamodules.file_errors import naming
 from lightning_modules.trained_network import TrainedNetwork
 from lightning_modules.written import partial_of
 
@@ -108,7 +109,8 @@ def write_onnx(trained: TrainedNetwork, path: Path, *, undo_class_weights: bool 
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in described(trained).items()})
-    onnx.save(model, str(partial))
+    with naming(path):
+        onnx.save(model, str(partial))
     session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
     found = compared(module, lambda image: np.asarray(session.run([PROBABILITIES], {IMAGE: image})[0]), slices)
     if not found.difference <= LARGEST_DIFFERENCE:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from datamodules.batch import boxes_of_masks
+from datamodules.file_errors import naming
 from lightning_modules.evaluation import EvaluatedSlice, windowed
 from lightning_modules.records import of_all_processes
 from lightning_modules.written import replace_text
@@ -55,8 +56,9 @@ class PredictionFolder:
         # A case may be called anything; its place in the store keeps names apart that only odd characters did.
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", item.case)[:60].strip(".")
         name = f"{item.index:05d}_{readable}_{item.slice}.npz"
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / name).write_bytes(compressed(item))
+        self.path.mkdir(exist_ok=True)
+        with naming(self.path / name):
+            (self.path / name).write_bytes(compressed(item))
         self._rows[item.index] = (name, item.case, item.patient, item.level, item.slice)
 
     def finish(self, *, is_first: bool = True) -> None:

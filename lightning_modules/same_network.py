@@ -44,6 +44,19 @@ def check_same_network(checkpoint: Mapping[str, Any], path: Path, config: DictCo
     return bool(different)
 
 
+def check_same_channels(trained: int, path: str | Path, data: SliceDataModule) -> None:
+    """Compares the number of channels that a network was trained on to that of the images.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if trained != data.num_channels:
+        raise ValueError(
+            f"{path} was trained on images of {trained} channel(s), those of the cohort {data.cohort.name} have "
+            f"{data.num_channels}; test it on a cohort with the channels that it was trained on (cohort.channels)"
+        )
+
+
 def check_same_shapes(
     trained: Mapping[str, Tensor], path: str | Path, module: lightning.LightningModule, data: SliceDataModule
 ) -> None:

@@ -1,7 +1,8 @@
-"""Submitit's grids on this machine: a cell that dies takes no other with it, and all end with the grid.
+"""Submitit's grids: a cell that dies takes no other with it, and on this machine all end with the grid.
 
-Submitit starts a controller for every job, which starts the job itself, as `python -m` of this module. Left alone, jobs
-outlive the process that started them, take no notice of SIGTERM, and one without a result ends the waiting for all.
+Every job is started as `python -m` of this module: by Slurm, or on this machine by a controller. Left alone, one
+without a result ends the waiting for all; and on this machine jobs outlive the process that started them and take no
+notice of SIGTERM. Under Slurm they are meant to outlive it; its warning (SIGUSR2) stays with submitit, which requeues.
 """
 
 import os
@@ -14,22 +15,30 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from submitit.core import plugins
+from submitit.core.core import Job
+from submitit.core.job_environment import JobEnvironment
 from submitit.core.submission import process_job
-from submitit.core.utils import FailedJobError, JobPaths, UncompletedJobError
+from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths, UncompletedJobError
 from submitit.local.local import LocalExecutor, LocalJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
+from datamodules.worker_end import end_with_parent
 from lightning_modules import ending, grid_cell
 
 PATIENCE_S = 5.0  # of cells that are told to end
-DIED = (
-    "its process ended without a result, most often killed because memory ran out: fewer cells at once "
-    "(hydra/launcher=joblib hydra.launcher.n_jobs=N), smaller batches; its log is {}"
+DIED = "its process ended without a result, {}; its log is {}"
+LOCAL_CAUSE = (
+    "most often killed because memory ran out: fewer cells at once (hydra/launcher=joblib hydra.launcher.n_jobs=N), "
+    "smaller batches"
+)
+SLURM_CAUSE = (
+    "Slurm says {}: more memory (hydra.launcher.mem_gb=N), more time (hydra.launcher.timeout_min=N), smaller batches"
 )
 
 _at_work: list[subprocess.Popen] = []  # controllers
 
 
-class CellJob(LocalJob):
+class _Cell(Job[Any]):
     """A job whose death is written down as its cell's failure."""
 
     def results(self) -> list[Any]:
@@ -42,8 +51,46 @@ class CellJob(LocalJob):
             note = _note(self.paths)
             told = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
             if len(told) < 2:  # else a signal ended it alone: the same command goes on with it
-                grid_cell.write_failure(Path(told[0]) if told else None, DIED.format(self.paths.stderr))
+                line = DIED.format(self._cause(), self.paths.stderr)
+                grid_cell.write_failure(Path(told[0]) if told else None, line)
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=None)]
+
+    def _cause(self) -> str:
+        """Why it may have died, and what helps."""
+        raise NotImplementedError
+
+
+class CellJob(_Cell, LocalJob):
+    """On this machine."""
+
+    def _cause(self) -> str:
+        return LOCAL_CAUSE
+
+
+class SlurmCellJob(_Cell, SlurmJob):
+    """On a cluster, which knows how it ended."""
+
+    def _cause(self) -> str:
+        return SLURM_CAUSE.format(self.state)
+
+
+class SlurmCellExecutor(SlurmExecutor):
+    """Hands cells to Slurm."""
+
+    job_class = SlurmCellJob
+
+    @classmethod
+    def name(cls) -> str:
+        """As hydra/launcher=submitit_slurm asks for it."""
+        return "slurm"
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return super()._submitit_command_str.replace("submitit.core._submit", __name__)
+
+    def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job[Any]]:
+        jobs = super()._internal_process_submissions(delayed_submissions)  # an array's are submitit's own
+        return [SlurmCellJob(folder=self.folder, job_id=job.job_id, tasks=list(range(job.num_tasks))) for job in jobs]
 
 
 class CellExecutor(LocalExecutor):
@@ -75,9 +122,9 @@ class CellExecutor(LocalExecutor):
 
 
 def use_own_cells() -> None:
-    """Gives submitit, and with it Hydra's launcher for this machine, cells that end with this process."""
+    """Gives submitit, and with it Hydra's launchers, cells of ours; on this machine they end with this process."""
     executors: Any = plugins.get_executors()  # the dictionary that every later look-up sees
-    executors["local"] = CellExecutor
+    executors |= {kind.name(): kind for kind in (CellExecutor, SlurmCellExecutor)}
     root = str(Path(__file__).parents[1])  # whatever the folder of the start
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     ending.last_words.append(_end_all)
@@ -100,17 +147,18 @@ def _note(paths: JobPaths) -> Path:
     return paths.folder / f"{paths.job_id}_cell.txt"
 
 
-def _work(folder: Path, grid: int) -> None:
-    """In the process of a cell; `grid` is the process that the controller was started by."""
-    note = _note(JobPaths(folder, os.environ["SUBMITIT_LOCAL_JOB_ID"]))
+def _work(folder: Path, grid: int | None) -> None:
+    """In the process of a cell; `grid` is the process that the controller was started by, none under Slurm."""
+    note = _note(JobPaths(folder, JobEnvironment().job_id))
 
     def begin(cell: Path) -> None:
         ending.hear()  # submitit has taken the signals
         note.write_text(f"{cell}\n", encoding="utf-8")
 
     ending.listen()
-    ending.end_with_parent()
-    ending.end_with(grid)
+    if grid is not None:
+        end_with_parent()
+        ending.end_with(grid)
     grid_cell.on_begin.append(begin)
     try:
         process_job(folder)
@@ -122,4 +170,4 @@ def _work(folder: Path, grid: int) -> None:
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]), int(sys.argv[2]))
+    _work(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)

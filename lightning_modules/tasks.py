@@ -10,6 +10,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -21,7 +22,7 @@ from lightning_modules.named_checkpoints import one_checkpoint
 from lightning_modules.orderly_end import OrderlyEnd
 from lightning_modules.regrouped import ask_for_others, class_groups
 from lightning_modules.run_folder import RunFolder, is_first_process
-from lightning_modules.same_network import check_same_network, check_same_shapes, network_text
+from lightning_modules.same_network import check_same_channels, check_same_network, check_same_shapes, network_text
 from lightning_modules.trained_network import read_trained
 from lightning_modules.written import read_json
 from models.strides import check_cells, strides_of
@@ -119,6 +120,7 @@ def test(config: DictConfig) -> None:
             check_same_shapes(checkpoint["state_dict"], path, module, data)
             module.load_state_dict(checkpoint["state_dict"])
         else:
+            check_same_channels(trained.num_channels, path, data)
             ask_for_others(module, trained, data.anatomy, undo_class_weights=config.objective.undo_class_weights)
         check_arms(config, module, data.anatomy)
         trainer.test(module, data, verbose=False)
@@ -153,7 +155,12 @@ def build(
     validation = {} if len(data.indices["validation"]) else {"limit_val_batches": 0}
     # Where Lightning looks for checkpoints of interrupted Slurm jobs, which older versions of this project left.
     root = {"default_root_dir": str(Path(config.output) / "checkpoints")}
-    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, **validation, **root)
+    plugins = [instantiate(node) for node in config.trainer.plugins]
+    if (
+        SLURMEnvironment.detect()
+    ):  # as it is, Lightning requeues a job itself, which goes on from a checkpoint of its own
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, plugins=plugins, **validation, **root)
     for kept in trainer.loggers:
         kept.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return data, module, trainer

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from datamodules.anatomy import Anatomy
+from datamodules.file_errors import naming
 from datamodules.seen_images import SeenImages
 from lightning_modules.checkpoint_files import METADATA, read_checkpoint
 from lightning_modules.same_network import network_differences, network_text
@@ -116,7 +117,8 @@ def write_weights(network: TrainedNetwork, path: Path) -> str:
     tensors = {f"{NETWORK}{name}": _half(value) for name, value in network.weights.items()}
     partial = partial_of(path)
     content = save({**tensors, CLASS_WEIGHTS: network.class_weights.contiguous()}, {METADATA: json.dumps(told)})
-    partial.write_bytes(content)
+    with naming(path):
+        partial.write_bytes(content)
     partial.replace(path)
     return sha256(path)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from datamodules.file_errors import naming
+
 IDENTITY = ".identity.json"  # of a folder that is a run's: what config.yaml says once the machine is taken out of it
 LIST = ".written.txt"  # a path a line, relative to the run folder; a folder stands for all that is in it
 # What runs wrote before they kept the list.
@@ -100,14 +102,22 @@ def check_there(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all, also where the machine goes down at that moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file as a whole or not at all, also where the machine goes down at that moment.
+
+    Its folder is there already: one that vanished is not made anew.
+
+    Raises:
+        OSError: With the name of the file; what was there before stays.
+    """
     partial = partial_of(path)
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with naming(path), partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def partial_of(path: Path) -> Path:

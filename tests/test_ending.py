@@ -198,15 +198,16 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_of_before(tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_a_run_folder_that_vanishes_is_named_and_not_made_anew(composed, tmp_path, monkeypatch):
-    class Vanish(lightning.Callback):
-        def on_train_batch_start(self, *arguments) -> None:
-            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_folder_that_vanishes_is_named_and_not_made_anew(composed, tmp_path, monkeypatch, phase):
+    def vanish(*arguments, **options) -> None:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
-    build = tasks.build
-    monkeypatch.setattr(tasks, "build", lambda given: build(given, Vanish()))
+    callback, build = lightning.Callback(), tasks.build
+    setattr(callback, PHASES[phase], vanish)
+    monkeypatch.setattr(tasks, "build", lambda given: build(given, callback))
     with pytest.raises(OSError, match=str(tmp_path / "run")) as vanished:
-        tasks.train(composed(*LINE))
+        tasks.train(composed(*(word for word in LINE if "prediction_writer" not in word)))
     line = told(vanished.value, ROOT / "conf")
     assert line is not None
     assert str(tmp_path / "run") in line

@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from datamodules.slices import SliceDataModule
 from lightning_modules import tasks
 from lightning_modules.identity import cell_name
 from lightning_modules.rescoring import rescore_folder
@@ -252,6 +253,16 @@ def test_a_checkpoint_is_asked_for_some_of_its_structures(finished, composed, tm
     own = pd.read_csv(finished / "cases.csv").query("structure == 'multifidus_left'")
     assert len(found) == len(own) > 0
     assert (found["area_true_mm2"].to_numpy() == own["area_true_mm2"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("anatomy", ["axial9", "axial_muscle4"])
+def test_images_of_other_channels_are_refused_before_a_tensor_is_too_wide(
+    finished, composed, tmp_path, monkeypatch, anatomy
+):
+    monkeypatch.setattr(SliceDataModule, "num_channels", 2)
+    asked = (*SMOKE, "experiment=bs_esnet", f"anatomy={anatomy}", "task=test", f"output={tmp_path / 'asked'}")
+    with pytest.raises(ValueError, match=r"best\.ckpt was trained on images of .*cohort phantom.*cohort\.channels"):
+        tasks.test(composed(*asked, f"checkpoint={finished / 'checkpoints' / 'best.ckpt'}"))
 
 
 def test_testing_never_touches_the_folder_of_the_training(finished, generated):

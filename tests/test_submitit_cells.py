@@ -1,5 +1,6 @@
 """Grids through submitit on this machine: what happens to its cells when one of them, or the grid, is ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,11 +16,12 @@ from tests.grids import SMOKE, listed, places
 pytest.importorskip("submitit")
 
 from lightning_modules import submitit_cells
-from lightning_modules.submitit_cells import CellExecutor, CellJob, use_own_cells
+from lightning_modules.submitit_cells import CellExecutor, CellJob, SlurmCellExecutor, use_own_cells
+from tests import slurm
 from tests.processes import assert_gone, children_of, started, wait_for
 from tests.test_grid_processes import LONGER, NO_REPORT
 
-SUBMITIT = ("sweep=bs_esnet_table1", "hydra/launcher=submitit_local", "logger=csv", NO_REPORT)
+SUBMITIT = ("sweep=bs_esnet_table1", "logger=csv", NO_REPORT)
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_a_controller_hears_no_ctrl_c_and_ends_with_the_grid(tmp_path, monkeypat
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(submitit.core.plugins, "get_executors", lambda found={}: found)
     use_own_cells()
-    assert submitit.core.plugins.get_executors()["local"] is CellExecutor
+    assert submitit.core.plugins.get_executors() == {"local": CellExecutor, "slurm": SlurmCellExecutor}
     heard = []
     monkeypatch.setattr(
         submitit.local.local,
@@ -102,27 +104,50 @@ def test_a_process_ends_with_another_that_is_not_its_parent():
 
 
 @pytest.mark.slow
-def test_a_killed_cell_is_one_failed_cell_and_the_others_finish(tmp_path, generated):
-    words = (*SUBMITIT, "experiment=unet", *SMOKE, "scale.epochs=60", "fold=0,1")  # far from its end when it is found
-    process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
+@pytest.mark.parametrize("cluster", ["local", "slurm"])
+def test_a_killed_cell_is_one_failed_cell_and_the_others_finish(tmp_path, generated, cluster):
+    path = slurm.install(tmp_path / "bin") if cluster == "slurm" else os.environ["PATH"]
+    words = (*SUBMITIT, f"hydra/launcher=submitit_{cluster}", "experiment=unet", *SMOKE, "fold=0,1")
+    longer = "scale.epochs=60"  # far from its end when it is found
+    process = started(tmp_path, *words, longer, *places(tmp_path / "grid", generated), PATH=path)
     first = wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
     note = next(
         path for path in (tmp_path / "grid").glob(".submitit/*/*_cell.txt") if str(first.parents[1]) in path.read_text()
     )
-    controller = int(note.name.partition("_")[0])
-    os.kill(next(pid for pid, line in children_of(controller).items() if "submitit_cells" in line), signal.SIGKILL)
+    job = note.name.removesuffix("_cell.txt")
+    name = "SUBMITIT_LOCAL_JOB_ID" if cluster == "local" else "SLURM_ARRAY_TASK_ID"
+    os.kill(working_on(name, job.rpartition("_")[2]), signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "Traceback" not in output
     table = listed(tmp_path / "grid")
     assert sorted(table["status"]) == ["done", "failed"]
-    assert table["error"].str.startswith("its process ended without a result").sum() == 1
+    (why,) = table.loc[table["status"] == "failed", "error"]
+    assert why.startswith("its process ended without a result, ")
+    assert ("Slurm says OUT_OF_MEMORY" if cluster == "slurm" else "memory ran out") in why
+
+
+def working_on(name: str, value: str) -> int:
+    """The Python process of ours whose environment says so."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            here = f"{name}={value}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if here and b"lightning_modules.submitit_cells" in (folder / "cmdline").read_bytes().split(b"\0"):
+                return int(folder.name)
+    raise AssertionError(f"no cell has {name}={value}")
 
 
 @pytest.mark.slow
 def test_the_cells_of_a_grid_end_with_it(tmp_path, generated):
     """However that ended; the same command goes on, and SIGTERM is told in one line and the list."""
-    words = (*SUBMITIT, *LONGER, "scale.epochs=200", "fold=0,1", *places(tmp_path / "grid", generated))
+    words = (
+        *SUBMITIT,
+        "hydra/launcher=submitit_local",
+        *LONGER,
+        "scale.epochs=200",
+        "fold=0,1",
+        *places(tmp_path / "grid", generated),
+    )
     grid = tmp_path / "grid"
     for signum in (signal.SIGKILL, signal.SIGTERM):
         process = started(tmp_path, *words)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from datamodules.image_file import write_whole
 from datamodules.phantom.series import Series, patient_series
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.tissue_map import tissue_rows
+from datamodules.worker_end import end_with_parent
 
 _DECIMALS = 4
 
@@ -73,7 +75,7 @@ def _write_volume(path: Path, voxels: np.ndarray, series: Series) -> None:
     volume.SetSpacing(series.spacing_mm)
     volume.SetOrigin(series.origin_mm)
     volume.SetDirection(series.direction)
-    sitk.WriteImage(volume, str(path), useCompression=True, compressionLevel=1)
+    write_whole(volume, path, compressionLevel=1)
 
 
 def _cell(value: Any) -> Any:
@@ -84,4 +86,8 @@ def _cell(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    write_patients(json.loads(sys.argv[1]))
+    end_with_parent()
+    try:
+        write_patients(json.loads(sys.argv[1]))
+    except OSError as error:  # a full disk is told where the user looks
+        print(json.dumps({"error": [error.errno, error.strerror, error.filename]}), flush=True)

@@ -1,10 +1,12 @@
 """Writes synthetic patients as an ordinary cohort on disk, once, by parallel workers."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,10 +15,12 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from datamodules.file_errors import naming
 from datamodules.phantom.settings import GENERATOR_VERSION, PhantomSettings
 from datamodules.phantom.structures import labels_of
 
 FOLDERS = ("images", "labels", "second_rater", "fat")
+ABANDONED_S = 86400.0  # what a process that was killed has left is deleted by the next one, a day later
 _CARD = "phantom.json"
 _README = """\
 # Synthetic lumbar patients
@@ -62,7 +66,9 @@ def write_into(settings: PhantomSettings, folder: Path, *, num_workers: int | No
     if is_written(settings, folder):
         return folder
     unfinished = folder.parent / f".{folder.name}-{os.getpid()}"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if left == unfinished or left.stat().st_mtime < time.time() - ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
     try:
         for part in (*FOLDERS, *(["tissues"] if settings.tissue_maps else [])):
             (unfinished / part).mkdir(parents=True)
@@ -133,16 +139,18 @@ def _write_patients(settings: PhantomSettings, folder: Path, num_workers: int) -
 
 
 def _collect(worker: subprocess.Popen, progress: tqdm) -> list[dict]:
-    """Reads what a worker prints, one line per patient, until it ends."""
+    """Reads what a worker prints, one line per patient or an error, until it ends."""
     assert worker.stdout is not None
     found = []
     for line in worker.stdout:
-        found.append(json.loads(line))
+        told = json.loads(line)
+        if "error" in told:
+            raise OSError(*told["error"])
+        found.append(told)
         progress.update()
     if worker.wait():
-        raise RuntimeError(
-            f"a worker that writes the phantom cohort ended with exit code {worker.returncode}; see above"
-        )
+        why = "was killed, most often because memory ran out" if worker.returncode < 0 else "failed; see above"
+        raise ChildProcessError(errno.ECHILD, f"a process that writes synthetic patients {why}")
     return found
 
 
@@ -152,7 +160,8 @@ def _write_tables(settings: PhantomSettings, folder: Path, tables: dict[str, lis
     tables = {**tables, "labels": labels}
     for name, rows in tables.items():
         if rows:
-            pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+            with naming(path := folder / f"{name}.csv"):
+                pd.DataFrame(rows).to_csv(path, index=False)
     (folder / "README.md").write_text(_README + (_README_OF_TISSUES if settings.tissue_maps else ""))
     (folder / _CARD).write_text(json.dumps(_card(settings), indent=2) + "\n")
 

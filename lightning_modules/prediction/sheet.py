@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from datamodules.anatomy import Anatomy
+from datamodules.file_errors import naming
 from lightning_modules.evaluation import grey_levels
 from lightning_modules.picture_marks import INK, mark_bar, mark_sides
 from lightning_modules.prediction.outlines import Block
@@ -64,7 +65,8 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
     with warnings.catch_warnings():
         # A patient's name in a script that the font lacks is drawn as boxes; the page shows it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path)
+        with naming(path):
+            figure.savefig(path)
 
 
 def _shown(blocks: Sequence[Block]) -> list[tuple[Block, int]]:

@@ -16,6 +16,7 @@ from lightning_modules.prediction.page import NOTICE, ScanSummary, write_page
 from lightning_modules.prediction.page_tables import tables_of
 from lightning_modules.prediction.page_words import describe_members, explain, whom_it_learned_from
 from lightning_modules.prediction.sheet import draw_sheet
+from lightning_modules.written import replace_text
 from metrics.morphometry import Morphometry
 
 FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nhdr": ".nrrd"}
@@ -80,16 +81,18 @@ def write_tables(
     """Writes the tables of all patients, what was not read, and what the numbers in the label maps mean."""
     anatomy = members[0].anatomy
     ids = [(number, name, anatomy.colours[name]) for number, name in enumerate(anatomy.structures, start=1)]
-    pd.DataFrame(ids, columns=["id", "structure", "colour"]).to_csv(folder.file("", "labels", ".csv"), index=False)
+    _write(pd.DataFrame(ids, columns=["id", "structure", "colour"]), folder, "labels")
     columns = ["case", "patient", "source", "refused", "warnings", "notes"]
-    pd.DataFrame(scans, columns=columns).to_csv(folder.file("", "scans", ".csv"), index=False)
+    _write(pd.DataFrame(scans, columns=columns), folder, "scans")
     if found.left_aside:
         rows = [(str(path), reason) for path, reason in found.left_aside.items()]
-        pd.DataFrame(rows, columns=["path", "reason"]).to_csv(folder.file("", "left_aside", ".csv"), index=False)
+        _write(pd.DataFrame(rows, columns=["path", "reason"]), folder, "left_aside")
     if tables:
-        pd.concat(tables, ignore_index=True).to_csv(
-            folder.file("", "morphometry", ".csv"), index=False, float_format="%.6g"
-        )
+        _write(pd.concat(tables, ignore_index=True), folder, "morphometry")
+
+
+def _write(table: pd.DataFrame, folder: OutputFolder, name: str) -> None:
+    replace_text(folder.file("", name, ".csv"), table.to_csv(index=False, float_format="%.6g"))
 
 
 def scan_row(item: Predicted) -> dict[str, str]:
