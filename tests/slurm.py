@@ -20,13 +20,14 @@ def install(folder: Path) -> str:
 
 
 def sbatch(folder: Path, script: str) -> None:
-    """Starts one process for every task of an array, which `wait` ends with."""
+    """Starts every task of an array, and keeps how each ended in a file."""
     first, last = re.findall(r"--array=(\d+)-(\d+)", Path(script).read_text())[0]
     for task in range(int(first), int(last) + 1):
         given = {"SLURM_JOB_ID": str(int(JOB) + task), "SLURM_ARRAY_JOB_ID": JOB, "SLURM_ARRAY_TASK_ID": str(task)}
         environment = {**os.environ, **given}
         line = f'bash "{script}"; echo $? > "{folder / str(task)}"'
-        subprocess.Popen(["bash", "-c", line], env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+        silent = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)  # or submitit would wait for their end
+        subprocess.Popen(["bash", "-c", line], env=environment, start_new_session=True, **silent)
     print(f"Submitted batch job {JOB}")
 
 

@@ -132,7 +132,8 @@ def working_on(name: str, value: str) -> int:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             here = f"{name}={value}".encode() in (folder / "environ").read_bytes().split(b"\0")
-            if here and b"lightning_modules.submitit_cells" in (folder / "cmdline").read_bytes().split(b"\0"):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if here and words[1:4] == [b"-u", b"-m", b"lightning_modules.submitit_cells"]:
                 return int(folder.name)
     raise AssertionError(f"no cell has {name}={value}")
 
