@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,13 +26,11 @@ PHASES = {
     "testing": "on_test_batch_start",
     "writing": "on_save_checkpoint",
 }
+CODES = {"SIGTERM": 143, "SIGINT": 130, "SIGUSR1": 138}
 CASES = [
-    ("SIGTERM", "training", 143),
-    pytest.param("SIGTERM", "validation", 143, marks=pytest.mark.slow),
-    ("SIGTERM", "testing", 143),
-    pytest.param("SIGTERM", "writing", 143, marks=pytest.mark.slow),
-    pytest.param("SIGINT", "training", 130, marks=pytest.mark.slow),
-    pytest.param("SIGUSR1", "testing", 138, marks=pytest.mark.slow),
+    pytest.param(name, phase, code, marks=() if (name, phase) == ("SIGTERM", "training") else pytest.mark.slow)
+    for name, code in CODES.items()
+    for phase in PHASES
 ]
 
 
@@ -149,10 +148,44 @@ def test_the_last_line_is_followed_by_what_was_still_to_be_said(monkeypatch, cap
 def test_a_run_goes_on_where_its_folder_was_moved_to(undisturbed, generated, tmp_path, monkeypatch, hearing):
     interrupted(compose_line(tmp_path / "here", generated, *LINE), monkeypatch, "SIGTERM", "testing")
     kept = torch.load(tmp_path / "here" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert not strings_with(str(tmp_path), kept)
+    for place in (tmp_path, generated, ROOT, Path.home()):
+        assert not strings_with(str(place), kept)
     shutil.move(tmp_path / "here", tmp_path / "there")
     tasks.train(compose_line(tmp_path / "there", generated, *LINE))
     assert_same(undisturbed, tmp_path / "there")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_data_and_home_were_moved_to(undisturbed, generated, tmp_path, monkeypatch, hearing):
+    interrupted(compose_line(tmp_path / "run", generated, *LINE), monkeypatch, "SIGTERM", "testing")
+    data = Path(shutil.copytree(generated, tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tasks.train(compose_line(tmp_path / "run", data, *LINE))
+    assert_same(undisturbed, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_that_was_killed_while_one_checkpoint_took_the_place_of_another(
+    undisturbed, composed, tmp_path, monkeypatch, hearing
+):
+    config = composed(*LINE)
+    interrupted(config, monkeypatch, "SIGTERM", "testing")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").unlink()  # the one before it was renamed already
+    tasks.train(config)
+    assert_same(undisturbed, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_goes_on_that_was_killed_in_any_phase(undisturbed, generated, tmp_path, phase):
+    places = (f"hydra.run.dir={tmp_path / 'run'}", f"paths.data={generated}", f"paths.cache={generated}/cache")
+    command = [sys.executable, "-m", "tests.killed_at", phase, *LINE, "logger=csv", *places]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = subprocess.run([sys.executable, "run.py", *command[4:]], cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert_same(undisturbed, tmp_path / "run")
 
 
 def strings_with(part: str, value) -> list[str]:
@@ -214,12 +247,16 @@ def test_a_run_folder_that_vanishes_is_named_and_not_made_anew(composed, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+@pytest.mark.parametrize("setting", ["hydra.run.dir", "paths.cache", "paths.data"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys, setting):
     (tmp_path / "file").write_text("no folder")
-    assert start(*LINE, "logger=csv", f"hydra.run.dir={tmp_path}/file/run") == 1
+    places = {name: f"{tmp_path}/{name}" for name in ("hydra.run.dir", "paths.cache", "paths.data")}
+    places[setting] = f"{tmp_path}/file/folder"
+    assert start(*LINE, "logger=csv", *(f"{name}={place}" for name, place in places.items())) == 1
     told_lines = capsys.readouterr().err.splitlines()
     (line,) = [each for each in told_lines if each.startswith("paraspine: ")]
-    assert f"{tmp_path}/file/run: Not a directory" in line
+    assert f"{tmp_path}/file/folder" in line
+    assert "Not a directory" in line
     assert not any("Error executing job" in each for each in told_lines), "Hydra's own line"
 
 

@@ -209,6 +209,24 @@ def test_a_mistake_in_a_grids_line_is_one_line_and_leaves_nothing(tmp_path, gene
     assert not grid.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["experiment=unet,unett"], "there is no experiment=unett (did you mean unet?): choose from"),
+        (["experiment=unet", "scale.epochs=two,2"], "scale.epochs is 'two', expected a whole number from 1 on"),
+        (["experiment=unet", "trianer=smoke", "fold=0,1"], "(did you mean trainer?)"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_behind_m_is_one_line_and_leaves_nothing(tmp_path, generated, capsys, words, message):
+    grid = tmp_path / "grid"
+    assert start(*words, "-m", *places(grid, generated)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("paraspine: ")
+    assert message in line
+    assert not grid.exists()
+
+
 def test_status_of_a_single_run_asks_for_a_grid(tmp_path, capsys):
     assert start("task=status", f"hydra.run.dir={tmp_path / 'run'}") == 1
     assert "put sweep=NAME on the line" in capsys.readouterr().err

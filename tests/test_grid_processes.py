@@ -102,6 +102,34 @@ def test_a_grid_that_is_told_to_end_lists_its_cells_and_leaves_no_process(tmp_pa
     assert_gone(children)
 
 
+ALONE = ("hydra/launcher=submitit_local",)
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB, ALONE], ids=["basic", "joblib", "submitit"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_a_grid_that_was_ended_goes_on_to_the_numbers_of_undisturbed_cells(tmp_path, generated, launcher, name):
+    cell = (*LONGER, "scale.epochs=12", "model.width=8", "logger=csv")
+    words = ("sweep=bs_esnet_table1", *cell, "fold=0,1", NO_REPORT, *launcher, *places(tmp_path / "grid", generated))
+    process = started(tmp_path, *words, OMP_NUM_THREADS="1")
+    wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
+    children = children_of(process.pid)
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=20)
+    assert "Traceback" not in output
+    assert_gone(children)
+    again = started(tmp_path, *words, OMP_NUM_THREADS="1")
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    table = listed(tmp_path / "grid")
+    assert table["status"].tolist() == ["done", "done"]
+    for folder, fold in zip(table["cell"], table["fold"], strict=True):
+        tasks.train(compose_line(tmp_path / "undisturbed" / str(fold), generated, *cell, f"fold={fold}"))
+        tables = [
+            pd.read_csv(at / "cases.csv") for at in (tmp_path / "undisturbed" / str(fold), tmp_path / "grid" / folder)
+        ]
+        pd.testing.assert_frame_equal(*tables)
+
+
 def test_a_killed_worker_is_one_failed_cell_and_the_others_finish(tmp_path, generated):
     words = ("sweep=bs_esnet_table1", *LONGER, "scale.epochs=12", "logger=csv", "fold=0,1,2", NO_REPORT, *JOBLIB)
     process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
@@ -116,14 +144,55 @@ def test_a_killed_worker_is_one_failed_cell_and_the_others_finish(tmp_path, gene
     assert table["error"].str.startswith("killed, most often because memory ran out").sum() == 1
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGKILL", -9)])
-def test_two_processes_end_together(tmp_path, generated, name, code):
+STOPPED = "paraspine: stopped by {}; the same command goes on from here"
+LOST = "paraspine: another process of this distributed run has ended: killed, most often because memory ran out"
+TOGETHER = {
+    "SIGTERM": (0, 143, STOPPED),
+    "SIGINT": (0, 130, STOPPED),
+    "SIGUSR1": (0, 138, STOPPED),
+    "SIGKILL": (0, -9, None),
+    "SIGTERM of the second": (1, 143, STOPPED),
+    "SIGKILL of the second": (1, 1, LOST),
+}
+
+
+@pytest.mark.parametrize("how", TOGETHER)
+def test_two_processes_end_together(tmp_path, generated, how):
+    (rank, code, said), name = TOGETHER[how], how.partition(" ")[0]
     words = (*LONGER, "scale.epochs=200", "logger=csv", *TWO, f"hydra.run.dir={tmp_path / 'run'}")
     process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
     wait_for(process, tmp_path / "run", "checkpoints/last.ckpt")
     children = children_of(process.pid)
-    assert any("run.py" in command for command in children.values()), "the second process of the run"
-    process.send_signal(getattr(signal, name))
-    process.communicate(timeout=20)
-    assert process.returncode == code
+    second = next(pid for pid, command in children.items() if "run.py" in command)
+    os.kill((process.pid, second)[rank], getattr(signal, name))
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == code, output
+    lines = [line for line in output.splitlines() if line.startswith("paraspine: ")]
+    assert len(lines) == (said is not None), output
+    assert all(line.startswith(said.format(name)) for line in lines), lines
+    assert "Traceback" not in output
     assert_gone(children)
+
+
+def test_two_processes_go_on_to_the_numbers_of_an_undisturbed_run(tmp_path, generated):
+    def line(folder: str) -> tuple[str, ...]:
+        return (
+            *LONGER,
+            "logger=csv",
+            *TWO,
+            f"hydra.run.dir={tmp_path / folder}",
+            *places(tmp_path / "grid", generated),
+        )
+
+    undisturbed = started(tmp_path, *line("undisturbed"), OMP_NUM_THREADS="1")
+    output, _ = undisturbed.communicate(timeout=120)
+    assert undisturbed.returncode == 0, output
+    stopped = started(tmp_path, *line("run"), OMP_NUM_THREADS="1")
+    wait_for(stopped, tmp_path / "run", "checkpoints/last.ckpt")
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=20)
+    again = started(tmp_path, *line("run"), OMP_NUM_THREADS="1")
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    tables = [pd.read_csv(tmp_path / folder / "cases.csv") for folder in ("undisturbed", "run")]
+    pd.testing.assert_frame_equal(*tables)
