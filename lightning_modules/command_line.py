@@ -26,6 +26,10 @@ TRACE = "HYDRA_FULL_ERROR"  # Hydra's own switch: set to 1, nothing is shortened
 _asked_for: list[str] = []  # what TRACE was before this process set it
 _said_at_once: list[Exception] = []
 LOST_PROCESS = re.compile(r"(closed|reset) by (remote )?peer")  # how torch says it
+LOST = (
+    "another process of this distributed run has ended: killed, most often because memory ran out, "
+    "where no line of its own says why"
+)
 
 
 class PastHydra(BaseException):
@@ -69,10 +73,13 @@ def run_command(main: Callable[[], None], conf: Path) -> None:
 def say_at_once(error: Exception) -> None:
     """Says what went wrong in a further process of a distributed run, before anything is torn down.
 
-    The first process notices that one is missing, and ends all of them.
+    The first process notices that one is missing, and ends all of them. If this one has lost another, it says nothing:
+    either the first has lost that one as well, or the first is gone and has said why.
     """
     line = None if _asked_for == ["1"] else told(error)
-    if line is None:
+    if line == LOST:
+        pass
+    elif line is None:
         traceback.print_exception(error)
     else:
         print(_with_process(line), file=sys.stderr, flush=True)
@@ -123,10 +130,7 @@ def told(error: Exception, conf: Path | None = None) -> str | None:
         node = re.search(r"full_key: (\S+)", str(error))
         return f"{node[1] if node else 'a setting'} cannot be built: {one_line(cause)} ({TRACE}=1 shows where)"
     if isinstance(cause, RuntimeError) and LOST_PROCESS.search(str(cause)):
-        return (
-            "another process of this distributed run has ended: killed, most often because memory ran out, "
-            "where no line of its own says why"
-        )
+        return LOST
     if type(cause).__name__ == "MisconfigurationException" or type(cause).__module__.startswith("wandb"):
         return one_line(cause)
     return None

@@ -102,14 +102,22 @@ def test_a_grid_that_is_told_to_end_lists_its_cells_and_leaves_no_process(tmp_pa
     assert_gone(children)
 
 
-ALONE = ("hydra/launcher=submitit_local",)
+CELL = (*LONGER, "scale.epochs=4", "model.width=8", "logger=csv")
+ENDS = [((), "SIGTERM"), (JOBLIB, "SIGTERM"), (JOBLIB, "SIGKILL"), (("hydra/launcher=submitit_local",), "SIGTERM")]
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB, ALONE], ids=["basic", "joblib", "submitit"])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_a_grid_that_was_ended_goes_on_to_the_numbers_of_undisturbed_cells(tmp_path, generated, launcher, name):
-    cell = (*LONGER, "scale.epochs=12", "model.width=8", "logger=csv")
-    words = ("sweep=bs_esnet_table1", *cell, "fold=0,1", NO_REPORT, *launcher, *places(tmp_path / "grid", generated))
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, generated):
+    """Tables of two cells that nothing disturbed, by fold."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for fold in range(2):
+        tasks.train(compose_line(folder / str(fold), generated, *CELL, f"fold={fold}"))
+    return [pd.read_csv(folder / str(fold) / "cases.csv") for fold in range(2)]
+
+
+@pytest.mark.parametrize(("launcher", "name"), ENDS, ids=["basic", "joblib", "joblib killed", "submitit"])
+def test_a_grid_that_was_ended_goes_on_to_undisturbed_numbers(tmp_path, generated, undisturbed, launcher, name):
+    words = ("sweep=bs_esnet_table1", *CELL, "fold=0,1", NO_REPORT, *launcher, *places(tmp_path / "grid", generated))
     process = started(tmp_path, *words, OMP_NUM_THREADS="1")
     wait_for(process, tmp_path / "grid", "*/checkpoints/last.ckpt")
     children = children_of(process.pid)
@@ -122,12 +130,8 @@ def test_a_grid_that_was_ended_goes_on_to_the_numbers_of_undisturbed_cells(tmp_p
     assert again.returncode == 0, output
     table = listed(tmp_path / "grid")
     assert table["status"].tolist() == ["done", "done"]
-    for folder, fold in zip(table["cell"], table["fold"], strict=True):
-        tasks.train(compose_line(tmp_path / "undisturbed" / str(fold), generated, *cell, f"fold={fold}"))
-        tables = [
-            pd.read_csv(at / "cases.csv") for at in (tmp_path / "undisturbed" / str(fold), tmp_path / "grid" / folder)
-        ]
-        pd.testing.assert_frame_equal(*tables)
+    for folder, expected in zip(table["cell"], undisturbed, strict=True):
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "grid" / folder / "cases.csv"), expected)
 
 
 def test_a_killed_worker_is_one_failed_cell_and_the_others_finish(tmp_path, generated):

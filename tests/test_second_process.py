@@ -88,3 +88,9 @@ def test_the_first_process_names_one_that_is_lost_in_a_line(second, monkeypatch,
         "paraspine: another process of this distributed run has ended: killed, most often because memory ran out, "
         "where no line of its own says why"
     ]
+
+
+def test_a_further_process_that_lost_another_leaves_the_word_to_the_first(second, capsys):
+    """Whoever told the first to end has its line already; a second one, of killed processes, would be wrong."""
+    assert second(RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:2450.")) == 1
+    assert capsys.readouterr().err == ""
