@@ -9,29 +9,27 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from callbacks.keypoint_sheet import draw_keypoints
 from callbacks.overlays import draw_sheet as draw_overlays
 from datamodules.anatomy import Anatomy
-from datamodules.case_list import Case
 from datamodules.geometry import SliceGrid
-from datamodules.volume import Volume
 from lightning_modules.prediction import sheet
 from lightning_modules.prediction.members import load_members
-from lightning_modules.prediction.outlines import Block
-from tests.conftest import ROOT
-from tests.predicted_scans import TRUTH, block_of, picture, run_config, write_run, write_scan
+from tests.predicted_scans import (
+    TRUTH,
+    anatomy_of,
+    block_of,
+    block_with,
+    picture,
+    run_config,
+    write_run,
+    write_scan,
+)
 from tests.test_wandb_review import slice_of
 
 AXIAL, SAGITTAL = ("axial_muscle4", ("R", "L")), ("sagittal10", ("A", "P"))
 SPACINGS = [(1.0, 1.0), (0.5, 1.25)]
-
-
-def anatomy_of(name: str) -> Anatomy:
-    content = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "anatomy" / f"{name}.yaml"))
-    del content["_target_"]
-    return Anatomy(**content)
 
 
 def evaluated(anatomy: Anatomy, spacing_mm: tuple[float, float], **changes):
@@ -124,33 +122,6 @@ def drawn_sheet(blocks, anatomy, tmp_path: Path, monkeypatch) -> Figure:
     monkeypatch.setattr(sheet.Figure, "savefig", lambda figure, path: kept.append(figure))
     sheet.draw_sheet(blocks, anatomy, tmp_path / "overlay.png", title="anna", notice="No medical device.")
     return kept[0]
-
-
-def block_with(mask: np.ndarray, spacing_mm: tuple[float, float]) -> Block:
-    """A scan of one slice with this mask."""
-    voxels = np.zeros((1, *mask.shape), np.float32)
-    volume = Volume(
-        path=Path("scan.nii.gz"),
-        voxels=voxels,
-        spacing_mm=(4.0, *spacing_mm),
-        origin_mm=np.zeros(3),
-        direction=np.eye(3),
-        slice_index=np.arange(1),
-        axes=(2, 1, 0),
-        flips=(False, False, False),
-        file_origin_mm=(0.0, 0.0, 0.0),
-    )
-    return Block(
-        case=Case(case="scan", patient="anna", images=(volume.path,), row={}),
-        number=0,
-        level="",
-        volumes=(volume,),
-        image=voxels[None],
-        mask=mask[None].astype(np.uint8),
-        member_masks=(),
-        field=np.ones(mask.shape, bool),
-        chosen=np.ones(1, bool),
-    )
 
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS)
