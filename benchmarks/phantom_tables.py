@@ -21,32 +21,38 @@ class Gate:
         low: Smallest value.
         high: Largest value.
         digits: Decimals shown.
+        scale: What is shown is the value times this: 100 for a share, which is read in percent.
     """
 
     name: str
     text: str
     low: float = -inf
     high: float = inf
-    digits: int = 3
+    digits: int = 1
+    scale: float = 100.0
+
+    def shown(self, value: float) -> str:
+        """A value as it is printed."""
+        return f"{self.scale * value:.{self.digits}f}"
 
     @property
     def expected(self) -> str:
         """The range in words."""
-        low, high = (f"{value:.{self.digits}f}".rstrip("0").rstrip(".") for value in (self.low, self.high))
+        low, high = (self.shown(value).rstrip("0").rstrip(".") for value in (self.low, self.high))
         if self.low == -inf:
             return f"at most {high}"
         return f"at least {low}" if self.high == inf else f"{low} to {high}"
 
 
 GATES = (  # ours, PHANTOM_NUMBERS section 6
-    Gate("prior_dice", "mean shape of each level, Dice", high=0.70),
-    Gate("forest_dice", "random forest on intensity, position and level, Dice", high=0.85),
-    Gate("unet_dice", "U-Net, default preset, Dice", low=0.90, high=0.95),
-    Gate("unet_order_margin", "U-Net, smallest step of disc > muscles > canal > lamina, Dice", low=0.0),
-    Gate("fattest_third_gap", "U-Net, back muscles, other patients minus fattest third, Dice", low=0.02),
-    Gate("level_correlation", "U-Net, correlation of Dice between levels of a patient", low=0.3, high=0.6),
-    Gate("second_rater_dice", "second rater, Dice", low=0.93, high=0.97),
-    Gate("seconds_per_320_slices", "writing 320 slices of 320 x 320, s", high=30.0, digits=1),
+    Gate("prior_dice", "mean shape of each level, Dice %", high=0.70),
+    Gate("forest_dice", "random forest on intensity, position and level, Dice %", high=0.85),
+    Gate("unet_dice", "U-Net, default preset, Dice %", low=0.90, high=0.95),
+    Gate("unet_order_margin", "U-Net, smallest step of disc > muscles > canal > lamina, points", low=0.0),
+    Gate("fattest_third_gap", "U-Net, back muscles, other patients minus fattest third, points", low=0.02),
+    Gate("level_correlation", "U-Net, correlation of Dice between levels of a patient", 0.3, 0.6, 3, 1.0),
+    Gate("second_rater_dice", "second rater, Dice %", low=0.93, high=0.97),
+    Gate("seconds_per_320_slices", "writing 320 slices of 320 x 320, s", high=30.0, scale=1.0),
 )
 DICE = ("prior_dice", "forest_dice", "unet_dice", "unet_dice_of_others", "second_rater_dice")
 
@@ -57,7 +63,7 @@ def gate_table(figures: Mapping[str, Any]) -> pd.DataFrame:
         {
             "gate": gate.text,
             "key": gate.name,
-            "measured": f"{figures[gate.name]:.{gate.digits}f}",
+            "measured": gate.shown(figures[gate.name]),
             "expected": gate.expected,
             "passed": PASSED if gate.low <= figures[gate.name] <= gate.high else FAILED,
         }
@@ -74,8 +80,8 @@ def dice_table(figures: Mapping[str, Any]) -> pd.DataFrame:
     structures = list(dict.fromkeys(structure for dice in by_method.values() for structure in dice))
     return pd.DataFrame(
         [
-            {"structure": structure.replace("_", " ")}
-            | {names[method]: f"{dice[structure]:.3f}" for method, dice in by_method.items()}
+            {"structure, Dice %": structure.replace("_", " ")}
+            | {names[method]: f"{100 * dice[structure]:.1f}" for method, dice in by_method.items()}
             for structure in structures
         ]
     )

@@ -158,18 +158,19 @@ def add_legend(figure: Figure, colours: Mapping[str, str]) -> float:
 
 def _draw_panel(axis, panel: str, item: EvaluatedSlice, anatomy: Anatomy, agreement: Mapping[str, str]) -> None:
     """One picture in its true proportions."""
-    axis.imshow(windowed(item), cmap="gray", vmin=0, vmax=255, aspect=item.spacing_mm[0] / item.spacing_mm[1])
+    aspect = item.spacing_mm[0] / item.spacing_mm[1]  # said again with every picture: one without makes pixels square
+    axis.imshow(windowed(item), cmap="gray", vmin=0, vmax=255, aspect=aspect)
     axis.set(xticks=[], yticks=[])
     axis.autoscale(False)  # a box that leaves the image must not shrink it
     if panel in ("truth", "prediction"):
         mask = item.true_mask if panel == "truth" else item.predicted_mask
         shown = _coloured(mask, [anatomy.colours[name] for name in anatomy.structures])
-        axis.imshow(shown, aspect=item.spacing_mm[0] / item.spacing_mm[1])
+        axis.imshow(shown, aspect=aspect)
     elif panel == "agreement":
         shown = _coloured(agreement_map(item.true_mask, item.predicted_mask), list(agreement.values()))
-        axis.imshow(shown, aspect=item.spacing_mm[0] / item.spacing_mm[1])
+        axis.imshow(shown, aspect=aspect)
     elif panel == "saliency" and item.saliency is not None:
-        shade = axis.imshow(item.saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
+        shade = axis.imshow(item.saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6, aspect=aspect)
         shade.set_extent(axis.images[0].get_extent())
     elif panel.startswith("boxes") and item.network_boxes is not None:
         for index, name in enumerate(anatomy.structures):

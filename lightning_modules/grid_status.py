@@ -50,7 +50,10 @@ def status_of(cell: Cell) -> CellStatus:
         state = "done"
     else:
         state = "interrupted" if folder.begun else "missing"
-    error = failure.read_text(encoding="utf-8").partition("\n")[0] if state == "failed" else ""
+    error = ""
+    if state == "failed":  # as the report reads it (`reports.run_files.read_error`); a full disk leaves it empty
+        text = failure.read_text(encoding="utf-8", errors="replace")
+        error = text.strip().partition("\n")[0] or f"{ERROR} is empty"
     return CellStatus(cell=cell, state=state, error=error, epochs=_epochs(folder.path / "metrics.csv"))
 
 

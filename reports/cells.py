@@ -43,7 +43,11 @@ def p_value(value: Any, *, testable: bool = True) -> str:
 
 
 def with_interval(mean: Any, low: Any, high: Any, kind: str, digits: int = 2) -> str:
-    """Mean and interval; a range is marked, as it is none."""
+    """Mean and interval; a range is marked, as it is none.
+
+    A level in percent has one digit behind the point, a difference in points two: the margin of interest is half a
+    point.
+    """
     if mean is None or isnan(mean):
         return GAP
     ends = f"{number(low, digits)} to {number(high, digits)}"

@@ -44,7 +44,7 @@ def _paper(evidence: Evidence, split: str) -> Section:
         mark = INCOMPLETE if records[0]["num_slices"] and not records[0]["complete"] else ""
         last = records[-1]
         kind = _kind(evidence, split, row)
-        endpoint = with_interval(last["patient_mean"], last["ci95_low"], last["ci95_high"], kind)
+        endpoint = with_interval(last["patient_mean"], last["ci95_low"], last["ci95_high"], kind, 1)
         lines.append((Text(label), Text(f"ours{mark}"), *own, Text(endpoint, bool(last["bold"]))))
     lines += _detection_lines(evidence, split, structures)
     header = ("Method", "", *map(words, evidence.averaged), "mean", "patients' mean [95 %]")
@@ -128,7 +128,7 @@ def _inflation(evidence: Evidence) -> Section:
     for line in evidence.inflation.to_dict("records"):
         low, high = 100 * line["ci95_low"], 100 * line["ci95_high"]
         interval = with_interval(100 * line["difference"], low, high, str(line["interval"]))
-        means = (number(100 * line["by_patient"], 2), number(100 * line["as_published"], 2))
+        means = (number(100 * line["by_patient"]), number(100 * line["as_published"]))
         cells = (words(str(line["structure"])), *means, interval, number(line["num_patients"], 0))
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
     header = ("Method", "structure", "by patient", "as published", "inflation [95 %]", "n")
@@ -242,7 +242,7 @@ def _statistics(evidence: Evidence, split: str, structure: str) -> list[dict[str
 
 def _endpoint(record: Any) -> str:
     low, high = 100 * record["ci95_low"], 100 * record["ci95_high"]
-    return with_interval(100 * record["mean"], low, high, str(record["interval"]))
+    return with_interval(100 * record["mean"], low, high, str(record["interval"]), 1)
 
 
 def _kind(evidence: Evidence, split: str, row: str) -> str:

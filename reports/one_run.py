@@ -96,9 +96,11 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
     Raises:
         ValueError: If it is unfinished or damaged.
     """
+    reason = read_error(folder)
+    if reason and not (folder / "config.yaml").exists():  # it failed before there was anything to keep
+        raise ValueError(f"failed: {reason}")
     config = read_config(folder)
     scored, masks = config["task"] in ("score", "fuse"), config["task"] == "score"
-    reason = read_error(folder)
     if not (folder / "summary.json").exists():
         raise ValueError(f"failed: {reason}" if reason else "not finished: it has no summary.json")
     has_card = (folder / "run_card.json").exists()

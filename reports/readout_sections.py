@@ -47,7 +47,7 @@ def _fusion(evidence: Evidence) -> Section:
             number(line["num_patients"], 0),
             _percent(line, "dice", "ci95"),
             evidence.labels.get(line["single"], line["single"]) or GAP,
-            number(100 * line["single_dice"], 2),
+            number(100 * line["single_dice"]),
             with_interval(100 * line["difference"], low, high, kind),
             p_value(line["p_holm"], testable=line["num_pairs"] >= 6) if line["single"] else GAP,
         )
@@ -146,5 +146,5 @@ def _records(table: Any, **equals: str) -> list[dict[str, Any]]:
 def _percent(line: dict[str, Any], mean: str, ends: str, kind: str = "interval") -> str:
     low, high = 100 * line[f"{ends}_low"], 100 * line[f"{ends}_high"]
     if not line[kind]:
-        return number(100 * line[mean], 2)
-    return with_interval(100 * line[mean], low, high, str(line[kind]))
+        return number(100 * line[mean])
+    return with_interval(100 * line[mean], low, high, str(line[kind]), 1)

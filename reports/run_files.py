@@ -15,6 +15,7 @@ from metrics.cases import CASE_COLUMNS, MECHANISM_COLUMNS
 
 TEXTS = ("case", "patient", "level", "structure", "status", "site")
 MECHANISM = MECHANISM_COLUMNS
+REMEDY = "put the file back, or train anew (retrain=true)"  # where nothing else has what the file had
 TRUTH = {"True": "1", "False": "0", "true": "1", "false": "0"}
 
 
@@ -51,9 +52,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_error(folder: Path) -> str:
-    """What a cell failed of: the first line of its error.txt; "" where it did not."""
+    """What a cell failed of: the first line of its error.txt, as task=status says it; "" where it did not."""
     path = folder / "error.txt"
-    return path.read_text(encoding="utf-8").strip().partition("\n")[0] if path.exists() else ""
+    if not path.exists():
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0] or "error.txt is empty"
 
 
 def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -102,14 +105,19 @@ def read_cases(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_texts(path: Path) -> pd.DataFrame:
+def read_texts(path: Path, *, comment: str | None = None) -> pd.DataFrame:
     """Every cell of a CSV file as the text that it is.
+
+    Args:
+        path: The file.
+        comment: What lines begin with that are no rows.
 
     Raises:
         ValueError: If it is empty or cut off.
     """
-    text = path.read_text(encoding="utf-8")
-    lines = list(csv.reader(text.splitlines()))
+    text = path.read_text(encoding="utf-8", errors="replace")  # bytes that are no text stay no numbers
+    rows = [line for line in text.splitlines() if comment is None or not line.startswith(comment)]
+    lines = list(csv.reader(rows))
     if len(lines) < 2:
         raise ValueError(f"{path.name} is empty")
     if not text.endswith("\n"):
@@ -136,25 +144,39 @@ def read_numbers(path: Path, name: str, texts: Sequence[str]) -> np.ndarray:
 
 
 def read_epochs(folder: Path) -> pd.DataFrame | None:
-    """metrics.csv, or None where there is none."""
+    """metrics.csv, or None where there is none.
+
+    Raises:
+        ValueError: If it is empty, cut off or holds something else than numbers; with the remedy.
+    """
     path = folder / "metrics.csv"
     if not path.exists():
         return None
     try:
+        table = read_texts(path)
+        for name in table.columns:
+            read_numbers(path, str(name), list(table[name]))
         return pd.read_csv(path)
     except ValueError as error:
-        raise ValueError(f"metrics.csv cannot be read ({type(error).__name__}); it is cut off or empty") from error
+        raise ValueError(f"{error}: {REMEDY}") from error
 
 
 def read_split(folder: Path) -> pd.DataFrame | None:
-    """split.csv (fold, part, patient and, if dealt by image, case and slice), or None where there is none."""
+    """split.csv (fold, part, patient and, if dealt by image, case and slice), or None where there is none.
+
+    Raises:
+        ValueError: If it is empty, cut off or no split; with the remedy.
+    """
     path = folder / "split.csv"
     if not path.exists():
         return None
-    table = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
-    if not {"fold", "part", "patient"} <= set(table.columns):
-        raise ValueError("split.csv lacks the columns fold, part, patient")
-    return table.assign(fold=table["fold"].astype(int))
+    try:
+        table = read_texts(path, comment="#")
+        if not {"fold", "part", "patient"} <= set(table.columns):
+            raise ValueError("split.csv lacks the columns fold, part, patient")
+        return table.assign(fold=read_numbers(path, "fold", list(table["fold"])).astype(int))
+    except ValueError as error:
+        raise ValueError(f"{error}: {REMEDY}") from error
 
 
 def _difference(stored: Any, found: Any, path: str = "") -> str:

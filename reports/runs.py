@@ -124,7 +124,9 @@ def _order(run: Run) -> tuple[object, ...]:
 
 
 def find_run_folders(path: Path) -> list[Path]:
-    """Folders with a config.yaml in `path`, or `path` itself; what lies inside a run folder is not searched.
+    """Folders with a config.yaml (or the error.txt of a cell that failed before) in `path`, or `path` itself.
+
+    What lies inside a run folder is not searched.
 
     Raises:
         ValueError: If the path does not exist.
@@ -132,7 +134,7 @@ def find_run_folders(path: Path) -> list[Path]:
     if not path.is_dir():
         raise ValueError(f"there is no folder {path}; give run folders, or folders of run folders, as runs=DIR")
     path = path.resolve()
-    if (path / "config.yaml").exists():
+    if any((path / name).exists() for name in ("config.yaml", "error.txt")):
         return [path]
     below = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
     return [folder for child in sorted(below) for folder in find_run_folders(child)]

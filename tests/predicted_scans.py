@@ -1,22 +1,25 @@
 """Scans without labels in any orientation, and run folders with a network that is known exactly, for task=predict."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from datamodules.anatomy import Anatomy
 from datamodules.case_list import Case
-from datamodules.volume import CANONICAL, DIRECTIONS
+from datamodules.volume import CANONICAL, DIRECTIONS, Volume
 from lightning_modules.prediction.members import Member
 from lightning_modules.prediction.outlines import Block, outline
 from lightning_modules.same_network import network_text
 from lightning_modules.trained_network import CLASS_WEIGHTS
 from models.prediction import Prediction
-from tests.conftest import compose_line
+from tests.conftest import ROOT, compose_line
 from tests.scans import write_dicom, write_volume
 
 SHAPE, SPACING = (3, 40, 48), (6.0, 1.0, 1.25)  # slices, rows, columns of the canonical volume
@@ -123,3 +126,36 @@ def block_of(path: Path, members: Sequence[Member], **changes: Any) -> Block:
     """The only block of a scan's file, outlined by an ensemble; `changes` are what a cohort.csv would say of it."""
     (block,) = outline(members, Case(case="scan", patient="scan", images=(path,), row={}, **changes))
     return block
+
+
+def anatomy_of(name: str) -> Anatomy:
+    """An anatomy of conf/anatomy."""
+    return instantiate(OmegaConf.load(ROOT / "conf" / "anatomy" / f"{name}.yaml"), _convert_="all")
+
+
+def block_with(mask: np.ndarray, spacing_mm: tuple[float, float], *, number: int = 0, **changes: Any) -> Block:
+    """A scan of one slice with this mask, or one such block of it."""
+    voxels = np.random.default_rng(number).normal(200, 50, (1, *mask.shape)).astype(np.float32)
+    volume = Volume(
+        path=Path("scan.nii.gz"),
+        voxels=voxels,
+        spacing_mm=(4.0, *spacing_mm),
+        origin_mm=np.zeros(3),
+        direction=np.eye(3),
+        slice_index=np.array([number]),
+        axes=(2, 1, 0),
+        flips=(False, False, False),
+        file_origin_mm=(0.0, 0.0, 0.0),
+    )
+    block = Block(
+        case=Case(case="scan", patient="anna", images=(volume.path,), row={}),
+        number=number,
+        level="",
+        volumes=(volume,),
+        image=voxels[None],
+        mask=mask[None].astype(np.uint8),
+        member_masks=(),
+        field=np.ones(mask.shape, bool),
+        chosen=np.ones(1, bool),
+    )
+    return replace(block, **changes)

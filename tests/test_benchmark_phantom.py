@@ -215,9 +215,13 @@ def test_order_of_structures():
 def test_gates_pass_and_fail_at_their_limits():
     table = gate_table({"prior_dice": 0.70, "forest_dice": 0.851, "second_rater_dice": 0.92}).set_index("key")
     assert table["passed"].to_dict() == {"prior_dice": PASSED, "forest_dice": FAILED, "second_rater_dice": FAILED}
-    assert table["expected"].tolist() == ["at most 0.7", "at most 0.85", "0.93 to 0.97"]
+    assert table["expected"].tolist() == ["at most 70", "at most 85", "93 to 97"]
+    assert table["measured"].tolist() == ["70.0", "85.1", "92.0"], "people read percent, the JSON file has shares"
+    more = gate_table({"level_correlation": 0.5634, "seconds_per_320_slices": 20.14, "fattest_third_gap": 0.023})
+    assert more["measured"].tolist() == ["2.3", "0.563", "20.1"]
+    assert more["expected"].tolist() == ["at least 2", "0.3 to 0.6", "at most 30"]
     text = markdown("gates", dice_table({"prior_dice_by_structure": {"psoas_left": 0.5}}))
-    assert text == "### Gates\n\n| structure | prior |\n| --- | --- |\n| psoas left | 0.500 |\n"
+    assert text == "### Gates\n\n| structure, Dice % | prior |\n| --- | --- |\n| psoas left | 50.0 |\n"
 
 
 def test_roughness_is_noise_over_signal_and_shading_is_back_over_front():

@@ -1,6 +1,7 @@
 """Every file in conf/ composes, and what is promised of options and their order holds."""
 
 import dataclasses
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from datamodules.phantom import PhantomSettings
 from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import YOUNGER
 from models.strides import check_cells
-from tests.conftest import compose_line
+from tests.conftest import ROOT, compose_line
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.parent != CONF)
@@ -128,12 +129,30 @@ def test_an_experiment_states_the_papers_facts_and_leaves_the_trainer_alone(chos
     assert config.objective.class_weighting == "none"
 
 
-@pytest.mark.parametrize("folder", ["experiment", "ablation", "sweep"])
-def test_people_read_percent_with_one_decimal(folder):
-    """A Dice in a header is neither a share nor given to two decimals."""
-    texts = {path.name: path.read_text() for path in (CONF / folder).glob("*.yaml")}
-    found = {name: re.findall(r"Dice (?:of )?(?:0\.\d+|\d\d\.\d\d)\b(?! points)", text) for name, text in texts.items()}
+READ = ("conf/**/*.yaml", "README.md", "CHANGELOG.md", "models/**/*.md", "docs/**/*.md", "benchmarks/README.md")
+DICE = re.compile(r"Dice(?:\s+(?:of|is|reaches|at)|[,:])?\s+\(?(?:0\.\d+|\d\d\.\d\d)\b(?! points)")
+
+
+@pytest.mark.parametrize("pattern", READ)
+def test_people_read_percent_with_one_decimal(pattern):
+    """A Dice in a header or in prose is neither a share nor given to two decimals."""
+    paths = list(ROOT.glob(pattern))
+    assert paths
+    found = {str(path.relative_to(ROOT)): DICE.findall(path.read_text()) for path in paths}
     assert not {name: numbers for name, numbers in found.items() if numbers}
+
+
+def test_a_table_of_dice_in_the_benchmarks_is_in_percent():
+    """A column or a line that says it is a Dice, and what is between 0 and 1 in it."""
+    lines = (ROOT / "benchmarks" / "README.md").read_text().splitlines()
+    heads = [number for number, line in enumerate(lines) if re.search(r"^\|.*\bDice\b", line)]
+    assert heads
+    for head in heads:
+        own = [lines[head]]
+        if lines[head + 1].startswith("| ---"):  # the head of a table: all that is in it
+            own += list(itertools.takewhile(lambda line: line.startswith("|"), lines[head + 2 :]))
+        shares = [line for line in own if re.search(r"\| 0?\.\d+ ", line) and "correlation" not in line]
+        assert not shares
 
 
 @pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "experiment"], ids=choice)

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import (
+    ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     SegmentationStorage,
@@ -28,6 +30,9 @@ def read(folder, view=None):
     """The blocks of the only series of a folder, and what was left aside."""
     blocks, left_aside = find_blocks(folder, find_series(folder), view)
     return [read_block(each) for each in blocks], left_aside
+
+
+LETTER = {"EncapsulatedDocument": b"%PDF-1.4\n%%EOF ", "MIMETypeOfEncapsulatedDocument": "application/pdf"}
 
 
 def write_object(path, kind, **tags):
@@ -88,6 +93,9 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     write_series(tmp_path, block(5, 0, 3))
     write_object(tmp_path / "PR1.dcm", GrayscaleSoftcopyPresentationStateStorage, SeriesInstanceUID="1.2.9")
     write_object(tmp_path / "KO1", KeyObjectSelectionDocumentStorage, SeriesInstanceUID="1.2.9")
+    write_object(tmp_path / "report.dcm", ComprehensiveSRStorage, SeriesInstanceUID="1.2.9", Modality="SR")
+    # Of the very series of the slices, as an export by hand puts it there.
+    write_object(tmp_path / "letter.dcm", EncapsulatedPDFStorage, **LETTER)
     write_object(tmp_path / "private", "1.3.12.2.1107.5.9.9", SeriesInstanceUID="1.2.9")
     write_dicom(tmp_path / "seg", pixels_of(1), **PLACE, SOPClassUID=SegmentationStorage, series="1.2.8")
     (tmp_path / "002 (copy).dcm").write_bytes((tmp_path / "002.dcm").read_bytes())
@@ -97,6 +105,8 @@ def test_objects_without_pixels_and_copies_are_left_aside_by_name(tmp_path):
     assert {path.name: reason for path, reason in left_aside.items()} == {
         "PR1.dcm": "holds no image (Grayscale Softcopy Presentation State)",
         "KO1": "holds no image (Key Object Selection Document)",
+        "report.dcm": "holds no image (Comprehensive SR)",
+        "letter.dcm": "holds no image (Encapsulated PDF)",
         "private": "holds no image (1.3.12.2.1107.5.9.9)",
         "seg": "holds no image (Segmentation)",
         "002 (copy).dcm": "is a copy of 002.dcm",

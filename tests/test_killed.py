@@ -38,6 +38,7 @@ def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated,
     process.send_signal(getattr(signal, name))
     output, _ = process.communicate()
     assert process.returncode == code
+    assert "Traceback" not in output
     said = [line for line in output.splitlines() if line.startswith("paraspine: ")]
     assert len(said) == (name != "SIGKILL")
     assert all(name in line for line in said)
@@ -47,6 +48,7 @@ def test_an_interrupted_process_goes_on_by_the_same_command(tmp_path, generated,
     again = start(folder, generated, "logger=csv")
     output, _ = again.communicate()
     assert again.returncode == 0, output
+    assert "Traceback" not in output
     assert pd.read_csv(folder / "metrics.csv")["epoch"].tolist() == list(range(6))
     assert (folder / "summary.json").exists()
 

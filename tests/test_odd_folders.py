@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
+from pydicom.uid import ComprehensiveSRStorage, EncapsulatedPDFStorage, GrayscaleSoftcopyPresentationStateStorage
 
 from datamodules import dicom_series
 from datamodules.case_images import read_images
@@ -32,13 +32,23 @@ def names(found):
     return {case.case for case in found.cases}
 
 
-def test_objects_without_pixels_do_not_stop_a_patient(tmp_path):
+@pytest.mark.parametrize("uid", ["1.9", "1.1"], ids=["a series of its own", "the series of the slices"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (GrayscaleSoftcopyPresentationStateStorage, "Grayscale Softcopy Presentation State"),
+        (ComprehensiveSRStorage, "Comprehensive SR"),
+        (EncapsulatedPDFStorage, "Encapsulated PDF"),
+    ],
+)
+def test_objects_without_pixels_do_not_stop_a_patient(tmp_path, kind, said, uid):
     series(tmp_path / "anna")
-    write_object(tmp_path / "anna" / "PR1.dcm", GrayscaleSoftcopyPresentationStateStorage, SeriesInstanceUID="1.9")
+    write_object(tmp_path / "anna" / "object.dcm", kind, SeriesInstanceUID=uid)
     found = find_scans(tmp_path, "axial")
     assert names(found) == {"anna"}
     assert found.refused == {}
-    assert list(found.left_aside) == [tmp_path / "anna" / "PR1.dcm"]
+    assert found.notes == {}
+    assert found.left_aside == {tmp_path / "anna" / "object.dcm": f"holds no image ({said})"}
 
 
 def test_a_corrupt_file_takes_the_series_of_its_folder_and_no_other(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from reports.collect import gather
+from reports.page.blocks import Folded, Table
 from reports.page.order import compared, order_sentence
 from reports.page.page import sections, write_page
 from reports.runs import load_runs
@@ -106,6 +107,30 @@ def emptied(evidence):
 def kinds(found):
     """Kinds of the blocks of each section."""
     return {section.key: {block.kind for block in section.blocks} for section in found}
+
+
+def tables_in(blocks):
+    """Every table of some blocks, folded ones among them."""
+    for block in blocks:
+        if isinstance(block, Table):
+            yield block
+        elif isinstance(block, Folded):
+            yield from tables_in(block.blocks)
+
+
+def test_a_dice_has_one_decimal_in_every_table(built):
+    tables = [table for section in built for table in tables_in(section.blocks)]
+    shown = {
+        (table.caption, name): [cell for row in table.rows for cell in row[place : place + 1]]
+        for table in tables
+        for place, name in enumerate(table.header)
+        if "Dice, %" in name or (name != "image" and table.caption.startswith("Dice, percent"))
+    }
+    assert len(shown) >= 4
+    texts = {key: " ".join(cell.text for cell in cells) for key, cells in shown.items()}
+    found = {key: {len(digits) for digits in re.findall(r"\d\.(\d+)", text)} for key, text in texts.items()}
+    assert {key: digits for key, digits in found.items() if not digits <= {1}} == {}
+    assert {1} in found.values()
 
 
 def test_every_section_is_there_once_and_nothing_is_missing(reader, built):

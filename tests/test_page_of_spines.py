@@ -69,9 +69,9 @@ def test_numbers_of_the_page_are_those_of_the_tables(evidence, reader):
     arm = evidence.statistics.query(
         "row == 'scarnet' and arm == 'rotated_15' and metric == 'dice' and structure == 'mean'"
     ).iloc[0]
-    assert f"{100 * arm['mean']:.2f} −{-100 * arm['difference']:.2f} [" in reader.text
+    assert f"{100 * arm['mean']:.1f} −{-100 * arm['difference']:.2f} [" in reader.text
     fused = evidence.fusion.iloc[0]
-    assert f"{100 * fused['single_dice']:.2f}" in reader.text
+    assert f"{100 * fused['single_dice']:.1f}" in reader.text
     icc = evidence.agreement.query("row == 'scarnet' and measure == 'lordosis_degrees'").iloc[0]
     assert f"{icc['icc']:.3f} [{icc['icc_low']:.3f} to {icc['icc_high']:.3f}]".replace("-", "−") in reader.text
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from reports.collect import gather
 from reports.page.blocks import Figures, Gap, Text
@@ -102,12 +102,34 @@ def test_features_after_the_gate_are_darker_where_it_is_shut():
     assert np.abs(after - before)[30:-30, -120:-45].max() < 25
 
 
-def test_sides_are_marked_on_axial_slices_alone():
-    marked, plain = draw(slice_of(), "image"), draw(slice_of(), "image", sides=False)
-    changed = np.abs(marked - plain).max(axis=2) > 60
-    assert changed[:30, :30].any()
-    assert changed[:30, -30:].any()
-    assert not changed[40:].any()
+def letter(corner):
+    """Which of the letters of sides is written in a corner of a panel, wherever it stands in it."""
+    apart = {}
+    for text in "RLAP":
+        drawn = Image.new("L", (20, 24))
+        style = {"font": ImageFont.load_default(size=17), "stroke_width": 2, "stroke_fill": 0}
+        ImageDraw.Draw(drawn).text((3, 3), text, fill=255, anchor="lt", **style)
+        white = np.asarray(drawn) > 170
+        white = white[np.ix_(white.any(axis=1), white.any(axis=0))]
+        places = np.lib.stride_tricks.sliding_window_view(corner.min(axis=2) > 170, white.shape)
+        apart[text] = (places != white).mean(axis=(2, 3)).min()
+    return min(apart, key=apart.get)
+
+
+@pytest.mark.parametrize(("sides", "left", "right"), [(True, "R", "L"), (False, "A", "P")])
+def test_the_edges_of_a_panel_have_the_letters_of_its_view(sides, left, right):
+    picture = draw(slice_of(), "image", sides=sides)
+    assert (letter(picture[:30, :30]), letter(picture[:30, -30:])) == (left, right)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 1.0), (1.0, 0.4)])
+@pytest.mark.parametrize("sides", [True, False])
+def test_the_bar_of_a_panel_is_as_long_as_20_mm_of_its_picture(spacing, sides):
+    """As the structure of 20 mm that is painted on the same slice."""
+    item = slice_of((round(60 / spacing[0]), round(80 / spacing[1])), spacing)
+    (bar,) = {int(row.sum()) for row in (draw(item, "image", sides=sides)[-12:] > 200).all(axis=2) if row.sum() > 20}
+    structure, _ = coloured(draw(item, "truth", sides=sides))
+    assert bar == pytest.approx(np.ptp(np.nonzero(structure)[1]), rel=0.05)
 
 
 def test_a_broken_picture_is_no_picture(tmp_path):

@@ -6,6 +6,9 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from lightning_modules.grid_cell import run_cell
+from lightning_modules.grid_plan import Cell
+from lightning_modules.grid_status import status_of
 from metrics.aggregate import summarise
 from reports.collect import gather, ordered_rows
 from reports.papers import empty_published
@@ -187,6 +190,32 @@ DAMAGE = {
     "summary cut": (lambda folder: rewrite(folder / "summary.json", lambda text: text[:40]), "summary.json cannot be"),
     "card cut": (lambda folder: rewrite(folder / "run_card.json", lambda text: text[:40]), "run_card.json cannot be"),
     "no card": (lambda folder: (folder / "run_card.json").unlink(), "run_card.json is missing"),
+    "no epochs": (
+        lambda folder: (folder / "metrics.csv").write_text(""),
+        "metrics.csv is empty: put the file back, or train anew (retrain=true)",
+    ),
+    "epochs cut": (lambda folder: rewrite(folder / "metrics.csv", lambda text: text[:-5]), "metrics.csv is cut off in"),
+    "epochs cut in a line": (
+        lambda folder: rewrite(folder / "metrics.csv", lambda text: text[:-15] + "\n"),
+        "fields in line 21, expected 9; it is cut off: put the file back, or train anew (retrain=true)",
+    ),
+    "epochs overwritten": (
+        lambda folder: (folder / "metrics.csv").write_bytes(b"epoch,val/dice\n0,\xff\xfe\n"),
+        "metrics.csv: val/dice holds something that is not a number",
+    ),
+    "no split": (
+        lambda folder: (folder / "split.csv").write_text(""),
+        "split.csv is empty: put the file back, or train anew (retrain=true)",
+    ),
+    "split cut": (lambda folder: rewrite(folder / "split.csv", lambda text: text[:-2]), "split.csv is cut off in its"),
+    "split without parts": (
+        lambda folder: rewrite(folder / "split.csv", lambda text: text.replace("part", "half", 1)),
+        "split.csv lacks the columns fold, part, patient: put the file back",
+    ),
+    "split without numbers": (
+        lambda folder: rewrite(folder / "split.csv", lambda text: text.replace("\n0,", "\nzero,", 1)),
+        "split.csv: fold holds something that is not a number",
+    ),
     "config cut": (lambda folder: (folder / "config.yaml").write_text("task: [train"), "config.yaml cannot be read"),
 }
 
@@ -201,6 +230,76 @@ def test_a_damaged_folder_is_left_out_and_named_and_leaves_a_gap(tmp_path, damag
     assert {(run.row, run.fold) for run in runs.runs} == {("unet", 0), ("bs_esnet", 0), ("bs_esnet", 1)}
     assert any(message in problem and str(broken) in problem for problem in runs.problems), runs.problems
     assert "gap: unet, by patient, seed 0: no finished cell for fold 1" in runs.problems
+
+
+def cell_of(folder):
+    which = {"experiment": "unet", "ablation": "none", "split": "patient_folds", "overrides": ()}
+    return Cell(folder=folder, fold=int(folder.name[6]), seed=0, arms=(), **which)
+
+
+def fail(folder, text="RuntimeError: CUDA out of memory: [tried] to allocate\n\nTraceback\nRuntimeError: CUDA"):
+    (folder / "error.txt").write_text(text)
+    (folder / "summary.json").unlink(missing_ok=True)
+
+
+def repair(folder):
+    """The same command once more, as the grid starts it; this time it ends."""
+    whole = (folder / "summary.json").read_text()
+    fail(folder)
+    assert status_of(cell_of(folder)).state == "failed"
+    run_cell(lambda: lambda config: (folder / "summary.json").write_text(whole), OmegaConf.create({"output": folder}))
+
+
+def fail_at_once(folder):
+    fail(folder)
+    for path in folder.iterdir():
+        path.unlink() if path.name != "error.txt" else None
+
+
+# How a cell ended: what is done to its folder, its state, and what a report says of it ("" where it counts).
+OUT_OF_MEMORY = "failed: RuntimeError: CUDA out of memory: [tried] to allocate"
+ENDED = {
+    "done": (lambda folder: None, "done", ""),
+    "failed": (fail, "failed", f"left out: {OUT_OF_MEMORY}"),
+    "failed at once": (fail_at_once, "failed", f"left out: {OUT_OF_MEMORY}"),
+    "failed, with blank lines": (
+        lambda folder: fail(folder, "\n\nValueError: no masks\n"),
+        "failed",
+        "left out: failed: ValueError: no masks",
+    ),
+    "failed on a full disk": (
+        lambda folder: fail(folder, ""),
+        "failed",
+        "left out: failed: error.txt is empty",
+    ),
+    "failed after its test": (
+        lambda folder: (folder / "error.txt").write_text("ValueError: the images changed\n\nTraceback"),
+        "failed",
+        "an attempt after its test failed: ValueError: the images changed",
+    ),
+    "interrupted": (lambda folder: (folder / "summary.json").unlink(), "interrupted", "left out: not finished"),
+    "repaired": (repair, "done", ""),
+}
+
+
+@pytest.mark.parametrize("ended", ENDED)
+def test_the_state_of_a_cell_and_the_report_say_the_same_of_a_folder(tmp_path, ended):
+    folders = write_grid(tmp_path, ("unet",), **SMALL)
+    spoil, state, words = ENDED[ended]
+    spoil(folders[1])
+    told = status_of(cell_of(folders[1]))
+    runs = load_runs([tmp_path])
+    said = [problem for problem in runs.problems if problem.startswith(str(folders[1]))]
+    assert told.state == state
+    assert [f"{folders[1]}: {words}" in problem for problem in said] == [True] * bool(words)
+    counts = folders[1] in [run.folder for run in runs.runs]
+    assert counts == (ended in ("done", "repaired", "failed after its test"))
+    assert bool(told.error) == (state == "failed")
+    if told.error:
+        assert said == [f"{folders[1]}: {words}"]
+        assert said[0].endswith(f"failed: {told.error}")
+    other = status_of(cell_of(folders[0]))
+    assert (other.state, other.error) == ("done", "")
 
 
 def test_a_later_attempt_that_failed_is_named_beside_the_numbers(tmp_path):

@@ -20,7 +20,7 @@ from reports.layout import sections
 from reports.runs import AS_PUBLISHED, load_runs
 from reports.task import ReportAtEnd, sweep_folder, write
 from tests.conftest import ROOT
-from tests.run_folders import write_grid, write_run
+from tests.run_folders import STRUCTURES, write_grid, write_run
 
 QUALITY = {"unet": 0.80, "bs_esnet": 0.90, "extra_row": 0.85}
 FILES = {"statistics.csv", "table.csv", "table.md", "table.tex", "claims.csv", "convergence.csv", "report.html"}
@@ -188,8 +188,29 @@ def test_the_terminal_shows_the_primary_endpoint(evidence):
     tables.print_tables(evidence, Console(file=stream, width=160))
     text = stream.getvalue()
     assert "BS-ESNet" in text
-    assert re.search(r"\d\d\.\d\d \[\d\d\.\d\d to \d\d\.\d\d\]", text)
+    assert re.search(r" \d\d\.\d \[\d\d\.\d to \d\d\.\d\]", text)
     assert "not paper size" in text
+
+
+def decimals(text):
+    return {len(digits) for digits in re.findall(r"\d\.(\d+)", text)}
+
+
+def test_a_dice_has_one_decimal_and_a_difference_of_two_has_two(evidence):
+    """The margin of interest is half a point: differences have to be read against it."""
+    names = [name.replace("_", " ") for name in STRUCTURES]
+    levels, differences = {}, {}
+    for section in sections(evidence):
+        for place, name in enumerate(section.header):
+            found = decimals(" ".join(line[place].text for line in section.lines))
+            if "Dice %" in name or "mean [95 %]" in name or (section.title.startswith("Dice") and name in names):
+                levels[section.title, name] = found
+            elif name.startswith("difference to") and "epochs" not in section.title.lower():
+                differences[section.title, name] = found
+    assert len(levels) > len(names)
+    assert {key: found for key, found in levels.items() if found != {1}} == {}
+    assert differences
+    assert {key: found for key, found in differences.items() if found != {2}} == {}
 
 
 @pytest.mark.slow

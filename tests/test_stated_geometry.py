@@ -83,6 +83,17 @@ def test_a_nifti_header_that_contradicts_itself_is_refused_with_both_readings(tm
         read(path)
 
 
+@pytest.mark.parametrize("apart_px", [0.05, 0.09])
+def test_an_sform_that_differs_from_the_qform_by_less_than_a_tenth_of_a_pixel_is_read(tmp_path, apart_px):
+    sound = read(nifti(tmp_path / "sound.nii.gz"))
+    volume = read(nifti(tmp_path / "scan.nii.gz", (SFORM, moved(apart_px * 0.6))))
+    np.testing.assert_array_equal(volume.voxels, sound.voxels)
+    assert volume.pixel_mm == pytest.approx(sound.pixel_mm)
+    np.testing.assert_allclose(volume.direction, sound.direction, atol=1e-6)
+    difference = np.abs(volume.origin_mm - sound.origin_mm)
+    np.testing.assert_allclose(difference, [apart_px * 0.6, 0, 0], atol=1e-5)  # of two equal codes the sform counts
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.tuples(*[st.floats(-180, 180)] * 3), st.sampled_from([(1, 1), (1, 0), (0, 1), (2, 1)]), st.booleans())
 def test_what_agrees_is_read_as_other_tools_see_it(tmp_path_factory, angles, codes, left_handed):

@@ -16,12 +16,15 @@ from lightning_modules.written import replace_text
 PAGE_WIDTH_MM, PAGE_HEIGHT_MM = 192.0, 279.0
 LARGEST_PT, SMALLEST_PT, MM_PER_PT, MEAN_LETTER = 8.5, 5.5, 25.4 / 72, 0.52
 TITLE_MM, GAP_MM, RULE_MM = 12.0, 2.2, 0.5  # the title; around a paragraph; under a line of a table
+PADDING_MM = 8 * 25.4 / 96  # of a cell, both sides together
 LEAST_PICTURE_MM, MOST_PICTURE_MM = 60.0, 112.0
 TEMPLATES = Path(__file__).parent / "templates"
 NOTICE = (
     "For research use only. This is no medical device; no diagnosis and no decision about a patient may rest on it. "
     "Outlines and numbers were computed and nobody has checked them."
 )
+TO_BE_CHECKED = "To be checked before any number is used"
+LEARNED = "The network learned from this very scan: how well it does here says nothing of other patients."
 
 
 @dataclass(kw_only=True)
@@ -80,6 +83,7 @@ def write_page(
     words = [NOTICE, learned, explained, " · ".join(network), *notes]
     for scan in scans:
         words += [f"{scan.name} {' · '.join(scan.facts)}", *scan.warnings, scan.refused]
+        words += [TO_BE_CHECKED] * bool(scan.warnings) + [LEARNED] * scan.is_learned
     layout = print_layout([word for word in words if word], tables, has_picture=sheet is not None)
     text = environment.get_template("summary.html.j2").render(
         patient=patient,
@@ -90,6 +94,8 @@ def write_page(
         network=network,
         notice=NOTICE,
         learned=learned,
+        to_be_checked=TO_BE_CHECKED,
+        learned_from_it=LEARNED.partition(":")[::2],
         layout=layout,
         explained=explained,
     )
@@ -98,10 +104,19 @@ def write_page(
 
 @dataclass(frozen=True, kw_only=True)
 class PrintLayout:
-    """How a page is printed so that it is one page of A4: size of the letters, and what is left for the picture."""
+    """How a page is printed so that it is one page of A4, where that is possible.
+
+    Attributes:
+        font_pt: Size of the letters.
+        picture_mm: What is left for the picture.
+        num_pages: About how many pages it takes; more than one only in the smallest letters.
+        wraps: Whether a table is wider than the page in the smallest letters, so that its cells take several lines.
+    """
 
     font_pt: float
     picture_mm: float
+    num_pages: int = 1
+    wraps: bool = False
 
 
 def print_layout(texts: Sequence[str], tables: Sequence[Table], *, has_picture: bool) -> PrintLayout:
@@ -114,12 +129,28 @@ def print_layout(texts: Sequence[str], tables: Sequence[Table], *, has_picture: 
     """
     least_mm = LEAST_PICTURE_MM if has_picture else 0.0
     font_pt = left_mm = 0.0
+    wraps = False
     for font_pt in np.arange(LARGEST_PT, SMALLEST_PT - 0.01, -0.25):
         line_mm = 1.25 * font_pt * MM_PER_PT
-        letters = PAGE_WIDTH_MM / (MEAN_LETTER * font_pt * MM_PER_PT)
-        paragraphs = sum(ceil(len(text) / letters) * line_mm + GAP_MM for text in texts)
-        rows = sum(4 + sum(1 + len(group.rows) for group in table.groups) for table in tables)
+        letter_mm = float(MEAN_LETTER * font_pt * MM_PER_PT)
+        wraps = any(_width_mm(table, letter_mm) > PAGE_WIDTH_MM for table in tables)
+        paragraphs = sum(ceil(len(text) * letter_mm / PAGE_WIDTH_MM) * line_mm + GAP_MM for text in texts)
+        rows = sum(4 + sum(1 + (1 + wraps) * len(group.rows) for group in table.groups) for table in tables)
         left_mm = PAGE_HEIGHT_MM - TITLE_MM - paragraphs - rows * (line_mm + RULE_MM)
-        if left_mm >= least_mm or font_pt == SMALLEST_PT:
+        if (left_mm >= least_mm and not wraps) or font_pt == SMALLEST_PT:
             break
-    return PrintLayout(font_pt=float(font_pt), picture_mm=float(np.clip(left_mm, least_mm, MOST_PICTURE_MM)))
+    return PrintLayout(
+        font_pt=float(font_pt),
+        picture_mm=float(np.clip(left_mm, least_mm, MOST_PICTURE_MM)),
+        num_pages=ceil(1 + max(0.0, least_mm - left_mm) / PAGE_HEIGHT_MM),
+        wraps=wraps,
+    )
+
+
+def _width_mm(table: Table, letter_mm: float) -> float:
+    """Width of a table whose headings break between words and whose cells do not break."""
+    longest = [max(len(word) for word in heading.split() or [""]) for heading in table.header]
+    for group in table.groups:
+        for row in group.rows:
+            longest = [max(pair) for pair in zip(longest, map(len, row), strict=False)]
+    return float(sum(longest) * letter_mm + len(longest) * PADDING_MM)

@@ -18,7 +18,7 @@ from lightning_modules.prediction.outlines import Block
 
 MOST_SLICES = 12
 MARGIN_MM = 12.0  # of image around the structures
-BAR_MM = 50.0
+BARS_MM, BAR_SHARE = (50.0, 20.0, 10.0), 0.65  # the longest that takes no more of a panel's width
 PAGE_INCHES = (8.4, 5.2)  # at most, all panels together: half a page
 LEGEND_COLUMNS, LEGEND_ROW_INCHES = 5, 0.15
 
@@ -118,7 +118,9 @@ def _draw_slice(axis: Axes, block: Block, index: int, anatomy: Anatomy, half_mm:
     axis.set(xlim=(left, middle[1] + reach[1]), ylim=(bottom, middle[0] - reach[0]))
     axis.set_facecolor("black")
     mark_sides(axis, anatomy.view)
-    mark_bar(axis, spacing[1], BAR_MM)
+    # Of a bar that is longer than the panel, a part would be seen beside the length of the whole.
+    bar_mm = next((length for length in BARS_MM if length <= BAR_SHARE * 2 * half_mm[1]), BARS_MM[-1])
+    mark_bar(axis, spacing[1], bar_mm)
 
 
 def _structures_on(block: Block, index: int, anatomy: Anatomy) -> list[str]:

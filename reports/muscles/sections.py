@@ -14,6 +14,7 @@ NAMES = {
     **{"csa_bias_percent": "bias of the area %", "csa_bias_mm2": "bias of the area, mm2"},
     POOLED: "error of a patient's pooled area %",
 }
+PERCENT = ("dice", "precision", "recall")  # levels, with one digit behind the point; everything else has two
 
 
 def region_sections(evidence: Evidence) -> list[Section]:
@@ -35,13 +36,15 @@ def _regions(evidence: Evidence) -> Section:
         label = evidence.labels[row]
         for metric in METRICS:
             own = [found[region, metric] for region in regions]
-            printed = [_mean_sd(line, "published_mean", "published_sd") for line in own]
+            digits = _digits(metric)
+            printed = [_mean_sd(line, "published_mean", "published_sd", digits) for line in own]
             if any(text != GAP for text in printed):
                 lines.append((Text(label), Text(NAMES[metric]), Text("published"), *map(Text, printed)))
                 label = ""
             share = metric == "segmented_percent"  # of slices, whose SD says nothing more
             ours = [
-                number(line["slice_mean"], 2) if share else _mean_sd(line, "slice_mean", "slice_sd") for line in own
+                number(line["slice_mean"], 2) if share else _mean_sd(line, "slice_mean", "slice_sd", digits)
+                for line in own
             ]
             lines.append((Text(label), Text(NAMES[metric]), Text("ours"), *map(Text, ours)))
             label = ""
@@ -56,7 +59,8 @@ def _region_intervals(evidence: Evidence) -> Section:
     for line in _records(evidence.regions):
         if line["region"] in regions:
             slices, clustered, patients = (_ends(line, *names) for names in MEANS)
-            cells = (NAMES[line["metric"]], words(line["region"]), slices, clustered, number(line["slice_median"], 2))
+            median = number(line["slice_median"], _digits(line["metric"]))
+            cells = (NAMES[line["metric"]], words(line["region"]), slices, clustered, median)
             counts = (number(line[name], 0) for name in ("num_patients", "num_values", "num_empty_truth"))
             lines.append((Text(evidence.labels[line["row"]]), *map(Text, (*cells, patients, *counts))))
     header = ("Method", "measure", "region", "slices [95 % as printed]", "slices [95 % by patient]", "median")
@@ -70,7 +74,7 @@ MEANS = (("slice_mean", "slice"), ("slice_mean", "clustered"), ("patient_mean", 
 def _ends(line: dict[str, Any], mean: str, kind: str) -> str:
     """A mean with one of its intervals."""
     how = str(line.get(f"{kind}_interval", ""))
-    return with_interval(line[mean], line[f"{kind}_low"], line[f"{kind}_high"], how)
+    return with_interval(line[mean], line[f"{kind}_low"], line[f"{kind}_high"], how, _digits(line["metric"]))
 
 
 def _grades(evidence: Evidence) -> Section:
@@ -105,6 +109,10 @@ def _records(table: Any) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
 
 
-def _mean_sd(line: dict[str, Any], mean: str, sd: str) -> str:
-    text = number(line[mean], 2)
-    return text if text == GAP or number(line[sd], 2) == GAP else f"{text} ± {number(line[sd], 2)}"
+def _mean_sd(line: dict[str, Any], mean: str, sd: str, digits: int) -> str:
+    text = number(line[mean], digits)
+    return text if text == GAP or number(line[sd]) == GAP else f"{text} ± {number(line[sd], digits)}"
+
+
+def _digits(metric: str) -> int:
+    return 1 if metric in PERCENT else 2

@@ -94,9 +94,7 @@ def _levels(evidence: Evidence) -> list[Block]:
     rows = [
         [
             Cell(text=label_of(evidence, line["row"]), tone="name"),
-            Cell(
-                text=percent(line["level_error"], 2), below=interval(line["ci95_low"], line["ci95_high"], 2, scale=100)
-            ),
+            Cell(text=percent(line["level_error"]), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
             *(Cell(text=count(line[key])) for key in keys),
             Cell(text=f"{count(line['num_patients_off'])} of {count(line['num_patients'])}"),
         ]

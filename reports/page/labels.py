@@ -117,13 +117,12 @@ def _beyond_chance(lines: Sequence[dict[Any, Any]]) -> str:
 def _point(evidence: Evidence, line: dict[Any, Any], scale: float) -> list[Cell]:
     paired, testable = bool(line["num_pairs"]), line["num_pairs"] >= FEWEST_FOR_TEST
     difference = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=scale)
+    mean = number(line["mean"], 1 if scale > 1 else 2, scale=scale)
     return [
         Cell(text=label_of(evidence, line["row"]), tone="name"),
         Cell(text=count(line["masked_patients"])),
         Cell(text=str(line["supervision"]), below="" if line["complete"] else "folds are missing"),
-        Cell(
-            text=number(line["mean"], 2, scale=scale), below=interval(line["ci95_low"], line["ci95_high"], scale=scale)
-        ),
+        Cell(text=mean, below=interval(line["ci95_low"], line["ci95_high"], scale=scale)),
         Cell(text=count(line["num_draws"])),
         Cell(text=number(line["draw_sd"], 2, scale=scale)),
         Cell(
@@ -143,9 +142,9 @@ def fusion(evidence: Evidence) -> list[Block]:
     rows = [
         [
             Cell(text=label_of(evidence, line["row"]), tone="name"),
-            Cell(text=percent(line["dice"], 2), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
+            Cell(text=percent(line["dice"]), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
             Cell(text=label_of(evidence, line["single"]) or DASH),
-            Cell(text=percent(line["single_dice"], 2)),
+            Cell(text=percent(line["single_dice"])),
             Cell(
                 text=points(line["difference"]),
                 below=interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100),

@@ -38,7 +38,7 @@ def _arms(table: pd.DataFrame) -> list[Block]:
     rows = [
         [
             Cell(text=spoken(word(entry["arm"])), tone="name"),
-            Cell(text=percent(entry.get("dice"), 2)),
+            Cell(text=percent(entry.get("dice"))),
             Cell(
                 text=points(entry.get("difference")),
                 below=interval(entry.get("difference_low"), entry.get("difference_high"), 2, signed=True, scale=100),

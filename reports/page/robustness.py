@@ -39,7 +39,7 @@ def robustness(evidence: Evidence) -> list[Block]:
 
 def _own(found: pd.DataFrame) -> Cell:
     line = found.iloc[0] if len(found) else {}
-    return Cell(text=f"{percent(line.get('mean'), 2)} ({count(line.get('num_patients'))})")
+    return Cell(text=f"{percent(line.get('mean'))} ({count(line.get('num_patients'))})")
 
 
 def _moved(found: pd.DataFrame) -> Cell:
@@ -48,4 +48,4 @@ def _moved(found: pd.DataFrame) -> Cell:
     line = found.iloc[0]
     tested = f", p {p_value(line['p_holm'])}" if is_number(line["p_holm"]) else ", not testable"
     ends = interval(line["difference_low"], line["difference_high"], 2, signed=True, scale=100)
-    return Cell(text=percent(line["mean"], 2), below=f"{points(line['difference'])} {ends}{tested}")
+    return Cell(text=percent(line["mean"]), below=f"{points(line['difference'])} {ends}{tested}")

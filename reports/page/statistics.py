@@ -83,7 +83,7 @@ def _comparison(evidence: Evidence, entry: dict) -> list[Cell]:
     return [
         Cell(text=label_of(evidence, entry["row"]), tone="name"),
         Cell(text=count(entry.get("num_patients"))),
-        Cell(text=percent(entry.get("mean"), 2), below=own),
+        Cell(text=percent(entry.get("mean")), below=own),
         Cell(text=points(entry.get("difference")), below=ends),
         *(Cell(text=p_value(entry.get(name))) for name in ("p_wilcoxon", "p_permutation", "p_holm")),
         Cell(text=number(entry.get("effect_size"), 2, signed=True)),

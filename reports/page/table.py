@@ -113,13 +113,13 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
     for row in dict.fromkeys(own["row"]):
         entry = record(own, row=row)
         ends = interval(entry.get("ci95_low"), entry.get("ci95_high")) or DASH
-        dice = Cell(text=number(entry.get("patient_mean"), 2), bold=str(entry.get("bold")) == "True")
+        dice = Cell(text=number(entry.get("patient_mean")), bold=str(entry.get("bold")) == "True")
         counts = [
             Cell(text=count(entry.get(name)))
             for name in ("num_patients", "num_slices", "missed", "false_alarms", "undefined")
         ]
         name = Cell(text=label_of(evidence, row), tone="name")
-        paper = Cell(text=number(entry.get("published_mean"), 2))
+        paper = Cell(text=number(entry.get("published_mean")))
         cells = [name, paper, dice, Cell(text=ends), *counts]
         cells += [Cell(text=number(entry.get("hd95_mm"), 1))] if distances else []
         rows.append([*cells, *([Cell(text=weights.get(row) or DASH)] if weights else [])])

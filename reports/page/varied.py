@@ -48,8 +48,8 @@ def _table(evidence: Evidence, table: Any, name: str) -> Table:
         rows.append(
             [
                 Cell(text=plain_value(line["value"]), below=label_of(evidence, line["row"]), tone="name"),
-                Cell(text=number(line["published"], 2)),
-                Cell(text=percent(line["mean"], 2), below=interval(line["ci95_low"], line["ci95_high"], 2, scale=100)),
+                Cell(text=number(line["published"])),
+                Cell(text=percent(line["mean"]), below=interval(line["ci95_low"], line["ci95_high"], scale=100)),
                 Cell(text=points(line["difference"]) if paired else DASH, below=ends if paired else ""),
                 Cell(text=p_value(line["p_holm"])),
                 Cell(text=percent(line["seed_sd"], 2)),
@@ -72,8 +72,8 @@ def _gains(evidence: Evidence, table: Any, name: str) -> list[Block]:
             [
                 Cell(text="mean" if line["structure"] == MEAN else spoken(line["structure"]), tone="name"),
                 Cell(text=count(line["area_mm2"])),
-                Cell(text=percent(line["dice_control"], 2)),
-                Cell(text=percent(line["dice"], 2)),
+                Cell(text=percent(line["dice_control"])),
+                Cell(text=percent(line["dice"])),
                 Cell(text=points(line["difference"]), below=ends),
                 Cell(text=p_value(line["p_holm"])),
                 Cell(text=percent(line["seed_sd"], 2)),

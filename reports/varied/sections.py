@@ -84,9 +84,9 @@ def _values(evidence: Evidence) -> Section:
         printed = table.loc[(table["path"] == line["path"]) & (table["value"] == line["control"]), "published"].iloc[0]
         cells = (
             plain_value(line["value"]),
-            number(line["published"], 2),
+            number(line["published"]),
             number(line["published"] - printed, 2),
-            with_interval(100 * line["mean"], 100 * line["ci95_low"], 100 * line["ci95_high"], line["interval"]),
+            with_interval(100 * line["mean"], 100 * line["ci95_low"], 100 * line["ci95_high"], line["interval"], 1),
             *_difference(line),
             number(100 * line["seed_sd"], 2),
             number(line["num_seeds"], 0),
@@ -103,7 +103,7 @@ def _values(evidence: Evidence) -> Section:
 def _gains(evidence: Evidence) -> Section:
     lines = []
     for line in evidence.varied_gains.to_dict("records"):
-        cells = (number(line["area_mm2"], 0), number(100 * line["dice_control"], 2), number(100 * line["dice"], 2))
+        cells = (number(line["area_mm2"], 0), number(100 * line["dice_control"]), number(100 * line["dice"]))
         cells += (*_difference(line), number(100 * line["seed_sd"], 2), number(line["num_pairs"], 0))
         lines.append((Text(words(line["structure"])), *map(Text, cells)))
     records = evidence.varied_gains.to_dict("records")
