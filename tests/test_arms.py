@@ -17,6 +17,8 @@ from metrics.cases import CASE_COLUMNS
 from tests.batches import first_slice, random_batch
 from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "experiment=bs_esnet", *UNDRAWN)
 NAMES = ["annotated", "jittered_05", "jittered_10", "jittered_20", "jittered_30", "shuffled", "none"]
 

@@ -43,7 +43,8 @@ def test_bsn_has_its_share_of_the_epochs_in_a_short_preset_too(composed):
     assert shares["small"] == pytest.approx(shares["paper"], abs=0.02)
 
 
-def test_a_part_that_never_learns_is_refused(composed):
+def test_a_part_that_never_learns_is_refused(composed, tmp_path):
+    (tmp_path / "run").mkdir()
     line = ("callbacks.asynchronous_training.joint_epochs=0", "callbacks.asynchronous_training.tail.bsn=0")
     data, module, trainer = build(composed(*TINY_PHANTOM, "experiment=bs_esnet", "trainer=smoke", *line))
     with pytest.raises(ValueError, match="bsn learns in none of the 3 epochs"):

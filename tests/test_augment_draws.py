@@ -50,6 +50,7 @@ def test_noise_has_the_standard_deviation_asked_for_and_differs_between_channels
     assert all(abs(float(torch.corrcoef(noise[0].flatten(1))[0, 1])) < 0.06 for noise in noises)
 
 
+@pytest.mark.slow
 @BOTH
 def test_changes_of_one_slice_are_drawn_independently(kind):
     """albumentations' own seeding gives every transform the same stream, so that all happen or none."""

@@ -16,6 +16,8 @@ from lightning_modules.scoring import score
 from metrics.morphometry import IDENTITY_COLUMNS, MORPHOMETRY_COLUMNS
 from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 LINE = (*TINY_PHANTOM, "trainer=smoke", "experiment=unet", "scale.epochs=1")
 LINE += tuple(word for word in UNDRAWN if "keypoint" not in word)
 BACK = ("multifidus", "erector_spinae")

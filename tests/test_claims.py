@@ -53,6 +53,7 @@ def test_the_claims_of_a_paper_are_judged_where_its_system_was_run_or_its_table_
     assert list(judge(evidence)["id"]) == OF_BS_ESNET
 
 
+@pytest.mark.slow
 def test_the_ledger_of_real_run_folders(tmp_path):
     rows = {"unet": 0.86, "bs_esnet": 0.9}
     write_grid(tmp_path, rows, num_patients=10, structures=("disc", "canal"), arms={"shuffled": 0.0, "none": 0.1})

@@ -159,6 +159,7 @@ def test_the_peak_outlives_an_interruption():
     assert summary["ms_per_image"] is None
 
 
+@pytest.mark.slow
 def test_every_structure_is_logged_and_the_curves_show_the_means_alone(composed, tmp_path):
     tasks.train(composed(*SMOKE, "trainer.limit_val_batches=1.0"))
     epochs = pd.read_csv(tmp_path / "run" / "metrics.csv")

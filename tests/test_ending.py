@@ -231,7 +231,9 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_of_before(tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase", [*(pytest.param(each, marks=pytest.mark.slow) for each in PHASES if each != "testing"), "testing"]
+)
 def test_a_run_folder_that_vanishes_is_named_and_not_made_anew(composed, tmp_path, monkeypatch, phase):
     def vanish(*arguments, **options) -> None:
         shutil.rmtree(tmp_path / "run", ignore_errors=True)

@@ -18,6 +18,8 @@ from tests.conftest import ROOT, compose_line
 from tests.scans import random_image, write_volume
 from tests.spines import SAGITTAL
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 COHORTS = sorted(path.stem for path in (ROOT / "conf" / "cohort").glob("*.yaml"))
 PHANTOMS = {
     "phantom": ("phantom.size=64", "phantom.spacing_mm=3.0", "cohort.num_workers=1"),

@@ -4,14 +4,17 @@ The operating system's limit on the size of a file stands for the disk: a write 
 """
 
 import resource
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from callbacks.overlays import save
 from datamodules.image_file import ImageFile, write_image_file
+from datamodules.phantom import writer
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.writer import write_cohort
 from datamodules.preparation import GrowingArray
@@ -79,10 +82,11 @@ def test_a_table_that_cannot_be_replaced_stays(tmp_path, request):
     assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
 
 
-@pytest.mark.usefixtures("full")
-def test_synthetic_patients_are_written_by_other_processes_and_the_file_is_named(tmp_path):
+def test_synthetic_patients_are_written_by_other_processes_and_the_file_is_named(tmp_path, monkeypatch, request):
+    monkeypatch.setattr(writer, "tqdm", partial(tqdm, disable=True))  # pytest keeps what is printed in a file
+    request.getfixturevalue("full")
     settings = PhantomSettings.from_mapping({"num_patients": 2, "size": 64, "spacing_mm": 3.0})
     with pytest.raises(OSError, match="written") as error:
         write_cohort(settings, tmp_path / "cohort", num_workers=2)
     assert str(error.value.filename).endswith(".nii.gz")
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "cohort").iterdir()) == []

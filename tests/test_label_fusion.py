@@ -17,6 +17,8 @@ from metrics.cases import CASE_COLUMNS
 from metrics.keypoints import centres_of_masks
 from tests.conftest import TINY_PHANTOM
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 LINE = (*TINY_PHANTOM, "experiment=scarnet", "trainer=smoke", "phantom.masked_patients=6", "phantom.spacing_mm=4.4")
 WEIGHTS = (40.0, 70.0, 100.0)
 

@@ -76,6 +76,7 @@ def test_every_reading_of_bs_esnet_is_reachable_and_trains(composed, override):
     check_trains(composed("experiment=bs_esnet", "trainer=smoke", override))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "override"),
     [

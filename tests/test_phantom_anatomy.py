@@ -39,6 +39,7 @@ def test_section_holds_every_organ_in_its_place(level):
     assert fat[labels == LABELS["subcutaneous_fat"]].mean() > 0.7
 
 
+@pytest.mark.slow
 def test_quadratus_lumborum_is_an_upper_muscle():
     present = {
         level: [(drawn(level, patient=p)[1] == LABELS["quadratus_lumborum_left"]).any() for p in range(5)]
@@ -48,7 +49,7 @@ def test_quadratus_lumborum_is_an_upper_muscle():
     assert not any(present["L5/S1"])
 
 
-@pytest.mark.parametrize("level", LEVELS[2:6])
+@pytest.mark.parametrize("level", [LEVELS[2], *(pytest.param(each, marks=pytest.mark.slow) for each in LEVELS[3:6])])
 def test_drawn_areas_and_fat_follow_the_patient(level):
     """On average over sides and patients: laminae, fascia and the bending of the body take or give a little."""
     ratios = {muscle: [] for muscle in ("psoas", "multifidus", "erector_spinae")}
@@ -126,7 +127,7 @@ def test_sagittal_slice_numbers_vertebrae_and_discs_from_above():
     assert columns[labels == LABELS["dural_sac"]].mean() < columns[labels == LABELS["lamina"]].mean()
 
 
-@pytest.mark.parametrize("patient", range(8))
+@pytest.mark.parametrize("patient", [0, 1, *(pytest.param(each, marks=pytest.mark.slow) for each in range(2, 8))])
 def test_keypoints_lie_in_their_structure_and_hidden_ones_are_left_out(patient):
     series = one_series(SAGITTAL, patient)
     found = {}

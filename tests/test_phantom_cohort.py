@@ -136,7 +136,7 @@ def test_dixon_writes_water_and_fat_of_a_case(tmp_path):
 # --- the same each time ---
 
 
-@pytest.mark.parametrize("name", ["written", "mixed"])
+@pytest.mark.parametrize("name", ["written", pytest.param("mixed", marks=pytest.mark.slow)])
 def test_same_seed_same_bytes_for_any_number_of_workers(name, request, tmp_path):
     folder = request.getfixturevalue(name)
     again = write_into({"written": SMALL, "mixed": MIXED}[name], tmp_path / "again", num_workers=1)
@@ -154,7 +154,7 @@ def test_written_cohort_is_left_alone(written):
 
 def test_failing_worker_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("datamodules.phantom.writer.sys.executable", "false")
-    with pytest.raises(RuntimeError, match="exit code 1"):
+    with pytest.raises(ChildProcessError, match="writes synthetic patients failed"):
         write_cohort(SMALL, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -184,6 +184,7 @@ def run(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_into_the_named_folder_and_nowhere_else(written, tmp_path):
     (tmp_path / "out").mkdir()
     words = ("phantom.num_patients=2", "phantom.levels=[L2/3,L5/S1]", "phantom.slices_per_level=3")

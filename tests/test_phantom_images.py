@@ -17,6 +17,7 @@ from tests.phantom_slices import COARSE, drawn, examined, inside_ids, one_series
 # --- second rater ---
 
 
+@pytest.mark.slow
 def test_second_rater_departs_farther_where_the_fascia_has_faded():
     examination = examined(COARSE, 1)
 
@@ -60,7 +61,7 @@ def test_turbo_spin_echo_signal_by_hand():
     assert sequence.signal("muscle") == pytest.approx(0.0336, abs=0.0005)
 
 
-@pytest.mark.parametrize("patient", range(3))
+@pytest.mark.parametrize("patient", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2))])
 def test_order_of_brightness_is_that_of_t2(patient):
     image, labels, fat = drawn("L3/4", patient=patient, size=320, spacing_mm=0.6)
     lean = np.isin(labels, [LABELS["multifidus_left"], LABELS["multifidus_right"]]) & (fat < 0.1)

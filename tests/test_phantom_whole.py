@@ -118,6 +118,7 @@ def test_a_whole_body_has_the_patient_and_the_muscles_of_the_posterior_one():
 # --- sides ---
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=5)
 @given(patient=st.sampled_from(PATIENTS[:4]), share=st.sampled_from([0.0, 1.15]))
 def test_organs_lie_on_their_sides_in_every_tilt(patient, share):
@@ -187,6 +188,7 @@ def test_s1_is_a_vertebra_of_its_own_and_the_arches_below_belong_to_the_sacrum()
 # --- sizes ---
 
 
+@pytest.mark.slow
 def test_bodies_are_as_large_as_people():
     rows = []
     for index in range(28):

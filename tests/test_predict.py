@@ -110,7 +110,7 @@ def assert_on_same_anatomy(path, label):
     return centres
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+@pytest.mark.parametrize("suffix", [".nii.gz", pytest.param(".mha", marks=pytest.mark.slow)])
 def test_all_48_orientations_of_a_file_give_the_same_outlines_on_the_right_side(tmp_path, members, suffix):
     reference = None
     for order, flips in product(permutations(range(3)), product([False, True], repeat=3)):

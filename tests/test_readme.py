@@ -58,6 +58,7 @@ def write_hospital(root: Path) -> None:
     (root / "cohort.csv").write_text("\n".join(rows) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "paths"), RECIPES, ids=[name for name, _ in RECIPES])
 def test_a_recipe_runs_as_written(name, paths, tmp_path, generated, monkeypatch):
     for path in paths:

@@ -20,6 +20,8 @@ from metrics.spine_shape import SPINE_MEASURES
 from models.prediction import Prediction
 from tests.conftest import ROOT, UNDRAWN, compose_line
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 CONF = ROOT / "conf"
 
 SAGITTAL = (

@@ -66,6 +66,7 @@ def test_copies_of_a_volunteer_stay_in_one_part(composed, tmp_path):
     assert not split.duplicated(["fold", "patient"]).any()
 
 
+@pytest.mark.slow
 def test_the_copies_are_refused_where_nobody_named_them(composed):
     from hydra.errors import InstantiationException
 

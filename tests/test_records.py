@@ -25,10 +25,12 @@ def test_a_single_process_has_what_it_has():
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
-    path = tmp_path / "new" / "summary.json"
+    path = tmp_path / "summary.json"
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"dice": float("nan")})
     assert not path.exists()
     write_json(path, {"dice": None})
     assert path.read_text() == '{\n  "dice": null\n}\n'
-    assert [file.name for file in path.parent.iterdir()] == ["summary.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
+    with pytest.raises(FileNotFoundError, match="vanished"):  # a run folder that was deleted is not made anew
+        write_json(tmp_path / "vanished" / "summary.json", {})

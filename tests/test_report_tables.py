@@ -223,6 +223,7 @@ def test_two_splits_are_two_tables_and_the_inflation(tmp_path):
     assert "dealt by image" in text
 
 
+@pytest.mark.slow
 def test_the_task_writes_every_file_and_nothing_else(few, tmp_path, parts):
     write(config_of(runs=str(few), hydra={"sweep": {"dir": str(tmp_path)}}))
     folder = few / "report"
@@ -252,6 +253,7 @@ def test_a_part_that_fails_leaves_the_others(few, tmp_path, parts, name, left):
     assert {path.name for path in (tmp_path / "report").iterdir()} == left
 
 
+@pytest.mark.slow
 def test_a_sweep_is_reported_at_its_end(few, parts):
     ReportAtEnd().on_multirun_end(config_of(task="train", hydra={"sweep": {"dir": str(few)}}))
     assert {path.name for path in (few / "report").iterdir()} == FILES

@@ -11,6 +11,8 @@ from lightning_modules import tasks
 from lightning_modules.rescoring import rescore_folder
 from tests.conftest import TINY_PHANTOM, arrays_of, compose_line
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 SMOKE = ("trainer=smoke", "scale.epochs=1", "trainer.limit_test_batches=1.0")
 SAGITTAL = (
     *("phantom=scarnet", "phantom.num_patients=8", "phantom.masked_patients=8", "cohort.num_workers=1"),

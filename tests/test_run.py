@@ -137,7 +137,11 @@ class StopAt(lightning.Callback):
             raise RuntimeError("killed")
 
 
-PHASES = [pytest.param(1, marks=pytest.mark.slow, id="joint"), pytest.param(3, id="esnet"), pytest.param(5, id="bsn")]
+PHASES = [
+    pytest.param(1, marks=pytest.mark.slow, id="joint"),
+    pytest.param(3, marks=pytest.mark.slow, id="esnet"),
+    pytest.param(5, id="bsn"),
+]
 
 
 @pytest.mark.parametrize("step", [*PHASES, pytest.param(7, marks=pytest.mark.slow, id="tail")])
@@ -327,6 +331,7 @@ def test_what_cannot_be_trained_is_refused(composed, overrides, message):
         tasks.train(composed(*SMOKE, "experiment=bs_esnet", *overrides))
 
 
+@pytest.mark.slow
 def test_the_name_of_a_run_follows_from_what_comes_out_of_it(composed):
     def name(*overrides: str) -> str:
         return cell_name(_root_=composed(*overrides))

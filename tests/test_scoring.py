@@ -16,6 +16,8 @@ from lightning_modules.scoring import score
 from metrics.cases import CASE_COLUMNS, FACTOR_COLUMNS
 from tests.conftest import TINY_PHANTOM, arrays_of, compose_line
 
+pytestmark = pytest.mark.slow  # whole trainings and tests
+
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory, generated):

@@ -44,7 +44,7 @@ def write_cohort(
 
     Raises:
         ValueError: If the number of workers is not positive.
-        RuntimeError: If a worker fails.
+        OSError: If a worker fails, or cannot write; with the file.
     """
     return write_into(settings, root / f"{name}-{settings.digest}", num_workers=num_workers)
 
@@ -57,7 +57,7 @@ def write_into(settings: PhantomSettings, folder: Path, *, num_workers: int | No
 
     Raises:
         ValueError: If the folder holds anything else, or the number of workers is not positive.
-        RuntimeError: If a worker fails.
+        OSError: If a worker fails, or cannot write; with the file.
     """
     num_workers = (os.cpu_count() or 1) if num_workers is None else num_workers
     if num_workers < 1:
@@ -162,8 +162,10 @@ def _write_tables(settings: PhantomSettings, folder: Path, tables: dict[str, lis
         if rows:
             with naming(path := folder / f"{name}.csv"):
                 pd.DataFrame(rows).to_csv(path, index=False)
-    (folder / "README.md").write_text(_README + (_README_OF_TISSUES if settings.tissue_maps else ""))
-    (folder / _CARD).write_text(json.dumps(_card(settings), indent=2) + "\n")
+    readme = _README + (_README_OF_TISSUES if settings.tissue_maps else "")
+    for name, text in {"README.md": readme, _CARD: json.dumps(_card(settings), indent=2) + "\n"}.items():
+        with naming(folder / name):
+            (folder / name).write_text(text)
 
 
 def _publish(settings: PhantomSettings, unfinished: Path, folder: Path) -> None:
