@@ -67,6 +67,7 @@ def test_detectors_run_as_one_cost_as_many_as_they_are():
     assert count_flop(Detectors(two), batch) == 2 * count_flop(Detectors(one), batch)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_its_network_costs(composed, tmp_path):
     config = composed(*SMOKE, "trainer.limit_test_batches=1.0")
     tasks.train(config)

@@ -152,6 +152,7 @@ def test_every_sweep_names_experiments_that_exist(sweep):
         assert axes.fold == f"range({num_folds})", "every fold of the split"
 
 
+@pytest.mark.slow
 def test_the_table_has_seven_rows_and_the_boxes_are_tested_in_its_own_cells():
     table, boxes = (cells_of(f"bs_esnet_{name}") for name in ("table1", "boxes"))
     assert len(table) == 7

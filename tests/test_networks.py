@@ -64,7 +64,9 @@ def check_trains(config, in_channels: int = 1) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=pytest.mark.slow) if name == "mask_rcnn" else name for name in EXPERIMENTS]
+)
 def test_every_experiment_trains_all_its_parameters(composed, experiment, channels):
     check_trains(composed(f"experiment={experiment}", "trainer=smoke"), channels)
 

@@ -19,6 +19,8 @@ from reports.page.page import sections, write_page
 from reports.runs import load_runs
 from tests.run_folders import write_grid, write_run
 
+pytestmark = pytest.mark.slow  # whole reports
+
 KEYS = ["headline", "table", "statistics", "detection", "claims"]
 KEYS += ["mechanism", "training", "pictures", "cost", "protocol"]
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -220,6 +220,7 @@ def write_sheet(folder, shade):
     Image.new("RGB", (140, 70), (shade, 0, 0)).save(folder / "figures" / "augmentations.png")
 
 
+@pytest.mark.slow
 def test_each_augmentation_has_one_sheet_with_the_names_of_its_rows(tmp_path):
     drawn, other = ({"rotate_degrees": angle, "flip_probability": 0.5} for angle in (10, 12))
     settings = {"unet": drawn, "bs_esnet": drawn, "nonlocal_unet": other, "attention_unet": {"_target_": "None"}}

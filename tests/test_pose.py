@@ -18,6 +18,8 @@ from metrics.overlap import count_overlap
 from models.prediction import Prediction
 from tests.conftest import compose_line
 
+pytestmark = pytest.mark.slow  # a trained network
+
 SAGITTAL = (
     *("phantom=scarnet", "phantom.num_patients=8", "phantom.masked_patients=8", "cohort.num_workers=1"),
     *("phantom.size=128", "phantom.spacing_mm=2.2", "trainer=smoke", "experiment=unet"),

@@ -201,6 +201,7 @@ def test_a_network_of_any_contrast_doubts_none_and_trusts_no_threshold_without_o
     assert "no threshold for fat is trusted" in unstated.notes[1]
 
 
+@pytest.mark.slow
 def test_a_training_stores_what_its_images_look_like_and_can_be_predicted_with(tmp_path, generated):
     """The whole way: train, predict the same scans from their folder, find the areas of the label maps in the table."""
     line = (*TINY_PHANTOM, *UNDRAWN, "experiment=unet", "trainer=smoke", "scale.epochs=1")

@@ -70,6 +70,7 @@ def test_the_patients_right_is_on_the_images_left_and_masks_are_the_annotated_on
         assert np.corrcoef(grey, levels)[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_a_network_without_boxes_and_maps_says_so_by_empty_arrays(composed, tmp_path):
     tasks.train(composed(*SMOKE, "experiment=unet"))
     for _, content in files_of(tmp_path / "run"):
@@ -77,6 +78,7 @@ def test_a_network_without_boxes_and_maps_says_so_by_empty_arrays(composed, tmp_
         assert content["saliency"].shape == content["gated_features"].shape == (0, 0)
 
 
+@pytest.mark.slow
 def test_it_can_be_left_out(composed, tmp_path):
     tasks.train(composed(*SMOKE, "experiment=unet", "callbacks.prediction_writer.enabled=false"))
     assert (tmp_path / "run" / "summary.json").exists()

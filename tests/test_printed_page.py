@@ -123,7 +123,7 @@ SAYS_PAGES = re.compile(r"this goes on over about (\d+) pages")
 
 
 @pytest.mark.parametrize("name", ANATOMIES)
-@pytest.mark.parametrize("num_blocks", [1, 6, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_blocks", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in (6, 40))])
 def test_what_is_printed_fits_one_sheet_or_says_that_it_does_not(tmp_path, generated, name, num_blocks):
     rows, explained = rows_of(name, tmp_path, generated, num_blocks=num_blocks)
     text = page_of(tmp_path, rows, explained, warnings=["word " * 30] * 3, is_learned=True)

@@ -220,7 +220,10 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    list(DAMAGE)[::3] + [pytest.param(name, marks=pytest.mark.slow) for index, name in enumerate(DAMAGE) if index % 3],
+)
 def test_a_damaged_folder_is_left_out_and_named_and_leaves_a_gap(tmp_path, damage):
     folders = write_grid(tmp_path, ("unet", "bs_esnet"), **SMALL)
     broken = folders[1]

@@ -241,6 +241,7 @@ def test_several_folders_are_reported_beside_the_sweep(few, tmp_path, parts):
     assert (tmp_path / "report" / "table.md").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "left"), [("judge", FILES - {"claims.csv"}), ("write_page", FILES - {"report.html"})])
 def test_a_part_that_fails_leaves_the_others(few, tmp_path, parts, name, left):
     def fail(*_):

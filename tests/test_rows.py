@@ -28,7 +28,9 @@ SYSTEMS = {
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1")
 
 
-@pytest.mark.parametrize(("host", "ablation"), ROWS)
+@pytest.mark.parametrize(
+    ("host", "ablation"), [*ROWS[:3], *(pytest.param(*row, marks=pytest.mark.slow) for row in ROWS[3:])]
+)
 def test_an_ablation_row_is_the_ablation_of_its_experiment(composed, host, ablation):
     row = composed(f"experiment={host}_{ablation}")
     assert cell_name(_root_=row) == cell_name(_root_=composed(f"experiment={host}", f"ablation={ablation}"))

@@ -140,7 +140,7 @@ class StopAt(lightning.Callback):
 PHASES = [
     pytest.param(1, marks=pytest.mark.slow, id="joint"),
     pytest.param(3, marks=pytest.mark.slow, id="esnet"),
-    pytest.param(5, id="bsn"),
+    pytest.param(5, marks=pytest.mark.slow, id="bsn"),
 ]
 
 
@@ -319,7 +319,7 @@ def test_no_validation_in_a_cohort_of_two(composed, tmp_path, caplog):
     ("overrides", "message"),
     [
         (["fold=5"], r"fold.*5"),
-        (["phantom.num_patients=3"], r"only 3 patient"),
+        pytest.param(["phantom.num_patients=3"], r"only 3 patient", marks=pytest.mark.slow),
         (["data.size=[60,64]"], r"60 x 64 pixels.*data\.size=\[64,64\]"),
         (["callbacks.asynchronous_training.joint_epochs=4"], r"do not fit into trainer\.max_epochs=4"),
     ],

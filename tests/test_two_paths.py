@@ -108,6 +108,7 @@ def test_weak_cases_change_the_masks_only_through_the_recognition_encoder(compos
     assert parts_of(moved) == {"recognition_encoder", "recognition_decoder"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "num_scales"), [(WHOLE[0], 3), (WHOLE[1], 4)], ids=["scarnet", "gaussian"])
 def test_batch_norms_and_scales_train(composed, row, num_scales):
     config = composed(f"experiment={row[0]}", "trainer=smoke", *row[1:])
