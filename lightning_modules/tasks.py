@@ -156,9 +156,8 @@ def build(
     # Where Lightning looks for checkpoints of interrupted Slurm jobs, which older versions of this project left.
     root = {"default_root_dir": str(Path(config.output) / "checkpoints")}
     plugins = [instantiate(node) for node in config.trainer.plugins]
-    if (
-        SLURMEnvironment.detect()
-    ):  # as it is, Lightning requeues a job itself, which goes on from a checkpoint of its own
+    # Left to itself, Lightning requeues a job, which then goes on from a checkpoint of Lightning's own.
+    if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))
     trainer = instantiate(config.trainer, callbacks=callbacks, logger=run_logger, plugins=plugins, **validation, **root)
     for kept in trainer.loggers:

@@ -246,3 +246,14 @@ def test_an_anatomy_of_the_other_view_is_refused(tmp_path):
     with pytest.raises(ValueError, match="anatomy mine has sagittal slices, the phantom's view is axial_blocks"):
         phantom_cohort(anatomy=anatomy("sagittal", ["L1"]), root=tmp_path, settings={})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_is_deleted_a_day_later(tmp_path):
+    name = f".phantom-{SMALL.digest}"
+    old, young = (tmp_path / f"{name}-{pid}" for pid in (1, 2))
+    for folder in (old, young):
+        (folder / "images").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    write_cohort(SMALL, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([young.name, name.removeprefix(".")])

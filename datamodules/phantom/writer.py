@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,9 @@ def write_into(settings: PhantomSettings, folder: Path, *, num_workers: int | No
         return folder
     unfinished = folder.parent / f".{folder.name}-{os.getpid()}"
     for left in folder.parent.glob(f".{folder.name}-*"):
-        if left == unfinished or left.stat().st_mtime < time.time() - ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process may clear up as well
+            if left == unfinished or left.stat().st_mtime < time.time() - ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
     try:
         for part in (*FOLDERS, *(["tissues"] if settings.tissue_maps else [])):
             (unfinished / part).mkdir(parents=True)
