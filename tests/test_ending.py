@@ -181,9 +181,11 @@ def test_a_run_goes_on_that_was_killed_while_one_checkpoint_took_the_place_of_an
 def test_a_run_goes_on_that_was_killed_in_any_phase(undisturbed, generated, tmp_path, phase):
     places = (f"hydra.run.dir={tmp_path / 'run'}", f"paths.data={generated}", f"paths.cache={generated}/cache")
     command = [sys.executable, "-m", "tests.killed_at", phase, *LINE, "logger=csv", *places]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # as here, or sums come out otherwise
+    killed = subprocess.run(command, cwd=ROOT, env=threads, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    again = subprocess.run([sys.executable, "run.py", *command[4:]], cwd=ROOT, capture_output=True, text=True)
+    command[1:4] = ["run.py"]
+    again = subprocess.run(command, cwd=ROOT, env=threads, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert_same(undisturbed, tmp_path / "run")
 

@@ -3,12 +3,15 @@
 The operating system's limit on the size of a file stands for the disk: a write fails, and says of which file as little.
 """
 
+import errno
+import os
 import resource
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+import wandb
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -19,6 +22,7 @@ from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.writer import write_cohort
 from datamodules.preparation import GrowingArray
 from lightning_modules.command_line import told
+from lightning_modules.grid_cell import write_failure
 from lightning_modules.records import write_json
 from lightning_modules.written import replace_text
 from tests.conftest import ROOT
@@ -90,3 +94,22 @@ def test_synthetic_patients_are_written_by_other_processes_and_the_file_is_named
         write_cohort(settings, tmp_path / "cohort", num_workers=2)
     assert str(error.value.filename).endswith(".nii.gz")
     assert list((tmp_path / "cohort").iterdir()) == []
+
+
+def test_why_a_cell_failed_is_said_where_it_cannot_be_kept(tmp_path, caplog, request):
+    request.getfixturevalue("full")
+    write_failure(tmp_path / "cell", "ValueError: a mistake", "x" * 1000)
+    (said,) = caplog.messages
+    assert said.startswith("paraspine: cell failed: ValueError: a mistake (not kept: ")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_what_the_system_refuses_is_one_line_with_the_path(number):
+    line = told(OSError(number, os.strerror(number), "/data/run"), ROOT / "conf")
+    assert line is not None
+    assert line.startswith(f"/data/run: {os.strerror(number)}; ")
+
+
+def test_what_wandb_refuses_is_one_line():
+    line = told(wandb.errors.UsageError("No API key configured.\nUse `wandb login` to log in."), ROOT / "conf")
+    assert line == "UsageError: No API key configured. Use `wandb login` to log in."

@@ -83,8 +83,16 @@ JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 TWO = ("machine.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+LISTS = {
+    "basic, SIGTERM": ((), "SIGTERM", 143),
+    "basic, SIGUSR1": ((), "SIGUSR1", 138),
+    "joblib, SIGINT": (JOBLIB, "SIGINT", 130),
+    "joblib, SIGUSR1": (JOBLIB, "SIGUSR1", 138),
+    "submitit, SIGINT": (("hydra/launcher=submitit_local",), "SIGINT", 130),
+}
+
+
+@pytest.mark.parametrize(("launcher", "name", "code"), LISTS.values(), ids=LISTS)
 def test_a_grid_that_is_told_to_end_lists_its_cells_and_leaves_no_process(tmp_path, generated, launcher, name, code):
     words = ("sweep=bs_esnet_table1", *LONGER, "scale.epochs=200", "logger=csv", "fold=0,1", NO_REPORT, *launcher)
     process = started(tmp_path, *words, *places(tmp_path / "grid", generated))
