@@ -81,7 +81,7 @@ def run_id(path: Path, cell: str) -> str:
         logging.getLogger(__name__).warning("%s is empty: what wandb has of this run so far stays apart.", path)
     if not known:
         known = f"{cell}-{secrets.token_hex(3)}"
-        path.parent.mkdir(parents=True, exist_ok=True)  # before the run's folder is claimed
+        path.parent.mkdir(parents=True, exist_ok=True)  # wandb itself makes it later
         replace_text(path, known)
     return known
 
