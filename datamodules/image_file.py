@@ -124,19 +124,19 @@ def write_image_file(path: Path, file: ImageFile) -> None:
     write_whole(image, path)
 
 
-def write_whole(image: sitk.Image, path: Path, **options: int) -> None:
+def write_whole(image: sitk.Image, path: Path, *, level: int = -1) -> None:
     """Writes an image, compressed, and reads it back: ITK says nothing of a compressed file that a full disk cut off.
 
     Args:
         image: Of any pixel type.
         path: Its suffix is the format.
-        options: More of `SimpleITK.WriteImage`.
+        level: Of the compression, 1 to 9; -1 for the format's own.
 
     Raises:
         OSError: If what lies there is not the image.
     """
     with naming(path):
-        sitk.WriteImage(image, str(path), useCompression=True, **options)
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=level)
         found = sitk.ReadImage(str(path))  # kept: a view does not
         if not np.array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(image)):
             raise OSError(errno.EIO, "is not what was written, most often because the disk is full")

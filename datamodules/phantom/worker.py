@@ -75,7 +75,7 @@ def _write_volume(path: Path, voxels: np.ndarray, series: Series) -> None:
     volume.SetSpacing(series.spacing_mm)
     volume.SetOrigin(series.origin_mm)
     volume.SetDirection(series.direction)
-    write_whole(volume, path, compressionLevel=1)
+    write_whole(volume, path, level=1)
 
 
 def _cell(value: Any) -> Any:
