@@ -43,6 +43,7 @@ def test_bsn_has_its_share_of_the_epochs_in_a_short_preset_too(composed):
     assert shares["small"] == pytest.approx(shares["paper"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_part_that_never_learns_is_refused(composed, tmp_path):
     (tmp_path / "run").mkdir()
     line = ("callbacks.asynchronous_training.joint_epochs=0", "callbacks.asynchronous_training.tail.bsn=0")

@@ -279,6 +279,7 @@ def test_without_validation_the_last_state_is_the_best(composed, tmp_path, phase
     assert (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_without_a_test_the_training_is_kept_and_not_repeated(composed, tmp_path, caplog):
     config = composed(*LINE, "trainer.limit_test_batches=0")
     checkpoints, times = tmp_path / "run" / "checkpoints", []

@@ -210,6 +210,7 @@ def test_what_a_prediction_leaves(tmp_path, predicted):
     assert "pixels of 1.00 x 1.25 mm" in page
 
 
+@pytest.mark.slow
 def test_an_ensemble_averages_and_says_how_far_its_members_agree(tmp_path, generated, checkpoint, predicted):
     """Members with other grids and other thresholds; the SD is that of their own masks."""
     config = run_config(tmp_path / "other", generated)

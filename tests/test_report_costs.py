@@ -91,6 +91,7 @@ def test_older_runs_say_nothing_of_cells_and_masks_and_have_no_such_table(tmp_pa
     assert "cells mm" not in tables.markdown(evidence)
 
 
+@pytest.mark.slow
 def test_an_older_row_beside_one_of_now_is_blank_and_not_accused(tmp_path):
     write_grid(tmp_path / "now", ("unet",), **SMALL)
     make_older(write_grid(tmp_path / "before", ("bs_esnet",), **SMALL))
@@ -120,6 +121,7 @@ def test_rows_that_saw_other_numbers_of_masks_are_named(tmp_path, masked, named)
     assert named is None or named in found[0]
 
 
+@pytest.mark.slow
 def test_rows_that_saw_alike_are_named_together(tmp_path):
     write_grid(tmp_path / "a", ("unet", "bs_esnet"), **SMALL)
     write_grid(tmp_path / "b", ("scarnet",), summary={"train": {"steps": 400}}, **SMALL)

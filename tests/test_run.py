@@ -250,6 +250,7 @@ def test_a_checkpoint_of_another_network_is_refused(finished, composed, override
         tasks.test(composed(*SMOKE, *overrides, "task=test", f"checkpoint={best}"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_asked_for_some_of_its_structures(finished, composed, tmp_path):
     asked = (*SMOKE, "experiment=bs_esnet", "anatomy=axial_muscle4", "task=test", f"output={tmp_path / 'asked'}")
     tasks.test(composed(*asked, f"checkpoint={finished / 'checkpoints' / 'best.ckpt'}"))
@@ -320,7 +321,7 @@ def test_no_validation_in_a_cohort_of_two(composed, tmp_path, caplog):
     [
         (["fold=5"], r"fold.*5"),
         pytest.param(["phantom.num_patients=3"], r"only 3 patient", marks=pytest.mark.slow),
-        (["data.size=[60,64]"], r"60 x 64 pixels.*data\.size=\[64,64\]"),
+        pytest.param(["data.size=[60,64]"], r"60 x 64 pixels.*data\.size=\[64,64\]", marks=pytest.mark.slow),
         (["callbacks.asynchronous_training.joint_epochs=4"], r"do not fit into trainer\.max_epochs=4"),
     ],
 )

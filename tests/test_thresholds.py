@@ -30,6 +30,8 @@ from reports.thresholds import (
 )
 from tests.run_folders import write_run
 
+pytestmark = pytest.mark.slow  # whole reports
+
 NODE = {"morphometry": {"narrow_below_mm2": {"sac": 100}}}
 
 

@@ -200,6 +200,7 @@ def test_claims_of_the_paper_are_margined_by_its_numbers():
         assert claim.margin == pytest.approx(min(half, 0.005), abs=1e-4), claim.id
 
 
+@pytest.mark.slow
 def test_the_report_has_the_setting_encoder_weights_and_what_is_reconstructed(tmp_path):
     common = {"num_patients": 6, "num_folds": 1, "structures": ("disc", "lamina")}
     for value in (0.0, 1.0):
