@@ -82,6 +82,7 @@ def test_a_slice_depends_on_its_seed_alone(kind, seed):
     assert not torch.equal(augment(replace(before, seed=before.seed // 2 + 2**40)).image, first.image)
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(seeds, min_size=2, max_size=5, unique=True), st.booleans())
 def test_a_batch_equals_its_slices(batch_seeds, mixed_spacing):

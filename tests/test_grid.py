@@ -54,6 +54,7 @@ def test_a_failing_cell_stops_no_other_and_the_list_names_it(made):
     assert [path.name for path in (done / "checkpoints").iterdir()] == ["best.ckpt"], "last.ckpt is spent"
 
 
+@pytest.mark.slow
 def test_status_trains_nothing_and_the_same_line_skips_what_is_finished(
     copied, tmp_path, generated, capsys, monkeypatch
 ):
@@ -160,6 +161,7 @@ def test_the_table_has_seven_rows_and_the_boxes_are_tested_in_its_own_cells():
     assert all(cell.arms for cell in boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "axes"),
     [

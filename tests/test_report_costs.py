@@ -108,6 +108,7 @@ def test_what_was_shown_is_counted_by_kind(tmp_path):
     assert [shown[name] for name in seen] == ["800", "1,200", "2,000"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("masked", "named"),
     [(1600, "bs_esnet saw 1600 slices with masks in 800 steps; unet saw 3200"), (3190, None), (3200, None)],

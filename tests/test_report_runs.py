@@ -412,6 +412,7 @@ def test_a_patient_called_na_is_a_patient(tmp_path):
     assert set(load_runs([folder]).runs[0].cases["patient"]) == {"NA", "p001"}
 
 
+@pytest.mark.slow
 def test_columns_of_other_versions_cost_no_run(tmp_path):
     """One run lacks a score that came later, another has columns that this version does not know."""
     older = write_run(tmp_path / "a", "unet", num_patients=8)

@@ -122,6 +122,7 @@ def test_whatever_matters_gives_another_store(root, tmp_path, change):
     assert len(folders(cache)) == 2
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_store(root, tmp_path, monkeypatch):
     monkeypatch.setattr("datamodules.store_writer.WORTH_PROCESSES_S", 0)
     alone, together = build(root, tmp_path / "a"), build(root, tmp_path / "b", num_workers=2)
