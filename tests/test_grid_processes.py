@@ -197,14 +197,14 @@ def test_two_processes_go_on_to_the_numbers_of_an_undisturbed_run(tmp_path, gene
         )
 
     undisturbed = started(tmp_path, *line("undisturbed"), OMP_NUM_THREADS="1")
-    output, _ = undisturbed.communicate(timeout=120)
+    output, _ = undisturbed.communicate(timeout=300)
     assert undisturbed.returncode == 0, output
     stopped = started(tmp_path, *line("run"), OMP_NUM_THREADS="1")
     wait_for(stopped, tmp_path / "run", "checkpoints/last.ckpt")
     stopped.send_signal(signal.SIGTERM)
-    stopped.communicate(timeout=20)
+    stopped.communicate(timeout=60)
     again = started(tmp_path, *line("run"), OMP_NUM_THREADS="1")
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     tables = [pd.read_csv(tmp_path / folder / "cases.csv") for folder in ("undisturbed", "run")]
     pd.testing.assert_frame_equal(*tables)

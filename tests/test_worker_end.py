@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 
 def wait_for_children(process: subprocess.Popen, word: str, number: int) -> dict[int, str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         children = children_of(process.pid)
         if sum(word in line for line in children.values()) >= number:
