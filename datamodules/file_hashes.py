@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from datamodules.file_errors import naming
+
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class FileHashes:
         """Writes the memory in one step, so that no reader sees half of it."""
         memory.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=memory.parent, prefix=".hashes-")
-        with os.fdopen(handle, "w") as file:
+        with naming(memory), os.fdopen(handle, "w") as file:
             json.dump(self._known, file)
         Path(temporary).replace(memory)
 

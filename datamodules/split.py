@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from datamodules.file_errors import naming
+
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
@@ -102,7 +104,8 @@ class Split:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         table = self.table.to_csv(index=False, lineterminator="\n")
-        temporary.write_text(f"{_HASH_LINE}{self.fingerprint}\n{table}", encoding="utf-8")
+        with naming(path):
+            temporary.write_text(f"{_HASH_LINE}{self.fingerprint}\n{table}", encoding="utf-8")
         temporary.replace(path)
 
     @classmethod

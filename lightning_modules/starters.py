@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 import models
 from datamodules.anatomy import View
+from datamodules.file_errors import naming
 
 WEIGHTS = ".safetensors"  # weights that are handed on by themselves, with all that has to be known to use them
 STARTER = "starter"  # on a command line: that of the view
@@ -82,7 +83,8 @@ def write_card(card: Path, facts: dict[str, str], words: str) -> None:
     if lines and lines[0] == FENCE and FENCE in lines[1:]:
         words = "\n".join(lines[lines.index(FENCE, 1) + 1 :]) + "\n"
     head = OmegaConf.to_yaml(OmegaConf.create(facts))
-    card.write_text(f"{FENCE}\n{head}{FENCE}\n{words}", encoding="utf-8")
+    with naming(card):
+        card.write_text(f"{FENCE}\n{head}{FENCE}\n{words}", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

@@ -55,7 +55,7 @@ class Written:
         if not self._list.exists():
             replace_text(self._list, _lines([*known, *new]))
         elif new:
-            with self._list.open("a", encoding="utf-8") as file:
+            with naming(self._list), self._list.open("a", encoding="utf-8") as file:
                 file.write(_lines(new))
 
     def delete(self) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,17 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from callbacks.overlays import save
+from datamodules.file_hashes import FileHashes
 from datamodules.image_file import ImageFile, write_image_file
 from datamodules.phantom import writer
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.writer import write_cohort
 from datamodules.preparation import GrowingArray
+from datamodules.split import Split
 from lightning_modules.command_line import told
 from lightning_modules.grid_cell import write_failure
 from lightning_modules.records import write_json
-from lightning_modules.written import replace_text
+from lightning_modules.written import Written, replace_text
 from tests.conftest import ROOT
 
 
@@ -57,12 +60,24 @@ def write_array(path) -> None:
         array.append(np.zeros((64, 64), np.float32))
 
 
+def write_hashes(path) -> None:
+    hashes = FileHashes()
+    for file in (__file__, wandb.__file__):
+        hashes.of_path(Path(file))
+    hashes.save(path)
+
+
 WRITERS = {
     "table.csv": lambda path: replace_text(path, pd.DataFrame({"dice": np.zeros(100)}).to_csv()),
     "card.json": lambda path: write_json(path, {"names": ["patient"] * 100}),
     "overlays.png": lambda path: save(Figure(), path),
     "labels.nii.gz": write_label_map,
     "image.npy": write_array,
+    "split.csv": lambda path: Split(columns=("patient",), test_fold={("p" * 200,): 0}, validation=[frozenset()]).write(
+        path
+    ),
+    "hashes.json": write_hashes,
+    ".written.txt": lambda path: Written(path.parent).add(*(f"figures/{number}.png" for number in range(40))),
 }
 
 
