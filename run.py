@@ -5,7 +5,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-OURS = ("benchmarks", "callbacks", "datamodules", "lightning_modules", "metrics", "models", "reports")
+OURS = ("benchmarks", "callbacks", "datamodules", "lightning_modules", "metrics", "models", "pictures")
+OURS += ("records", "reports")
 for name in OURS:  # common words, which another installed package or the folder of a start elsewhere may have as well
     found = find_spec(name)
     if found is None or Path(found.origin or "").resolve() != Path(__file__).resolve().parent / name / "__init__.py":
@@ -23,11 +24,11 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_modules.command_line import PastHydra, run_command, trace_as_asked
-from lightning_modules.ending import listen
-from lightning_modules.grid_cell import run_cell
-from lightning_modules.identity import cell_name, row_name, run_name
-from lightning_modules.settings import TASKS
+from lightning_modules.grid.grid_cell import run_cell
+from lightning_modules.tasks.command_line import PastHydra, run_command, trace_as_asked
+from lightning_modules.tasks.ending import listen
+from lightning_modules.tasks.settings import TASKS
+from records.identity import cell_name, row_name, run_name
 
 CONF = Path(__file__).parent / "conf"
 OmegaConf.register_new_resolver("cell", cell_name, replace=True)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.phantom_gates import score_test_part, training_rows
 from datamodules.slices import SliceDataModule
-from datamodules.store import NativeSlice
+from datamodules.store.slice_store import NativeSlice
 
 NUM_TREES = 50
 PIXELS_PER_CLASS = 100  # of each class on each slice, so that the small structures are learnt as well as the large

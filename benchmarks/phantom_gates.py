@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Integer
 
 from datamodules.batch import boxes_of_masks
-from datamodules.case_reader import CaseSlices
 from datamodules.cohort import Cohort
+from datamodules.reading.case_reader import CaseSlices
 from datamodules.slices import SliceDataModule
-from datamodules.store import NativeSlice
+from datamodules.store.slice_store import NativeSlice
 from metrics.aggregate import summarise
 from metrics.cases import CASE_COLUMNS, Row, score_slice
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from datamodules.csv_table import read_table
+from datamodules.reading.csv_table import read_table
 
 FILE = Path(__file__).with_name("phantom_published.csv")
 WHOLE_FILE = Path(__file__).with_name("phantom_whole.csv")  # of whole bodies

@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.training import Stopwatch, composed, device_name, synchronise
 from datamodules.slices import SliceDataModule
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.tasks import build
+from lightning_modules.tasks.training import build
 
 VIEWS = {
     "axial9": ("experiment=unet", "phantom.num_patients=10", "data.size=[128,128]", "data.spacing_mm=1.5"),

@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.batch import SpineBatch
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.tasks import build
+from lightning_modules.tasks.training import build
 
 DEFAULTS = (
     "trainer=small",

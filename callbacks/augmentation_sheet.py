@@ -22,8 +22,8 @@ from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.slice_batches import SliceBatches
 from datamodules.slices import SliceDataModule
-from lightning_modules.picture_marks import mark_bar, mark_sides
 from lightning_modules.segmentation import SegmentationModule
+from pictures.marks import mark_bar, mark_sides
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,15 @@ from callbacks.cost import Cost
 from callbacks.terminal import print_summary
 from callbacks.writer import Writer
 from datamodules.slices import SliceDataModule
-from lightning_modules.evaluation import EvaluatedSlice
-from lightning_modules.records import of_all_processes, slice_rows, write_cases, write_json
+from lightning_modules.evaluation.evaluated import EvaluatedSlice
+from lightning_modules.evaluation.rows import of_all_processes, slice_rows
 from lightning_modules.segmentation import SegmentationModule
 from metrics.aggregate import patient_means, summarise
 from metrics.cases import FACTOR_COLUMNS
 from metrics.keypoints import mean_error_mm
 from models.strides import strides_of
+from records.run_files import write_cases
+from records.whole_files import write_json
 
 SHOWN = ("dice", "box_iou", "hd95_mm")  # per structure, in a logger's summary
 

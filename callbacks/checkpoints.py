@@ -13,8 +13,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks.weight_averaging import AveragedWeights
-from lightning_modules.run_folder import LAST_CHECKPOINTS
-from lightning_modules.written import check_there, partial_of, register
+from records.folder import LAST_CHECKPOINTS
+from records.registry import register
+from records.whole_files import check_there, partial_of
 
 logger = logging.getLogger(__name__)
 

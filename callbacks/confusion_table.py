@@ -2,7 +2,7 @@
 
 from callbacks.slice_table import SliceTable
 from datamodules.slices import SliceDataModule
-from lightning_modules.readouts import CONFUSION, Readout
+from lightning_modules.evaluation.readouts import CONFUSION, Readout
 
 
 class ConfusionTable(SliceTable):

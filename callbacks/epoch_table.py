@@ -11,7 +11,7 @@ import torch
 
 from callbacks.writer import Writer
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.written import check_there, replace_text
+from records.whole_files import check_there, replace_text
 
 
 class EpochTable(Writer):

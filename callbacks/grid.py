@@ -12,12 +12,12 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_modules.command_line import mistake
-from lightning_modules.ending import last_words
-from lightning_modules.grid_cell import one_line
-from lightning_modules.grid_plan import Cell, plan
-from lightning_modules.grid_status import exit_code, print_table, status_of, write_csv
-from lightning_modules.settings import check_settings
+from lightning_modules.grid.grid_cell import one_line
+from lightning_modules.grid.grid_plan import Cell, plan
+from lightning_modules.grid.grid_status import exit_code, print_table, status_of, write_csv
+from lightning_modules.tasks.command_line import mistake
+from lightning_modules.tasks.ending import last_words
+from lightning_modules.tasks.settings import check_settings
 
 WITH_SUMMARY = ("train", "test", "score")  # tasks whose cells end with a summary.json, so that their state can be told
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -59,11 +59,11 @@ class GridEnd(Callback):
         last_words.append(partial(self._list, config))
         kind = str(config.hydra.launcher._target_).rpartition(".")[2]
         if kind == "JoblibLauncher":
-            from lightning_modules.grid_processes import use_own_processes  # joblib is an extra
+            from lightning_modules.grid.grid_processes import use_own_processes  # joblib is an extra
 
             use_own_processes()
         elif kind in ("LocalLauncher", "SlurmLauncher"):
-            from lightning_modules.submitit_cells import use_own_cells  # submitit is an extra
+            from lightning_modules.grid.submitit_cells import use_own_cells  # submitit is an extra
 
             use_own_cells()
         for name in THREADS:

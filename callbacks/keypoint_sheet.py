@@ -16,12 +16,12 @@ from callbacks.loggers import log_image
 from callbacks.overlays import BAR_MM, MARGIN_MM, extent_mm, save, worst_to_best, zoom
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
-from datamodules.geometry import SliceGrid
-from lightning_modules.evaluation import EvaluatedSlice, windowed
-from lightning_modules.native_grid import to_native_grid
-from lightning_modules.picture_marks import mark_bar, mark_sides
+from datamodules.reading.geometry import SliceGrid
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
+from lightning_modules.evaluation.native_grid import to_native_grid
 from lightning_modules.segmentation import SegmentationModule
 from metrics.keypoints import mean_error_mm
+from pictures.marks import mark_bar, mark_sides
 
 PANEL_INCHES = 2.9  # height
 PANELS = ("image and true points", "heat maps and decoded points", "attention")

@@ -2,7 +2,7 @@
 
 from callbacks.slice_table import SliceTable
 from datamodules.slices import SliceDataModule
-from lightning_modules.readouts import KEYPOINTS, Readout
+from lightning_modules.evaluation.readouts import KEYPOINTS, Readout
 
 
 class KeypointTable(SliceTable):

@@ -13,8 +13,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from lightning_modules.run_folder import is_first_process
-from lightning_modules.written import register, replace_text
+from records.folder import is_first_process
+from records.registry import register
+from records.whole_files import replace_text
 
 
 class CellLogger(WandbLogger):

@@ -4,7 +4,7 @@ import lightning
 
 from callbacks.slice_table import SliceTable
 from datamodules.slices import SliceDataModule
-from lightning_modules.readouts import Readout, morphometry, try_out
+from lightning_modules.evaluation.readouts import Readout, morphometry, try_out
 from lightning_modules.segmentation import SegmentationModule
 from metrics.morphometry import Morphometry
 

@@ -15,12 +15,12 @@ from matplotlib.patches import Patch, Rectangle
 from callbacks.loggers import log_image
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
-from datamodules.file_errors import naming
-from lightning_modules.evaluation import EvaluatedSlice, windowed
-from lightning_modules.picture_marks import mark_bar, mark_sides
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
 from metrics.agreement_map import MEANINGS, agreement_colours, agreement_map
 from metrics.overlap import count_overlap
+from pictures.marks import mark_bar, mark_sides
+from records.whole_files import naming
 
 LABEL_INCH = 0.32  # left of the panels: two lines that name the slice, whatever the width of the panels
 MARGIN_MM = 15.0  # of image around the structures

@@ -7,12 +7,12 @@ from typing import Any
 import lightning
 
 from callbacks.writer import Writer
-from lightning_modules.prediction_files import PredictionFolder
+from lightning_modules.evaluation.prediction_files import PredictionFolder
 from lightning_modules.segmentation import SegmentationModule
 
 
 class PredictionWriter(Writer):
-    """Writes every test slice into `folder`/predictions, see `lightning_modules.prediction_files`.
+    """Writes every test slice into `folder`/predictions, see `lightning_modules.evaluation.prediction_files`.
 
     Args:
         folder: The run folder.

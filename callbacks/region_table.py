@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from callbacks.slice_table import SliceTable
 from datamodules.slices import SliceDataModule
-from lightning_modules.readouts import Readout, region_outputs
+from lightning_modules.evaluation.readouts import Readout, region_outputs
 
 
 class RegionTable(SliceTable):

@@ -6,9 +6,9 @@ from pathlib import Path
 import lightning
 
 from callbacks.writer import Writer
-from lightning_modules.provenance import run_card
-from lightning_modules.records import write_json
 from lightning_modules.segmentation import SegmentationModule
+from lightning_modules.tasks.provenance import run_card
+from records.whole_files import write_json
 
 
 class RunCard(Writer):

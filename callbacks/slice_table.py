@@ -9,8 +9,8 @@ import lightning
 
 from callbacks.writer import Writer
 from datamodules.slices import SliceDataModule
-from lightning_modules.readouts import Readout
-from lightning_modules.records import of_all_processes
+from lightning_modules.evaluation.readouts import Readout
+from lightning_modules.evaluation.rows import of_all_processes
 from lightning_modules.segmentation import SegmentationModule
 
 

@@ -16,9 +16,9 @@ from matplotlib import colormaps
 from callbacks.loggers import CellLogger, wandb_loggers
 from callbacks.overlays import BAR_MM, mean_dice, worst_to_best
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation import EvaluatedSlice, windowed
-from lightning_modules.picture_marks import marked
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
 from lightning_modules.segmentation import SegmentationModule
+from pictures.marks import marked
 
 MAX_ROWS = 10_000  # of a table that a dashboard shows
 

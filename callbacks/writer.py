@@ -7,11 +7,11 @@ from pathlib import Path
 import lightning
 
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.written import register
+from records.registry import register
 
 
 class Writer(lightning.Callback):
-    """Registers what it will write before anything is trained or tested (`lightning_modules.written`)."""
+    """Registers what it will write before anything is trained or tested (`records.registry`)."""
 
     @abstractmethod
     def files(self, module: SegmentationModule) -> Sequence[Path]:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from datamodules.augment_ranges import AugmentationRanges, Recolouring
+from datamodules.augmentation.augment_ranges import AugmentationRanges, Recolouring
+from datamodules.augmentation.mirror import mirror_slices
+from datamodules.augmentation.warp import Warp
 from datamodules.batch import SpineBatch, boxes_of_masks
-from datamodules.mirror import mirror_slices
-from datamodules.warp import Warp
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks a server for its newest version
 import albumentations as A

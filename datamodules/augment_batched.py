@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from datamodules.anatomy import Anatomy
-from datamodules.augment_ranges import AugmentationRanges, Recolouring
+from datamodules.augmentation.augment_ranges import AugmentationRanges, Recolouring
+from datamodules.augmentation.mirror import mirror_slices
+from datamodules.augmentation.warp import Warp
 from datamodules.batch import SpineBatch, boxes_of_masks
-from datamodules.mirror import mirror_slices
-from datamodules.warp import Warp
 
 
 @dataclass(frozen=True, kw_only=True)

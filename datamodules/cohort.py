@@ -9,13 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 
 from datamodules.anatomy import Anatomy
-from datamodules.case_list import Case, read_cases
-from datamodules.case_reader import CaseSlices
-from datamodules.channels import join_channels
 from datamodules.cohort_options import reader_of, unknown_structures
-from datamodules.file_hashes import FileHashes
-from datamodules.keypoint_table import with_keypoints
-from datamodules.tissue_maps import TissueMaps
+from datamodules.reading.case_list import Case, read_cases
+from datamodules.reading.case_reader import CaseSlices
+from datamodules.reading.channels import join_channels
+from datamodules.reading.keypoint_table import with_keypoints
+from datamodules.store.file_hashes import FileHashes
+from datamodules.store.tissue_maps import TissueMaps
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from datamodules.anatomy import Anatomy
-from datamodules.case_reader import CaseReader
+from datamodules.reading.case_reader import CaseReader
 
 
 def reader_of(

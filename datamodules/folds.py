@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datamodules.dealing import evenly, shuffled, strata_of, with_masks, with_validation, without_masks
-from datamodules.split import IMAGE, PATIENT, Split, Unit, read_table, units_of
+from datamodules.splits.dealing import evenly, shuffled, strata_of, with_masks, with_validation, without_masks
+from datamodules.splits.split import IMAGE, PATIENT, Split, Unit, read_table, units_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float32
 from torch.utils.data import Dataset
 
 from datamodules.batch import SpineBatch, boxes_of_masks, collate
-from datamodules.store import SliceStore
-from datamodules.tissue_batch import MapReader, TissueBatch
+from datamodules.store.slice_store import SliceStore
+from datamodules.store.tissue_batch import MapReader, TissueBatch
 
 
 @runtime_checkable

@@ -16,12 +16,12 @@ from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.cohort import Cohort
 from datamodules.folds import Split
-from datamodules.geometry import SliceGrid
 from datamodules.loading import Share
-from datamodules.seen_images import SeenImages, made_images, seen_images
-from datamodules.sides import check_sides
+from datamodules.reading.geometry import SliceGrid
+from datamodules.reading.sides import check_sides
 from datamodules.slice_batches import Augmentation, SliceBatches, TissueAugmentation
-from datamodules.store import build_store
+from datamodules.store.seen_images import SeenImages, made_images, seen_images
+from datamodules.store.slice_store import build_store
 from datamodules.supervision import Supervision
 from datamodules.weak_cohort import open_weak_cohort
 

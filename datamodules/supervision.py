@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Shaped
 
 from datamodules.cohort import Cohort
-from datamodules.dealing import num_validating
 from datamodules.loading import MixedBatches, Share, TrainingBatches
 from datamodules.slice_batches import VisibleLabels
-from datamodules.split import PATIENT, Split
-from datamodules.store import SliceStore
+from datamodules.splits.dealing import num_validating
+from datamodules.splits.split import PATIENT, Split
+from datamodules.store.slice_store import SliceStore
 
 
 @dataclass(frozen=True, kw_only=True)

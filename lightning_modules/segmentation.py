@@ -14,12 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.batch import SpineBatch
 from datamodules.slices import SliceDataModule
-from lightning_modules.both_sides import both_sides
-from lightning_modules.clean_up import AS_FOUND
-from lightning_modules.evaluation import EvaluatedSlice, evaluate
+from lightning_modules.evaluation.both_sides import both_sides
+from lightning_modules.evaluation.clean_up import AS_FOUND
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, evaluate
+from lightning_modules.evaluation.pose import Pose, posed
 from lightning_modules.learning_rate import Schedule, over_own_epochs
 from lightning_modules.losses.objective import Objective
-from lightning_modules.pose import Pose, posed
 from models.prediction import Prediction
 from models.strides import strides_of
 
@@ -34,7 +34,7 @@ class SegmentationModule(lightning.LightningModule):
         scheduler: Share of the initial learning rate in each epoch; see `lightning_modules.learning_rate`.
         channels_last: Memory format of network and images; faster on most processors.
         compile_network: Whether `torch.compile` is used.
-        network_text: What the checkpoints say of the network they hold; see `lightning_modules.tasks`.
+        network_text: What the checkpoints say of the network they hold; see `lightning_modules.tasks.training`.
         seed: What random layers draw from, anew at every step, so that a resumed run draws as an undisturbed one.
     """
 
@@ -58,8 +58,8 @@ class SegmentationModule(lightning.LightningModule):
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._network_text = network_text
         self._seed = seed
-        self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.seen_images`
-        # `lightning_modules.arms` sets these for one test.
+        self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.store.seen_images`
+        # `lightning_modules.arms.arms` sets these for one test.
         self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None
         self.pose: Pose | None = None
         self.mirrors, self.clean_up = False, AS_FOUND

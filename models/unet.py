@@ -104,7 +104,7 @@ class UNet(nn.Module):
         width: Channels of the finest stage.
         depth: Number of stages.
         init: What a training starts from; its task reads the file, the network is the same: see
-            `lightning_modules.initial_weights`.
+            `lightning_modules.tasks.initial_weights`.
     """
 
     def __init__(

@@ -8,10 +8,10 @@ import pandas as pd
 
 from metrics.agreement import bland_altman, icc_2_1
 from metrics.muscles import BOTH
+from records.readout_files import MORPHOMETRY, PREDICTED, TRUE
+from records.run import Run
 from reports.intervals import intervals
-from reports.one_run import Run
 from reports.patients import MEAN
-from reports.readout_files import MORPHOMETRY, PREDICTED, TRUE
 
 PLACE = ["case", "patient", "slice", "level", "structure", "side"]
 COLUMN = ["row", "measure", "structure", "side"]  # what is one line of `agreement.csv`

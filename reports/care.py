@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from reports.row_names import row_of, settings_of, variant_names
+from records.row_names import row_of, settings_of, variant_names
 from reports.task import sweep_folder
 
 FILE = "care.csv"

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pandas as pd
 
+from records.gaps import expected_rows
+from records.row_names import by_name_and_number
+from records.runs import Runs
 from reports.claims.judge import judge
 from reports.comparisons import rank_probabilities
 from reports.costs import build_costs
 from reports.endpoint import averaged_names, with_averaged
 from reports.evidence import Evidence
-from reports.gaps import expected_rows
 from reports.intervals import FEWEST_FOR_TEST
 from reports.muscles.regions import region_cases
 from reports.muscles.tables import read_muscles
@@ -18,8 +20,6 @@ from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
 from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
-from reports.row_names import by_name_and_number
-from reports.runs import Runs
 from reports.statistics import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics import build_statistics, patient_table
 from reports.summaries import (

@@ -6,8 +6,8 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from records.run import Run
 from reports.intervals import intervals
-from reports.one_run import Run
 
 SHARE = 0.95
 TRAININGS = ("row", "fold", "seed", "epochs", "final_dice", "epochs_to_95")

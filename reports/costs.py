@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.runs import Run, Runs
+from records.runs import Run, Runs
 from reports.summaries import mean_of
 
 COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.runs import Runs
+from records.runs import Runs
 
 STRUCTURES, AGREEMENT = "structures", "agreement"
 

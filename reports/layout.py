@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
+from records.runs import AS_PUBLISHED, BY_PATIENT
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.claims.judge import is_share
 from reports.costs import SEEN, encoder_weights, rows_shown
@@ -12,7 +13,6 @@ from reports.evidence import Evidence
 from reports.muscles.sections import grade_sections, region_sections
 from reports.patients import MEAN
 from reports.readout_sections import readout_sections
-from reports.runs import AS_PUBLISHED, BY_PATIENT
 from reports.summaries import slice_level
 from reports.varied.sections import varied_sections
 

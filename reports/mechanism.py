@@ -6,13 +6,13 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from records.row_names import is_box_arm
 from reports.claims.samples import correlation, paired
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.claims.values import PatientValues
 from reports.comparisons import compare, holm
 from reports.evidence import Evidence
 from reports.intervals import intervals
-from reports.row_names import is_box_arm
 
 ARMS = ("arm", "num_patients", "dice", "difference", "difference_low", "difference_high", "p_holm")
 PRELIMINARY = (

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from records.run import Run
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.costs import unequal_masks
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST, kind
-from reports.one_run import Run
 from reports.patients import MEAN
 from reports.spines.curve import unequal_training
 from reports.statistics import patient_table

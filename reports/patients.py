@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import HITS, METRICS, patient_means_of_each
-from reports.run_files import MECHANISM
+from records.run_files import MECHANISM
 from reports.spines.levels import READOUTS
 
 GROUP = ("row", "split", "arm", "seed")

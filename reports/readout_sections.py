@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from records.readout_files import HEATMAP
 from reports.agreement import name_and_unit
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.evidence import Evidence
-from reports.readout_files import HEATMAP
 
 
 def readout_sections(evidence: Evidence) -> list[Section]:

@@ -13,11 +13,11 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from records.runs import load_runs
 from reports import tables
 from reports.collect import gather, with_claims
 from reports.evidence import AGREEMENT, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
-from reports.runs import load_runs
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import run  # noqa: F401  registers the resolver of cell names
-from tests.compositions import composed_once
-from tests.processes import end_all
+from tests.made.compositions import composed_once
+from tests.made.processes import end_all
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

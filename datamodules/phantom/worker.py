@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from datamodules.image_file import write_whole
 from datamodules.phantom.series import Series, patient_series
 from datamodules.phantom.settings import PhantomSettings
 from datamodules.phantom.tissue_map import tissue_rows
-from datamodules.worker_end import end_with_parent
+from datamodules.reading.image_file import write_whole
+from datamodules.store.worker_end import end_with_parent
 
 _DECIMALS = 4
 

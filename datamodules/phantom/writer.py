@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from datamodules.file_errors import naming
 from datamodules.phantom.settings import GENERATOR_VERSION, PhantomSettings
 from datamodules.phantom.structures import labels_of
+from records.whole_files import naming
 
 FOLDERS = ("images", "labels", "second_rater", "fat")
 ABANDONED_S = 86400.0  # what a process that was killed has left is deleted by the next one, a day later

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from numpy.random import Generator
 from torch import Tensor
 
-from datamodules.geometry import FWHM_PER_SIGMA
+from datamodules.augmentation.warp import num_knots
+from datamodules.reading.geometry import FWHM_PER_SIGMA
 from datamodules.synthesis.geometry import View2D, smooth
 from datamodules.synthesis.ranges import Number, Range, check_number, check_range, log_uniform, uniform
-from datamodules.warp import num_knots
 
 SPLINE_SD = 0.48  # of a cubic B-spline in the plane whose coefficients have unit variance
 BAND_EDGE_MM = 5.0  # over which a saturation band sets in, as in the phantom

@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from datamodules.anatomy import Anatomy
+from datamodules.augmentation.mirror import mirror_slices
+from datamodules.augmentation.warp import Warp, num_knots
 from datamodules.batch import SpineBatch, boxes_of_masks
-from datamodules.mirror import mirror_slices
+from datamodules.store.tissue_batch import TissueBatch
 from datamodules.synthesis.artefacts import ArtefactRanges
 from datamodules.synthesis.contrast import ContrastRanges
 from datamodules.synthesis.geometry import GeometryRanges, View2D, in_field, seen_by, through_the_slice, warp_of
 from datamodules.synthesis.pictures import Noises, PictureMaker, taken, with_usual_fat
 from datamodules.synthesis.ranges import stacked
 from datamodules.synthesis.tissues import DISC, NumberedTissues, TissueTable
-from datamodules.tissue_batch import TissueBatch
-from datamodules.warp import Warp, num_knots
 
 OVERVIEW = 40  # rows and columns of the coarse picture of the whole field that a picture is z-scored by
 

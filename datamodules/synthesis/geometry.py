@@ -12,8 +12,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from datamodules.anatomy import View
+from datamodules.augmentation.warp import SPLINE_SIGMA, Warp, check_folding, num_knots
 from datamodules.synthesis.ranges import Number, Range, check_number, check_range, log_uniform, uniform
-from datamodules.warp import SPLINE_SIGMA, Warp, check_folding, num_knots
 
 # Depths within the slice of the four places that a pixel of the picture is the mean of, in slice thicknesses.
 DEPTHS = ((-0.375, 0.125), (0.375, -0.125))

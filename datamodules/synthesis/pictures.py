@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from datamodules.anatomy import View
-from datamodules.geometry import FWHM_PER_SIGMA
+from datamodules.reading.geometry import FWHM_PER_SIGMA
+from datamodules.store.tissue_batch import TissueBatch
+from datamodules.store.tissue_maps import FAT_STEPS, UNKNOWN_FAT
 from datamodules.synthesis import artefacts
 from datamodules.synthesis.contrast import mixed
 from datamodules.synthesis.geometry import View2D, smooth
-from datamodules.tissue_batch import TissueBatch
-from datamodules.tissue_maps import FAT_STEPS, UNKNOWN_FAT
 
 Drawn = Mapping[str, Tensor]
 

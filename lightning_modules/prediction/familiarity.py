@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
-from datamodules.seen_images import SeenImages, look_names, look_of_slice
+from datamodules.store.seen_images import SeenImages, look_names, look_of_slice
 from lightning_modules.prediction.members import Member
 from lightning_modules.prediction.outlines import Block
 

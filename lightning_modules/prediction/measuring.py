@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, UInt8
 
 from datamodules.anatomy import Anatomy
-from lightning_modules.measurement import Measurement
+from lightning_modules.evaluation.measurement import Measurement
 from lightning_modules.prediction.findings import cut_off, swapped
 from lightning_modules.prediction.outlines import Block
 from metrics.cases import Row

@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from datamodules.anatomy import Anatomy
-from datamodules.geometry import SliceGrid
-from datamodules.seen_images import SeenImages
-from lightning_modules.both_sides import both_sides
-from lightning_modules.identity import differences
+from datamodules.reading.geometry import SliceGrid
+from datamodules.store.seen_images import SeenImages
+from lightning_modules.evaluation.both_sides import both_sides
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.prior import without_class_weights
-from lightning_modules.starters import WEIGHTS
-from lightning_modules.trained_network import read_trained
+from lightning_modules.tasks.trained_network import read_trained
+from records.identity import differences
+from records.starters import WEIGHTS
 
 BATCH = 8  # slices that go through a network together
 

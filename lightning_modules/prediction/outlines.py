@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from datamodules.case_images import read_images
-from datamodules.case_list import SEPARATOR, Case
-from datamodules.dicom_series import Series
-from datamodules.preparation import z_score
-from datamodules.volume import Volume
-from lightning_modules.clean_up import AS_FOUND, CleanUp
-from lightning_modules.native_grid import field_of_view, likeliest, to_native_grid
+from datamodules.reading.case_images import read_images
+from datamodules.reading.case_list import SEPARATOR, Case
+from datamodules.reading.dicom_series import Series
+from datamodules.reading.volume import Volume
+from datamodules.store.preparation import z_score
+from lightning_modules.evaluation.clean_up import AS_FOUND, CleanUp
+from lightning_modules.evaluation.native_grid import field_of_view, likeliest, to_native_grid
 from lightning_modules.prediction.members import Member
 
 
@@ -150,7 +150,7 @@ def _mean_where_seen(
 
 
 def _chosen(slices: str | int, num_slices: int) -> Bool[np.ndarray, " d"]:
-    """Slices of a volume that are of the kind trained on, as `datamodules.case_reader` chooses without labels."""
+    """Slices of a volume that are of the kind trained on, as `datamodules.reading.case_reader` does without labels."""
     count = num_slices if slices in ("all", "labelled") else 1 if slices == "middle" else int(slices)
     start = max(0, (num_slices - count) // 2)
     chosen = np.zeros(num_slices, bool)

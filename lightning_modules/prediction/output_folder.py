@@ -5,8 +5,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from datamodules.folder_walk import CARD, written_files
-from lightning_modules.records import write_json
+from datamodules.reading.folder_walk import CARD, written_files
+from records.whole_files import write_json
 
 MOST_BYTES = 120  # of a name without its suffix; file systems take 255 with it
 

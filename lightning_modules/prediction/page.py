@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lightning_modules.prediction.page_tables import Table
-from lightning_modules.written import replace_text
+from records.whole_files import replace_text
 
 # Of a printed A4 page with margins of 9 mm; letters are as wide as those of a sans serif on average.
 PAGE_WIDTH_MM, PAGE_HEIGHT_MM = 192.0, 279.0

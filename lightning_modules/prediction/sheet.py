@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from datamodules.anatomy import Anatomy
-from datamodules.file_errors import naming
-from lightning_modules.evaluation import grey_levels
-from lightning_modules.picture_marks import INK, mark_bar, mark_sides
+from lightning_modules.evaluation.evaluated import grey_levels
 from lightning_modules.prediction.outlines import Block
+from pictures.marks import INK, mark_bar, mark_sides
+from records.whole_files import naming
 
 MOST_SLICES = 12
 MARGIN_MM = 12.0  # of image around the structures

@@ -9,14 +9,12 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from datamodules.case_list import Case
-from datamodules.file_hashes import FileHashes
-from datamodules.scan_list import ScanList, find_scans
-from datamodules.volume import OtherViewError
-from lightning_modules.clean_up import CleanUp
-from lightning_modules.measurement import morphometry_settings
-from lightning_modules.named_checkpoints import checkpoint_files
-from lightning_modules.phantom_task import given_output, leave_no_run_folder
+from datamodules.reading.case_list import Case
+from datamodules.reading.scan_list import ScanList, find_scans
+from datamodules.reading.volume import OtherViewError
+from datamodules.store.file_hashes import FileHashes
+from lightning_modules.evaluation.clean_up import CleanUp
+from lightning_modules.evaluation.measurement import morphometry_settings
 from lightning_modules.prediction.familiarity import UNKNOWN, compare
 from lightning_modules.prediction.findings import describe_findings
 from lightning_modules.prediction.measuring import measure_scan
@@ -26,9 +24,11 @@ from lightning_modules.prediction.output_folder import OutputFolder
 from lightning_modules.prediction.page import NOTICE, ScanSummary
 from lightning_modules.prediction.page_words import describe_geometry
 from lightning_modules.prediction.writing import Predicted, scan_row, write_patient, write_tables
-from lightning_modules.provenance import code_card
-from lightning_modules.starters import STARTER, shipped_starters
+from lightning_modules.tasks.named_checkpoints import checkpoint_files
+from lightning_modules.tasks.phantom_task import given_output, leave_no_run_folder
+from lightning_modules.tasks.provenance import code_card
 from metrics.morphometry import Morphometry
+from records.starters import STARTER, shipped_starters
 
 logger = logging.getLogger(__name__)
 

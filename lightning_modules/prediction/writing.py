@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from datamodules.case_list import Case
-from datamodules.image_file import write_image_file
-from datamodules.scan_list import ScanList
+from datamodules.reading.case_list import Case
+from datamodules.reading.image_file import write_image_file
+from datamodules.reading.scan_list import ScanList
 from lightning_modules.prediction.members import Member
 from lightning_modules.prediction.outlines import Block
 from lightning_modules.prediction.output_folder import OutputFolder
@@ -16,8 +16,8 @@ from lightning_modules.prediction.page import NOTICE, ScanSummary, write_page
 from lightning_modules.prediction.page_tables import tables_of
 from lightning_modules.prediction.page_words import describe_members, explain, whom_it_learned_from
 from lightning_modules.prediction.sheet import draw_sheet
-from lightning_modules.written import replace_text
 from metrics.morphometry import Morphometry
+from records.whole_files import replace_text
 
 FORMATS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nhdr": ".nrrd"}
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from metrics.aggregate import patient_means
 from metrics.cases import DETECTION_IOU
+from records.runs import BY_PATIENT
 from reports.claims.findings import Finding, estimate
 from reports.claims.grades import grade_level, grade_values
 from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
@@ -14,7 +15,6 @@ from reports.claims.sides import PREDICTED, GapError, Side
 from reports.evidence import Evidence
 from reports.muscles.grades import grade_scales
 from reports.patients import LOWER_IS_BETTER
-from reports.runs import BY_PATIENT
 from reports.strata import SLICE, strata
 
 # Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.

@@ -10,8 +10,8 @@ import pandas as pd
 from metrics.goutallier import GradeScale, patient_share
 from metrics.grade_agreement import confusion_matrix, grade_agreement
 from metrics.muscles import BOTH
-from reports.one_run import Run
-from reports.readout_files import PREDICTED, TRUE
+from records.readout_files import PREDICTED, TRUE
+from records.run import Run
 
 SCALES = ("simplified", "five_grade")  # nodes of conf/morphometry/grades
 SHARE = "fat_pixel_share"  # what the scales grade

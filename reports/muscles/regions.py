@@ -13,8 +13,8 @@ import pandas as pd
 
 from metrics.levels import SLICE
 from metrics.muscles import BOTH
-from reports.one_run import Run
-from reports.readout_files import TRUE
+from records.readout_files import TRUE
+from records.run import Run
 
 FACTORS = ("site", "fat_fraction", "fascia_contrast", "quadratus_lumborum", "snr")
 PLACE = ("case", "patient", "level", "slice", *FACTORS)

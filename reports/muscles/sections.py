@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from records.readout_files import PREDICTED, TRUE
 from reports.cells import GAP, Section, Text, number, with_interval, words
 from reports.evidence import Evidence
 from reports.muscles.areas import METRICS, POOLED, regions_of_row, shown_regions
-from reports.readout_files import PREDICTED, TRUE
 
 NAMES = {
     **{"area_true_mm2": "area of the truth, mm2", "area_pred_mm2": "area of the prediction, mm2", "dice": "Dice %"},

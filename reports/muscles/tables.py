@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from records.runs import Runs
 from reports.muscles.areas import build_regions
 from reports.muscles.grades import (
     build_grade_agreement,
@@ -12,7 +13,6 @@ from reports.muscles.grades import (
 )
 from reports.muscles.regions import region_output_cases
 from reports.muscles.strata import build_region_strata
-from reports.runs import Runs
 
 
 def read_muscles(

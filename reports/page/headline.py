@@ -6,6 +6,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from records.runs import Run
 from reports.endpoint import averaged_words, averages_regions
 from reports.evidence import Evidence
 from reports.muscles.regions import region_names
@@ -15,7 +16,6 @@ from reports.page.order import order_sentence
 from reports.page.regions import muscle_sentences
 from reports.page.setting import label_of, main_split, primary_comparisons, sweep, trained
 from reports.page.values import count, interval, is_number, listed, numbers, percent, pick, record, spoken, word
-from reports.runs import Run
 
 SYNTHETIC = (
     "Synthetic data. These patients were generated; no person was scanned. The numbers compare programs with each "

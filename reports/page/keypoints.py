@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from records.readout_files import HEATMAP, MASK
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table
 from reports.page.setting import in_order, is_sagittal, label_of, sweep
@@ -11,7 +12,6 @@ from reports.page.values import DASH, count, has_values, interval, number, perce
 from reports.patients import MEAN
 from reports.pictures.readouts import confusion_matrix, keypoint_errors
 from reports.pictures.style import row_styles
-from reports.readout_files import HEATMAP, MASK
 
 CONFUSION = "What is taken for what"
 SOURCES = {HEATMAP: "heat map", MASK: "centre of the mask"}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from records.run import FROM, FULL
 from reports.comparisons import ALPHA
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST
-from reports.one_run import FROM, FULL
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, has_values, interval, is_number, number, p_value, percent, pick, points

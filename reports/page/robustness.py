@@ -2,13 +2,13 @@
 
 import pandas as pd
 
+from records.row_names import is_box_arm
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Table
 from reports.page.setting import label_of, main_split, sweep
 from reports.page.values import DASH, count, has_values, interval, is_number, p_value, percent, pick, points, spoken
 from reports.patients import MEAN
 from reports.pictures.plots import arms
-from reports.row_names import is_box_arm
 
 
 def robustness(evidence: Evidence) -> list[Block]:

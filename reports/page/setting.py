@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from records.runs import Run
 from reports.evidence import Evidence
 from reports.page.values import pick
 from reports.papers import proposed_row, published_tables
-from reports.runs import Run
 
 SWEEPS = {"msff_table2_alpha": "msff_table2"}  # tables whose sweep has another name
 

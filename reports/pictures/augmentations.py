@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from records.runs import Run
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Figure, Figures, Gap, Text
 from reports.page.setting import label_of, trained
 from reports.page.values import listed
-from reports.runs import Run
 
 SHEET = Path("figures") / "augmentations.png"
 QUALITY = 88

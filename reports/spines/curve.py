@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from metrics.aggregate import patient_means
+from records.run import FULL, Run
 from reports.comparisons import compare, holm
 from reports.intervals import intervals
-from reports.one_run import FULL, Run
 from reports.spines.levels import READOUTS, with_readouts
 from reports.summaries import covers_folds
 

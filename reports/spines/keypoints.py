@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from records.readout_files import HEATMAP, MASK
+from records.run import Run
 from reports.intervals import intervals
-from reports.one_run import Run
 from reports.patients import MEAN, over_seeds, patient_scores
-from reports.readout_files import HEATMAP, MASK
 from reports.spines.levels import LABEL, OFFSET
 
 KEYPOINT_COLUMNS = (

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from metrics.levels import level_table
-from reports.one_run import Run
-from reports.readout_files import HEATMAP, MASK
+from records.readout_files import HEATMAP, MASK
+from records.run import Run
 
 SLICE_KEYS = ["case", "slice", "structure"]
 # What a true structure was called, and how many places off that is: `metrics.levels.find_levels`.
