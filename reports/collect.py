@@ -52,7 +52,7 @@ def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | N
 
 def with_claims(evidence: Evidence) -> Evidence:
     """The same with its claims judged."""
-    return replace(evidence, claims=judge(evidence))
+    return evidence.with_tables(claims=judge(evidence))
 
 
 def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
@@ -86,19 +86,21 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
         averaged=averaged,
         reference=reference,
         margin=margin,
-        cases=cases,
-        scores=scores,
-        statistics=statistics,
-        table=build_table(runs, compared, statistics, published, rows, averaged),
-        costs=build_costs(runs, rows),
-        detection=build_detection(cases, rows),
-        ranks=_ranks(scores, systems, primary_split(cases)),
-        folds=build_folds(runs),
-        inflation=build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
-        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=rows, reference=reference),
-        **read_muscles(runs, regions, primary_split(cases), reference, published),
-        **vary(cases, scores, rows, published),
-        claims=pd.DataFrame(),
+        tables={
+            "cases": cases,
+            "scores": scores,
+            "statistics": statistics,
+            "table": build_table(runs, compared, statistics, published, rows, averaged),
+            "costs": build_costs(runs, rows),
+            "detection": build_detection(cases, rows),
+            "ranks": _ranks(scores, systems, primary_split(cases)),
+            "folds": build_folds(runs),
+            "inflation": build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
+            **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=rows, reference=reference),
+            **read_muscles(runs, regions, primary_split(cases), reference, published),
+            **vary(cases, scores, rows, published),
+            "claims": pd.DataFrame(),
+        },
         notes=(),
         overlay="",
     )
@@ -119,19 +121,21 @@ def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Eviden
         averaged=averaged,
         reference="",
         margin=margin,
-        cases=cases,
-        scores=scores,
-        statistics=pd.DataFrame(columns=list(STATISTICS_COLUMNS)),
-        table=pd.DataFrame(columns=list(TABLE_COLUMNS)),
-        costs=build_costs(runs, ()),
-        detection=build_detection(cases, ()),
-        ranks=pd.DataFrame(columns=["row", "rank", "probability"]),
-        folds=build_folds(replace(runs, runs=runs.everything)),
-        inflation=build_inflation(scores, (), runs.structures),
-        **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=(), reference=""),
-        **read_muscles(runs, regions, primary_split(cases), "", published),
-        **vary(cases, scores, (), published),
-        claims=pd.DataFrame(),
+        tables={
+            "cases": cases,
+            "scores": scores,
+            "statistics": pd.DataFrame(columns=list(STATISTICS_COLUMNS)),
+            "table": pd.DataFrame(columns=list(TABLE_COLUMNS)),
+            "costs": build_costs(runs, ()),
+            "detection": build_detection(cases, ()),
+            "ranks": pd.DataFrame(columns=["row", "rank", "probability"]),
+            "folds": build_folds(replace(runs, runs=runs.everything)),
+            "inflation": build_inflation(scores, (), runs.structures),
+            **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=(), reference=""),
+            **read_muscles(runs, regions, primary_split(cases), "", published),
+            **vary(cases, scores, (), published),
+            "claims": pd.DataFrame(),
+        },
         notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
         overlay="",
     )

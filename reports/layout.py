@@ -19,7 +19,7 @@ from reports.varied.sections import varied_sections
 
 def sections(evidence: Evidence) -> list[Section]:
     """All tables of a report that have a line, the paper's first."""
-    splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence.table["split"])]
+    splits = [split for split in (BY_PATIENT, AS_PUBLISHED) if split in set(evidence["table"]["split"])]
     found = region_sections(evidence)
     found += [build(evidence, split) for split in splits for build in (_paper, _primary, _structures)]
     found += grade_sections(evidence) + varied_sections(evidence)
@@ -30,7 +30,7 @@ def sections(evidence: Evidence) -> list[Section]:
 
 def _paper(evidence: Evidence, split: str) -> Section:
     """The paper's table: a line published and a line ours, mean and SD over slices."""
-    table = evidence.table.loc[evidence.table["split"] == split].set_index(["row", "structure"])
+    table = evidence["table"].loc[evidence["table"]["split"] == split].set_index(["row", "structure"])
     structures = [*evidence.averaged, MEAN]
     lines = []
     for row in dict.fromkeys(table.index.get_level_values("row")):
@@ -55,10 +55,10 @@ def _paper(evidence: Evidence, split: str) -> Section:
 def _detection_lines(evidence: Evidence, split: str, structures: Sequence[str]) -> list[tuple[Text, ...]]:
     printed = evidence.published.loc[evidence.published["metric"] == "box_iou"]
     means = dict(zip(printed["structure"], printed["mean"], strict=True))
-    own = evidence.cases.loc[
-        (evidence.cases["row"] == evidence.reference)
-        & (evidence.cases["split"] == split)
-        & (evidence.cases["arm"] == "")
+    own = evidence["cases"].loc[
+        (evidence["cases"]["row"] == evidence.reference)
+        & (evidence["cases"]["split"] == split)
+        & (evidence["cases"]["arm"] == "")
     ]
     found = slice_level(own, "box_iou") if len(own) and not averages_regions(evidence) else {}
     lines = []
@@ -75,10 +75,10 @@ def _detection_lines(evidence: Evidence, split: str, structures: Sequence[str]) 
 
 def _primary(evidence: Evidence, split: str) -> Section:
     """Primary endpoint: interval, comparison with the reference, seeds, and what went missing."""
-    table = evidence.table.loc[(evidence.table["split"] == split) & (evidence.table["structure"] == MEAN)]
+    table = evidence["table"].loc[(evidence["table"]["split"] == split) & (evidence["table"]["structure"] == MEAN)]
     counts = {str(line["row"]): line for line in table.to_dict("records")}
     lines = []
-    weights = encoder_weights(evidence.costs)
+    weights = encoder_weights(evidence["costs"])
     for record in _statistics(evidence, split, MEAN):
         count = counts[record["row"]]
         compared, testable = bool(record["reference"]), bool(record["testable"])
@@ -125,7 +125,7 @@ P_VALUES = ("p_wilcoxon", "p_permutation", "p_holm", "p_equivalence")
 
 def _inflation(evidence: Evidence) -> Section:
     lines = []
-    for line in evidence.inflation.to_dict("records"):
+    for line in evidence["inflation"].to_dict("records"):
         low, high = 100 * line["ci95_low"], 100 * line["ci95_high"]
         interval = with_interval(100 * line["difference"], low, high, str(line["interval"]))
         means = (number(100 * line["by_patient"]), number(100 * line["as_published"]))
@@ -136,7 +136,7 @@ def _inflation(evidence: Evidence) -> Section:
 
 
 def _arms(evidence: Evidence) -> Section:
-    table = evidence.statistics
+    table = evidence["statistics"]
     chosen = table.loc[(table["arm"] != "") & (table["structure"] == MEAN) & (table["metric"] == "dice")]
     lines = []
     for line in chosen.to_dict("records"):
@@ -158,7 +158,7 @@ def _arms(evidence: Evidence) -> Section:
 
 def _costs(evidence: Evidence) -> Section:
     lines = []
-    for line in evidence.costs.loc[evidence.costs["num_runs"] > 0].to_dict("records"):
+    for line in evidence["costs"].loc[evidence["costs"]["num_runs"] > 0].to_dict("records"):
         memory = number(line["peak_memory_mb"], 0) + (f" ({line['peak_memory_of']})" if line["peak_memory_of"] else "")
         cells = (
             number(line["parameters"] / 1e6, 2),
@@ -176,7 +176,7 @@ def _costs(evidence: Evidence) -> Section:
 def _shown(evidence: Evidence) -> Section:
     """Cells and what a training was shown: PROTOCOL, "Fair rows"."""
     lines = []
-    for line in rows_shown(evidence.costs):
+    for line in rows_shown(evidence["costs"]):
         cells = (line["cells_mm"] or GAP, line["paper_cells_mm"] or GAP, *(number(line[name], 0) for name in SEEN))
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, cells)))
     header = ("Method", "cells mm (low-level, bottleneck)", "the paper's", *SEEN.values())
@@ -186,7 +186,7 @@ def _shown(evidence: Evidence) -> Section:
 
 def _detection(evidence: Evidence) -> Section:
     lines = []
-    for line in evidence.detection.to_dict("records"):
+    for line in evidence["detection"].to_dict("records"):
         shares = (number(100 * line[name]) for name in ("iou", "precision", "recall"))
         box = "the network's own" if line["box"] == "network" else "of its mask"
         lines.append(
@@ -197,7 +197,7 @@ def _detection(evidence: Evidence) -> Section:
 
 
 def _ranks(evidence: Evidence) -> Section:
-    table = evidence.ranks.pivot(index="row", columns="rank", values="probability")
+    table = evidence["ranks"].pivot(index="row", columns="rank", values="probability")
     rows = [row for row in evidence.rows if row in table.index]
     lines = tuple(
         (Text(evidence.labels[row]), *(Text(number(100 * value, 0)) for value in table.loc[row])) for row in rows
@@ -208,7 +208,7 @@ def _ranks(evidence: Evidence) -> Section:
 
 def _claims(evidence: Evidence) -> Section:
     lines = []
-    for line in evidence.claims.to_dict("records"):
+    for line in evidence["claims"].to_dict("records"):
         cells = [str(line.get(name, "")) for name in ("id", "claim", "verdict")]
         scale = 100 if is_share(str(line.get("test", "")), str(line.get("metric", ""))) else 1
         known = isinstance(line.get("effect"), float)
@@ -226,13 +226,13 @@ def _folds(evidence: Evidence) -> Section:
             Text(str(line[name]) if str(line[name]) else GAP)
             for name in ("split", "fold", "part", "num_patients", "num_slices", "levels")
         )
-        for line in evidence.folds.to_dict("records")
+        for line in evidence["folds"].to_dict("records")
     )
     return Section(title="Folds", header=("split", "fold", "part", "patients", "slices", "levels"), lines=lines)
 
 
 def _statistics(evidence: Evidence, split: str, structure: str) -> list[dict[str, Any]]:
-    table = evidence.statistics
+    table = evidence["statistics"]
     chosen = (table["split"] == split) & (table["arm"] == "") & (table["stratum"] == "") & (table["metric"] == "dice")
     return [
         {str(key): value for key, value in record.items()}

@@ -29,7 +29,7 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
     return (
         *_cohort(evidence),
         *_size(evidence),
-        *(text for text in (unequal_masks(evidence.costs, evidence.labels),) if text),
+        *(text for text in (unequal_masks(evidence["costs"], evidence.labels),) if text),
         *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),
@@ -44,10 +44,10 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
 def beside_notes(evidence: Evidence) -> list[str]:
     """What has to be read with what is no part of the table: the curve, fusions, runs without masks."""
     texts = []
-    if len(evidence.curve):
+    if len(evidence["curve"]):
         texts += ["Runs with masks of a limited number of patients are in the curve alone, never in the table."]
-        texts += [text for text in (unequal_training(evidence.curve),) if text]
-        gaps = evidence.curve.loc[~evidence.curve["complete"].astype(bool)]
+        texts += [text for text in (unequal_training(evidence["curve"]),) if text]
+        gaps = evidence["curve"].loc[~evidence["curve"]["complete"].astype(bool)]
         points = dict.fromkeys(f"{line['masked_patients']} ({line['supervision']})" for line in gaps.to_dict("records"))
         texts += [f"Points of the curve without all folds: {', '.join(points)}."] if points else []
     for runs, text in (
@@ -68,7 +68,7 @@ def commands(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _cohort(evidence: Evidence) -> list[str]:
-    own = evidence.cases.loc[evidence.cases["arm"] == ""]
+    own = evidence["cases"].loc[evidence["cases"]["arm"] == ""]
     card = next((run.card for run in evidence.runs.runs if run.card), {})
     texts = [
         f"Cohort {evidence.runs.cohort}: {own['patient'].nunique()} patients and "
@@ -137,8 +137,8 @@ def _preset(run: Run) -> str:
 
 
 def _power(evidence: Evidence) -> list[str]:
-    split = primary_split(evidence.cases)
-    scores = evidence.scores
+    split = primary_split(evidence["cases"])
+    scores = evidence["scores"]
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     table = patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], evidence.rows)
     counts = sorted({int(np.count_nonzero(table[row].notna())) for row in table.columns} or {0})
@@ -177,13 +177,13 @@ def _power(evidence: Evidence) -> list[str]:
 
 
 def _without_run(evidence: Evidence) -> list[str]:
-    missing = dict.fromkeys(evidence.table.loc[evidence.table["num_slices"] == 0, "row"])
+    missing = dict.fromkeys(evidence["table"].loc[evidence["table"]["num_slices"] == 0, "row"])
     names = ", ".join(evidence.labels[row] for row in missing)
     return [f"Published, but without a finished run here: {names}."] if missing else []
 
 
 def _coverage(evidence: Evidence) -> list[str]:
-    table = evidence.statistics
+    table = evidence["statistics"]
     here = table.loc[(table["stratum"] == "") & (table["arm"] == "") & (table["metric"] == "dice")]
     texts = [
         f"{evidence.labels[line['row']]} ({line['split']}): {line['note']}."

@@ -17,7 +17,7 @@ def readout_sections(evidence: Evidence) -> list[Section]:
 def curve_section(evidence: Evidence) -> Section:
     """Labels against accuracy: Dice with and without key points of other patients, or a network to start from."""
     lines = []
-    for line in _records(evidence.curve, metric="dice"):
+    for line in _records(evidence["curve"], metric="dice"):
         low, high = 100 * line["difference_low"], 100 * line["difference_high"]
         kind = str(line["difference_interval"])
         testable = line["num_pairs"] >= 6
@@ -40,7 +40,7 @@ def curve_section(evidence: Evidence) -> Section:
 
 def _fusion(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.fusion):
+    for line in _records(evidence["fusion"]):
         low, high = 100 * line["difference_low"], 100 * line["difference_high"]
         kind = str(line["difference_interval"])
         cells = (
@@ -58,7 +58,7 @@ def _fusion(evidence: Evidence) -> Section:
 
 def _keypoints(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.keypoints):
+    for line in _records(evidence["keypoints"]):
         source = "heat map" if line["source"] == HEATMAP else "centre of its mask"
         mean = with_interval(line["mean_mm"], line["ci95_low"], line["ci95_high"], str(line["interval"]))
         counts = ("num_points", "num_missing", "num_one_off", "num_further_off", "num_astray")
@@ -73,7 +73,7 @@ def _keypoints(evidence: Evidence) -> Section:
 def _levels(evidence: Evidence) -> Section:
     counts = ("num_structures", "num_right", "num_one_off", "num_further_off", "num_other_kind", "num_missed")
     lines = []
-    for line in _records(evidence.levels):
+    for line in _records(evidence["levels"]):
         share = _percent(line, "level_error", "ci95")
         patients = f"{line['num_patients_off']} of {line['num_patients']}"
         cells = (words(line["structure"]), share, *(number(line[name], 0) for name in counts), patients)
@@ -85,7 +85,7 @@ def _levels(evidence: Evidence) -> Section:
 
 def _agreement(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.agreement):
+    for line in _records(evidence["agreement"]):
         structure = f"{words(line['structure'])} {line['side']}".strip()
         name, unit, scale = name_and_unit(str(line["measure"]))
         ends = (scale * line["bias_low"], scale * line["bias_high"], str(line["bias_interval"]))
@@ -104,7 +104,7 @@ def _agreement(evidence: Evidence) -> Section:
 def _thresholds(evidence: Evidence) -> Section:
     counts = ("num_units", "true_below", "predicted_below", "both_below", "missed_below", "missed_not_below")
     lines = []
-    for line in _records(evidence.thresholds):
+    for line in _records(evidence["thresholds"]):
         shares = [_percent(line, name, name, f"{name}_interval") for name in ("sensitivity", "specificity")]
         kappa = number(line["kappa"], 2)
         if line["kappa_interval"]:
@@ -125,7 +125,7 @@ def _thresholds(evidence: Evidence) -> Section:
 
 def _convergence(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.convergence):
+    for line in _records(evidence["convergence"]):
         own = with_interval(line["epochs_to_95"], line["low"], line["high"], str(line["interval"]), 1)
         ends = (line["difference_low"], line["difference_high"], str(line["difference_interval"]))
         cells = (number(line["num_trainings"], 0), number(line["epochs"], 0), number(100 * line["final_dice"], 1), own)

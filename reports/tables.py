@@ -54,7 +54,7 @@ def latex(evidence: Evidence) -> str:
 
 def csv(evidence: Evidence) -> str:
     """`table.csv`."""
-    return evidence.table.to_csv(index=False)
+    return evidence["table"].to_csv(index=False)
 
 
 def print_tables(evidence: Evidence, console: Console | None = None) -> None:

@@ -63,7 +63,7 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
     failures = []
     try:
         evidence = with_claims(evidence)
-        _replace(folder / "claims.csv", evidence.claims.to_csv(index=False))
+        _replace(folder / "claims.csv", evidence["claims"].to_csv(index=False))
         _replace(folder / "table.md", tables.markdown(evidence))
     except Exception as error:  # the tables are written; a page without claims is worth having
         logger.debug("claims", exc_info=True)
@@ -82,7 +82,7 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
 def write_tables(evidence: Evidence, folder: Path) -> None:
     """Writes the tables and the statistics; of those in OPTIONAL, the ones that have a row, and no old one."""
     writers: dict[str, Callable[[Evidence], str]] = {
-        "statistics.csv": lambda evidence: evidence.statistics.to_csv(index=False),
+        "statistics.csv": lambda evidence: evidence["statistics"].to_csv(index=False),
         "table.csv": tables.csv,
         "table.md": tables.markdown,
         "table.tex": tables.latex,
@@ -90,7 +90,7 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
     for name, build in writers.items():
         _replace(folder / name, build(evidence))
     for name in OPTIONAL:
-        table, path = getattr(evidence, name), folder / f"{name}.csv"
+        table, path = evidence[name], folder / f"{name}.csv"
         if len(table):
             _replace(path, table.to_csv(index=False))
         else:

@@ -96,7 +96,7 @@ def correlated(claim: Claim, values: PatientValues) -> Finding:
 
 def cheaper(claim: Claim, evidence: Evidence) -> Finding:
     """Whether a cost is lower than the other row's by the margin (a share); the effect is the share saved."""
-    costs = evidence.costs
+    costs = evidence["costs"]
     known = dict(zip(costs["row"], costs[claim.metric], strict=True)) if claim.metric in costs.columns else {}
     for row in (claim.row, claim.other_row):
         if not known.get(row, nan) > 0:
@@ -138,7 +138,7 @@ def gains_within(claim: Claim, values: PatientValues) -> Finding:
 
 def faster(claim: Claim, evidence: Evidence) -> Finding:
     """Whether trainings get near their end in fewer epochs; the effect is the share saved, paired by fold and seed."""
-    table = evidence.trainings.dropna(subset=[claim.metric])
+    table = evidence["trainings"].dropna(subset=[claim.metric])
     own = table.set_index(["fold", "seed"])
     left, right = (own.loc[own["row"] == row, claim.metric] for row in (claim.row, claim.other_row))
     for row, epochs in ((claim.row, left), (claim.other_row, right)):

@@ -28,7 +28,7 @@ def beyond_seeds(claim: Claim, evidence: Evidence) -> Finding:
 
     The effect is the range of their means (`reports.varied.tables.build_noise`); `value` is the paper's own range.
     """
-    values, noise = evidence.varied, evidence.varied_noise
+    values, noise = evidence["varied"], evidence["varied_noise"]
     paths = values.loc[values["row"].str.split(" ").str[0] == claim.row, "path"]
     found = noise.loc[noise["path"].isin(paths)]
     if found.empty:

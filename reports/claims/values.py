@@ -32,14 +32,14 @@ class PatientValues:
     """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
 
     def __init__(self, evidence: Evidence) -> None:
-        cases = evidence.cases if evidence.beside.empty else pd.concat([evidence.cases, evidence.beside])
+        cases = evidence["cases"] if evidence["beside"].empty else pd.concat([evidence["cases"], evidence["beside"]])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
         drawn: Any = _keyed(cases)
         self._tables = {(str(row), str(arm)): table for (row, arm), table in drawn.groupby(["row", "arm"], sort=False)}
         self._strata = {name: set(part["slice_key"]) for name, part in strata(drawn.loc[drawn["arm"] == ""])}
-        self._regions = _keyed(evidence.region_cases)
-        self._grades, self._scales = evidence.grades, grade_scales(evidence.runs.runs)
-        self._agreement = evidence.grade_agreement
+        self._regions = _keyed(evidence["region_cases"])
+        self._grades, self._scales = evidence["grades"], grade_scales(evidence.runs.runs)
+        self._agreement = evidence["grade_agreement"]
         self._known: dict[Side, pd.Series] = {}
         self.num_patients = drawn["patient"].nunique()
 

@@ -29,10 +29,10 @@ def grade_sections(evidence: Evidence) -> list[Section]:
 
 def _regions(evidence: Evidence) -> Section:
     """The paper's table: a line published and a line ours, mean and SD over slices."""
-    regions = shown_regions(evidence.regions)
+    regions = shown_regions(evidence["regions"])
     lines = []
-    for row in dict.fromkeys(evidence.regions["row"]):
-        found = regions_of_row(evidence.regions, row, regions)
+    for row in dict.fromkeys(evidence["regions"]["row"]):
+        found = regions_of_row(evidence["regions"], row, regions)
         label = evidence.labels[row]
         for metric in METRICS:
             own = [found[region, metric] for region in regions]
@@ -55,8 +55,8 @@ def _regions(evidence: Evidence) -> Section:
 
 
 def _region_intervals(evidence: Evidence) -> Section:
-    regions, lines = shown_regions(evidence.regions), []
-    for line in _records(evidence.regions):
+    regions, lines = shown_regions(evidence["regions"]), []
+    for line in _records(evidence["regions"]):
         if line["region"] in regions:
             slices, clustered, patients = (_ends(line, *names) for names in MEANS)
             median = number(line["slice_median"], _digits(line["metric"]))
@@ -79,7 +79,7 @@ def _ends(line: dict[str, Any], mean: str, kind: str) -> str:
 
 def _grades(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.grade_agreement):
+    for line in _records(evidence["grade_agreement"]):
         values = [
             with_interval(line[name], line[f"{name}_low"], line[f"{name}_high"], str(line[f"{name}_interval"]))
             if line[f"{name}_interval"]
@@ -97,7 +97,7 @@ def _grades(evidence: Evidence) -> Section:
 
 def _confusion(evidence: Evidence) -> Section:
     lines = []
-    for line in _records(evidence.grade_confusion):
+    for line in _records(evidence["grade_confusion"]):
         cells = [str(line[name]) for name in (TRUE, PREDICTED, "num_patients")]
         names = (words(line["structure"]), words(line["scale"]))
         lines.append((Text(evidence.labels[line["row"]]), *map(Text, (*names, *cells))))

@@ -36,7 +36,7 @@ VERDICTS = {"reproduced": "✓", "within noise": "≈", "not reached": "○", "c
 
 def detection(evidence: Evidence) -> list[Block]:
     """Boxes, then structures that were missed or invented."""
-    table = evidence.detection
+    table = evidence["detection"]
     if table.empty or not has_values(table, "iou", "precision", "recall"):
         blocks: list[Block] = [Gap("No run has box scores, so detection cannot be judged.")]
     else:
@@ -51,7 +51,7 @@ def detection(evidence: Evidence) -> list[Block]:
 
 
 def _detected(evidence: Evidence, row: str, boxes: Mapping[str, str]) -> list[Cell]:
-    entries = [record(evidence.detection, row=row, box=box) for box in boxes]
+    entries = [record(evidence["detection"], row=row, box=box) for box in boxes]
     values = [Cell(text=percent(entry.get(part.lower()))) for entry in entries for part in PARTS]
     patients = next((entry.get("num_patients") for entry in entries if entry), None)
     return [Cell(text=label_of(evidence, row), tone="name"), *values, Cell(text=count(patients))]
@@ -68,7 +68,7 @@ def _published_boxes(evidence: Evidence) -> list[str]:
 
 
 def _statuses(evidence: Evidence) -> Block:
-    table = pick(evidence.table, split=main_split(evidence))
+    table = pick(evidence["table"], split=main_split(evidence))
     structures = [name for name in compared_names(evidence) if name in set(table["structure"])]
     rows = []
     for row in (row for row in evidence.rows if len(table) and row in set(table["row"])):
@@ -86,7 +86,7 @@ def _statuses(evidence: Evidence) -> Block:
 
 def claims(evidence: Evidence) -> list[Block]:
     """The ledger: every sentence that can be tested, and what came of it."""
-    table = evidence.claims
+    table = evidence["claims"]
     if table.empty:
         return [Gap("No claim was judged: reports/published/claims.csv has none for this table.")]
     counts = table["verdict"].value_counts()
@@ -128,7 +128,7 @@ def _claim(entry: Mapping) -> list[Cell]:
 
 def costs(evidence: Evidence) -> list[Block]:
     """What a row costs, how coarse it sees, and what it was shown."""
-    if evidence.costs.empty:
+    if evidence["costs"].empty:
         return [Gap("No summary.json states a cost.")]
     columns = {"parameters": ("parameters, M", 1e-6, 2), "flop_per_image": ("GFLOP an image", 1e-9, 1)}
     columns |= {"ms_per_image": ("ms an image", 1.0, 1), "peak_memory_mb": ("peak memory, MB", 1.0, 0)}
@@ -138,9 +138,9 @@ def costs(evidence: Evidence) -> list[Block]:
             Cell(text=label_of(evidence, entry["row"]), tone="name"),
             *(Cell(text=number(entry.get(key), digits, scale=scale)) for key, (_, scale, digits) in columns.items()),
         ]
-        for entry in in_order(evidence, evidence.costs).to_dict("records")
+        for entry in in_order(evidence, evidence["costs"]).to_dict("records")
     ]
-    unknown = any(not is_number(entry.get(key)) for entry in evidence.costs.to_dict("records") for key in columns)
+    unknown = any(not is_number(entry.get(key)) for entry in evidence["costs"].to_dict("records") for key in columns)
     notes = [f"{DASH}: the run folder does not say (older, or masks that were only scored)."] if unknown else []
     header = ["row", *(title for title, *_ in columns.values())]
     return [
@@ -155,7 +155,7 @@ def costs(evidence: Evidence) -> list[Block]:
 
 
 def _shown(evidence: Evidence) -> list[Block]:
-    lines = {line["row"]: line for line in rows_shown(evidence.costs)}
+    lines = {line["row"]: line for line in rows_shown(evidence["costs"])}
     rows = [
         [
             Cell(text=label_of(evidence, row), tone="name"),
@@ -163,7 +163,7 @@ def _shown(evidence: Evidence) -> list[Block]:
             Cell(text=lines[row]["paper_cells_mm"] or DASH, tone="prose"),
             *(Cell(text=count(lines[row][name])) for name in SEEN),
         ]
-        for row in in_order(evidence, evidence.costs)["row"]
+        for row in in_order(evidence, evidence["costs"])["row"]
         if row in lines
     ]
     if not rows:

@@ -20,9 +20,9 @@ STATES = {
 def grades(evidence: Evidence) -> list[Block]:
     """Agreement, confusion and the share of fat by grade; nothing where no patient was graded."""
     blocks: list[Block] = []
-    if len(evidence.grades):
+    if len(evidence["grades"]):
         blocks += [Heading("Goutallier grades"), _agreement(evidence)]
-        lines = evidence.grade_agreement.to_dict("records")
+        lines = evidence["grade_agreement"].to_dict("records")
         own, others = (
             [line for line in lines if (line["row"] == evidence.reference) == here] for here in (True, False)
         )
@@ -35,7 +35,7 @@ def grades(evidence: Evidence) -> list[Block]:
 
 def _agreement(evidence: Evidence) -> Table:
     rows = []
-    for line in in_order(evidence, evidence.grade_agreement).to_dict("records"):
+    for line in in_order(evidence, evidence["grade_agreement"]).to_dict("records"):
         values = []
         for name, scale in (("accuracy", 100.0), ("kappa", 1.0), ("ac1", 1.0)):
             digits = 1 if scale > 1 else 2
@@ -65,7 +65,7 @@ def _undefined(evidence: Evidence) -> list[str]:
         f"{label_of(evidence, line['row'])}, {spoken(line['structure'])}: kappa is not defined in "
         f"{count(line['kappa_undefined'])} resamples of the patients, which had one grade only"
         + (" and are left out." if line["kappa_interval"] else ", too many for an interval.")
-        for line in evidence.grade_agreement.to_dict("records")
+        for line in evidence["grade_agreement"].to_dict("records")
         if line["kappa_undefined"]
     ]
     return list(dict.fromkeys(texts))
@@ -87,7 +87,7 @@ def _cutoffs(evidence: Evidence) -> dict[str, str]:
 
 
 def _confusion(evidence: Evidence, key: Mapping[str, Any]) -> Table:
-    table = pick(evidence.grade_confusion, **key)
+    table = pick(evidence["grade_confusion"], **key)
     names = list(dict.fromkeys(table[TRUE]))
     cells = zip(table[TRUE], table[PREDICTED], table["num_patients"], strict=True)
     counts = {(true, other): int(number_of) for true, other, number_of in cells}
@@ -107,7 +107,7 @@ def _confusion(evidence: Evidence, key: Mapping[str, Any]) -> Table:
 
 
 def _pictures(evidence: Evidence) -> list[Block]:
-    own = pick(evidence.grades, row=evidence.reference)
+    own = pick(evidence["grades"], row=evidence.reference)
     scales = grade_scales(evidence.runs.runs)
     if own.empty:
         return []
@@ -125,7 +125,7 @@ def _pictures(evidence: Evidence) -> list[Block]:
 
 def _states(evidence: Evidence) -> list[Block]:
     """Slices whose fat was not told, and why; nothing where all of it was."""
-    table = pick(evidence.fat_states, side="both")
+    table = pick(evidence["fat_states"], side="both")
     untold = table.loc[table["fat_state"] != "measured"] if len(table) else table
     if untold.empty:
         return []

@@ -73,7 +73,7 @@ def not_paper_size(runs: list[Run]) -> str:
 
 def unfinished_rows(evidence: Evidence) -> str:
     """A warning if folds of a row, or a part of one, are missing; empty if none are."""
-    table = pick(evidence.table, split=main_split(evidence), structure="mean")
+    table = pick(evidence["table"], split=main_split(evidence), structure="mean")
     started = table.loc[(table["num_slices"] > 0) & ~table["complete"].astype(bool)] if len(table) else table
     if started.empty:
         return ""
@@ -84,7 +84,7 @@ def unfinished_rows(evidence: Evidence) -> str:
 def primary_sentence(evidence: Evidence) -> str:
     """The primary endpoint of the reference, with its interval."""
     found = record(
-        evidence.statistics,
+        evidence["statistics"],
         split=main_split(evidence),
         arm="",
         row=evidence.reference,

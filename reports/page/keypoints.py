@@ -35,12 +35,12 @@ def keypoints(evidence: Evidence) -> list[Block]:
 
 def keypoints_title(evidence: Evidence) -> str:
     """What the section is called: by its only part, where there are no points and levels."""
-    spine = is_sagittal(evidence) or len(evidence.keypoints) or len(evidence.levels)
+    spine = is_sagittal(evidence) or len(evidence["keypoints"]) or len(evidence["levels"])
     return "Key points and levels" if spine else CONFUSION
 
 
 def _errors(evidence: Evidence) -> list[Block]:
-    table = evidence.keypoints
+    table = evidence["keypoints"]
     if table.empty or not has_values(table, "mean_mm"):
         return [Gap("No run folder has a keypoints.csv.", sweep(evidence))]
     structures = [name for name in evidence.runs.structures if name in set(table["structure"])]
@@ -84,7 +84,7 @@ def _millimetres(line: dict[Any, Any]) -> Cell:
 
 
 def _levels(evidence: Evidence) -> list[Block]:
-    table = evidence.levels
+    table = evidence["levels"]
     if table.empty or not has_values(table, "level_error"):
         text = "No run folder has a confusion.csv with structures of a series (`series` of the anatomy)."
         return [Gap(text, sweep(evidence))]
@@ -125,7 +125,7 @@ def _levels_by_structure(evidence: Evidence, table: pd.DataFrame) -> list[Block]
 
 
 def _confusion(evidence: Evidence) -> list[Block]:
-    table = evidence.confusion
+    table = evidence["confusion"]
     if table.empty or not has_values(table, "share"):
         return [Gap("No run folder has a confusion.csv.", sweep(evidence))]
     rows = list(dict.fromkeys(in_order(evidence, table)["row"]))

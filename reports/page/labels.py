@@ -34,7 +34,7 @@ QUANTITIES = (
 
 def labels(evidence: Evidence) -> list[Block]:
     """The curve: what key points of the other patients add, by how many patients have masks."""
-    table = pick(evidence.curve, metric="dice")
+    table = pick(evidence["curve"], metric="dice")
     if table.empty or not has_values(table, "mean"):
         return [Gap("No run was trained on the masks of a limited number of patients.", CURVE)]
     figures = [
@@ -52,7 +52,7 @@ def labels(evidence: Evidence) -> list[Block]:
 
 def _points(evidence: Evidence, metric: str, name: str, scale: float, caption: str) -> Block:
     """A line per point of the curve; a gap where no run has the records."""
-    table = pick(evidence.curve, metric=metric)
+    table = pick(evidence["curve"], metric=metric)
     if not has_values(table, "mean"):
         return Gap(f"No run of the curve has what this is made from: {name}.", CURVE)
     rows = [_point(evidence, line, scale) for line in table.to_dict("records")]
@@ -67,7 +67,7 @@ def _header(value: str) -> list[str]:
 
 def curve_sentence(evidence: Evidence) -> str:
     """What was found at every number of masks at which both arms of a row were trained; empty without a curve."""
-    table = pick(evidence.curve, metric="dice")
+    table = pick(evidence["curve"], metric="dice")
     lines = [line for line in table.to_dict("records") if line["num_pairs"]]
     if not lines:
         return "Only one kind of supervision was run: nothing is compared." if len(table) else ""
@@ -137,7 +137,7 @@ def _point(evidence: Evidence, line: dict[Any, Any], scale: float) -> list[Cell]
 def fusion(evidence: Evidence) -> list[Block]:
     """Fusions beside the single models that they are of."""
     blocks: list[Block] = [Heading("Fusions of several models, apart from single ones")]
-    if evidence.fusion.empty:
+    if evidence["fusion"].empty:
         return [*blocks, Gap("No fusion of models was scored.", FUSE)]
     rows = [
         [
@@ -152,7 +152,7 @@ def fusion(evidence: Evidence) -> list[Block]:
             Cell(text=p_value(line["p_holm"])),
             Cell(text=count(line["num_patients"])),
         ]
-        for line in evidence.fusion.to_dict("records")
+        for line in evidence["fusion"].to_dict("records")
     ]
     header = ["fusion", "Dice, %", "single model", "its Dice, %", "difference, points", "p after Holm", "patients"]
     note = "A fusion costs as many trainings as it has models; it takes no part in the table above."

@@ -19,7 +19,7 @@ MOST_PLOTS = 8  # of a report of many muscles; the rest is a table
 
 def measurements(evidence: Evidence) -> list[Block]:
     """Bias, limits and ICC of every measure, with a plot of each of the reference."""
-    table = evidence.agreement
+    table = evidence["agreement"]
     if table.empty or not has_values(table, "bias"):
         return [Gap("No run folder has a morphometry.csv with both truth and prediction.", sweep(evidence))]
     table = in_order(evidence, table)
@@ -35,7 +35,7 @@ def measurements(evidence: Evidence) -> list[Block]:
     figures = []
     for line in pick(whole, row=row).to_dict("records"):
         keys = {key: line[key] for key in ("row", "measure", "structure", "side")}
-        values = pick(evidence.measured, **keys)
+        values = pick(evidence["measured"], **keys)
         if len(values):
             figures.append(_plot(values, line))
     if figures:

@@ -150,7 +150,7 @@ def training(evidence: Evidence) -> list[Block]:
 
 def _convergence(evidence: Evidence) -> list[Block]:
     """How soon trainings are near their end."""
-    table = evidence.convergence
+    table = evidence["convergence"]
     blocks: list[Block] = [Heading("Epochs to 95 % of the last validation Dice")]
     if table.empty or not has_values(table, "epochs_to_95"):
         return [*blocks, Gap("No training logged a validation Dice.")]

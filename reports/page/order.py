@@ -24,7 +24,7 @@ def order_sentence(evidence: Evidence) -> str:
     paper = published_means(evidence)
     if len(paper) == 1:
         return _order_of_names(evidence)
-    values = primary_values(evidence.scores, evidence.rows, main_split(evidence))
+    values = primary_values(evidence["scores"], evidence.rows, main_split(evidence))
     both = [row for row in values.columns if row in paper]
     if len(both) < 2:
         return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
@@ -36,9 +36,9 @@ def order_sentence(evidence: Evidence) -> str:
 
 def _order_of_names(evidence: Evidence) -> str:
     """Whether what a paper with a single row prints a Dice of comes in its order; "" if there are not two."""
-    table = pick(evidence.table, split=main_split(evidence), row=evidence.reference)
+    table = pick(evidence["table"], split=main_split(evidence), row=evidence.reference)
     printed = {str(line["structure"]): line["published_mean"] for line in table.to_dict("records")}
-    scores = pick(evidence.scores, split=main_split(evidence), arm="", row=evidence.reference, metric="dice")
+    scores = pick(evidence["scores"], split=main_split(evidence), arm="", row=evidence.reference, metric="dice")
     known = [name for name in evidence.averaged if is_number(printed.get(name)) and name in set(scores["structure"])]
     if len(known) < 2:
         return ""

@@ -53,7 +53,7 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
 def _subject(evidence: Evidence) -> str:
     """What the page is about, in its title."""
     if not evidence.rows and evidence.runs.everything:
-        return "labels against accuracy" if len(evidence.curve) else "runs beside a table"
+        return "labels against accuracy" if len(evidence["curve"]) else "runs beside a table"
     return f"{len(evidence.rows)} systems compared" if len(evidence.rows) != 1 else evidence.labels[evidence.rows[0]]
 
 
@@ -104,7 +104,7 @@ def _table(evidence: Evidence) -> list[Block]:
 
 def _fusion(evidence: Evidence) -> list[Block]:
     """Where models can be fused, or were."""
-    return fusion(evidence) if len(evidence.fusion) or is_sagittal(evidence) else []
+    return fusion(evidence) if len(evidence["fusion"]) or is_sagittal(evidence) else []
 
 
 def _says_something(section: Section) -> bool:

@@ -38,13 +38,13 @@ def protocol(evidence: Evidence) -> list[Block]:
 
 
 def _fold_table(evidence: Evidence) -> Block:
-    if evidence.folds.empty:
+    if evidence["folds"].empty:
         return Gap("No run folder has a split.csv, so folds cannot be listed.")
     header = ["split", "fold", "part", "patients", "slices", "levels"]
     columns = ["split", "fold", "part", "num_patients", "num_slices", "levels"]
     rows = [
         [Cell(text=count(entry.get(name)) if is_number(entry.get(name)) else word(entry.get(name))) for name in columns]
-        for entry in evidence.folds.to_dict("records")
+        for entry in evidence["folds"].to_dict("records")
     ]
     return Table(caption="Who was in which part of which fold.", header=header, rows=rows)
 

@@ -35,30 +35,30 @@ DIGITS = {
 
 def region_tables(evidence: Evidence) -> list[Block]:
     """What a paper on regions prints, a table a row, with the paper's numbers; nothing where there are no regions."""
-    regions = shown_regions(evidence.regions)
+    regions = shown_regions(evidence["regions"])
     blocks: list[Block] = []
-    for row in dict.fromkeys(evidence.regions["row"]):
-        lines = regions_of_row(evidence.regions, row, regions)
+    for row in dict.fromkeys(evidence["regions"]["row"]):
+        lines = regions_of_row(evidence["regions"], row, regions)
         blocks.append(_as_printed(evidence, row, regions, lines))
-        outputs = regions_of_row(evidence.region_outputs, row, regions)
+        outputs = regions_of_row(evidence["region_outputs"], row, regions)
         blocks += [_on_their_own(evidence, row, regions, outputs)] if outputs else []
         blocks.append(_counts(evidence, row, regions, lines))
         blocks.append(Folded(summary="Intervals: slices, patients", blocks=[_intervals(evidence, row, regions, lines)]))
-    rest = [name for name in dict.fromkeys(evidence.regions["region"]) if name not in regions]
+    rest = [name for name in dict.fromkeys(evidence["regions"]["region"]) if name not in regions]
     inner = [
-        _as_printed(evidence, row, rest, regions_of_row(evidence.regions, row, rest))
-        for row in dict.fromkeys(evidence.regions["row"])
+        _as_printed(evidence, row, rest, regions_of_row(evidence["regions"], row, rest))
+        for row in dict.fromkeys(evidence["regions"]["row"])
     ]
     return [*blocks, Folded(summary="The other regions", blocks=inner)] if rest else blocks
 
 
 def region_errors(evidence: Evidence) -> list[Block]:
     """How errors spread over slices; nothing where there are no regions."""
-    regions = shown_regions(evidence.regions)
+    regions = shown_regions(evidence["regions"])
     if not regions:
         return []
     label = label_of(evidence, evidence.reference)
-    own = pick(evidence.region_cases, row=evidence.reference)
+    own = pick(evidence["region_cases"], row=evidence.reference)
     text = (
         f"Every slice of {label} on which the measure is defined, as violin and points; long line: mean, short line: "
         "median. Errors beyond the axis are counted at its end."
@@ -69,8 +69,8 @@ def region_errors(evidence: Evidence) -> list[Block]:
 
 def region_strata(evidence: Evidence) -> list[Block]:
     """In which parts of the slices errors are larger; nothing where there are none."""
-    regions = shown_regions(evidence.regions)
-    strata = evidence.region_strata.loc[evidence.region_strata["region"].isin(regions)]
+    regions = shown_regions(evidence["regions"])
+    strata = evidence["region_strata"].loc[evidence["region_strata"]["region"].isin(regions)]
     if strata.empty:
         return []
     label = label_of(evidence, evidence.reference)
@@ -89,8 +89,8 @@ def muscle_sentences(evidence: Evidence) -> list[str]:
 
     Elsewhere grades are a matter of their section: in young patients one grade is right by chance.
     """
-    regions, texts = shown_regions(evidence.regions), []
-    lines = regions_of_row(evidence.regions, evidence.reference, regions)
+    regions, texts = shown_regions(evidence["regions"]), []
+    lines = regions_of_row(evidence["regions"], evidence.reference, regions)
     ranges = any(line["patient_interval"] == "range" for line in lines.values())
     ends = "the range of the patients" if ranges else "95 % intervals"
     found = [
@@ -102,7 +102,7 @@ def muscle_sentences(evidence: Evidence) -> list[str]:
     if not found:
         return texts
     texts.append(f"Dice of the regions, patient means in percent with {ends}: {', '.join(found)}.")
-    for line in pick(evidence.grade_agreement, row=evidence.reference).to_dict("records"):
+    for line in pick(evidence["grade_agreement"], row=evidence.reference).to_dict("records"):
         if is_number(line["accuracy"]):
             around = interval(line["accuracy_low"], line["accuracy_high"], scale=100)
             value = f"right in {number(line['accuracy'], scale=100)} % {around}".strip()

@@ -13,7 +13,7 @@ from reports.pictures.plots import arms
 
 def robustness(evidence: Evidence) -> list[Block]:
     """The same networks, tested on images that were turned or moved."""
-    found = pick(evidence.statistics, split=main_split(evidence), structure=MEAN, metric="dice", stratum="")
+    found = pick(evidence["statistics"], split=main_split(evidence), structure=MEAN, metric="dice", stratum="")
     moved = [name for name in dict.fromkeys(found["arm"]) if name and not is_box_arm(str(name))] if len(found) else []
     if not moved:
         return [Gap("No run was tested on turned or moved images.", f"{sweep(evidence)} arms=robustness")]

@@ -48,7 +48,9 @@ def trained(evidence: Evidence) -> list[Run]:
 
 def primary_comparisons(evidence: Evidence) -> pd.DataFrame:
     """Rows of statistics.csv that compare to the reference in the primary endpoint, in the order of the table."""
-    found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", structure="mean", metric="dice")
+    found = pick(
+        evidence["statistics"], split=main_split(evidence), arm="", stratum="", structure="mean", metric="dice"
+    )
     found = found.loc[found["row"] != evidence.reference] if len(found) else found
     return in_order(evidence, found) if len(found) else found
 

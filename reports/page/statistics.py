@@ -94,7 +94,7 @@ def _comparison(evidence: Evidence, entry: dict) -> list[Cell]:
 
 def _per_structure(evidence: Evidence) -> list[Block]:
     """Differences on each structure, folded: they are exploratory."""
-    found = pick(evidence.statistics, split=main_split(evidence), arm="", stratum="", metric="dice")
+    found = pick(evidence["statistics"], split=main_split(evidence), arm="", stratum="", metric="dice")
     structures = [name for name in compared_names(evidence) if name in set(found["structure"])]
     rows = []
     for row in (row for row in evidence.rows if row != evidence.reference and row in set(found["row"])):
@@ -124,7 +124,7 @@ def paired_differences(evidence: Evidence, row: str, structure: str) -> np.ndarr
 
 
 def _patient_values(evidence: Evidence, structure: str) -> pd.DataFrame:
-    return pick(evidence.scores, split=main_split(evidence), arm="", structure=structure, metric="dice").dropna(
+    return pick(evidence["scores"], split=main_split(evidence), arm="", structure=structure, metric="dice").dropna(
         subset=["value"]
     )
 
@@ -159,19 +159,19 @@ def _ranks(evidence: Evidence) -> list[Block]:
     if len(evidence.rows) == 1:
         return []
     blocks: list[Block] = [Heading("How stable the ranking is")]
-    if evidence.ranks.empty or not has_values(evidence.ranks, "probability"):
+    if evidence["ranks"].empty or not has_values(evidence["ranks"], "probability"):
         text = "Ranks need at least two rows scored on the same patients, and enough patients to draw from."
         return [*blocks, Gap(text, sweep(evidence))]
     text = (
         "In how many percent of the bootstrap draws over patients a row takes a rank. A single dark cell a row: a "
         "stable ranking."
     )
-    return [*blocks, Figures(figures=[ranks(evidence.ranks, evidence.labels)], caption=text)]
+    return [*blocks, Figures(figures=[ranks(evidence["ranks"], evidence.labels)], caption=text)]
 
 
 def _strata(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [Heading("Strata (exploratory)")]
-    found = pick(evidence.statistics, split=main_split(evidence), arm="", structure=MEAN, metric="dice")
+    found = pick(evidence["statistics"], split=main_split(evidence), arm="", structure=MEAN, metric="dice")
     strata = [name for name in dict.fromkeys(found["stratum"]) if word(name)] if len(found) else []
     if not strata:
         text = "No stratum is known: cases.csv has neither levels nor factors of a case (such as fat_fraction)."

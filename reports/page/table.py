@@ -20,17 +20,17 @@ def paper_table(evidence: Evidence) -> list[Block]:
     main = main_split(evidence)
     blocks: list[Block] = [*_tables(evidence, main)]
     other = "as published"
-    if main == other or (not prints_boxes(evidence) and pick(evidence.table, split=other).empty):
+    if main == other or (not prints_boxes(evidence) and pick(evidence["table"], split=other).empty):
         return blocks  # of the papers, that with boxes has a split by image
     blocks.append(Heading("Split as published"))
-    if pick(evidence.table, split=other).empty:
+    if pick(evidence["table"], split=other).empty:
         text = "No run was split as the paper did (by image, so that a patient may be in training and test)."
         return [*blocks, Gap(text, f"{sweep(evidence)} split=as_published")]
     return [*blocks, *_tables(evidence, other), *_inflation(evidence)]
 
 
 def _tables(evidence: Evidence, split: str) -> list[Block]:
-    table = pick(evidence.table, split=split)
+    table = pick(evidence["table"], split=split)
     if table.empty:
         return [Gap(f"There is no result with the split {split}.", sweep(evidence))]
     structures = _structures(evidence, table)
@@ -107,7 +107,7 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
     ]
     distances = has_values(own, "hd95_mm")
     header += ["HD95, mm"] if distances else []
-    weights = encoder_weights(evidence.costs)
+    weights = encoder_weights(evidence["costs"])
     header += ["encoder weights"] if weights else []
     rows = []
     for row in dict.fromkeys(own["row"]):
@@ -134,7 +134,7 @@ def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Block:
 
 def single_structures(evidence: Evidence) -> list[Block]:
     """Structures that the primary endpoint does not average; nothing where it averages all of them."""
-    table, names = pick(evidence.table, split=main_split(evidence)), single_names(evidence)
+    table, names = pick(evidence["table"], split=main_split(evidence)), single_names(evidence)
     if table.empty or not names:
         return []
     rows = []
@@ -153,12 +153,12 @@ def single_structures(evidence: Evidence) -> list[Block]:
 
 
 def _inflation(evidence: Evidence) -> list[Block]:
-    if evidence.inflation.empty:
+    if evidence["inflation"].empty:
         return [Gap("The inflation by the published split needs the same row in both splits.")]
-    structures = [name for name in (*compared_names(evidence), MEAN) if name in set(evidence.inflation["structure"])]
+    structures = [name for name in (*compared_names(evidence), MEAN) if name in set(evidence["inflation"]["structure"])]
     rows = []
-    for row in (row for row in evidence.rows if row in set(evidence.inflation["row"])):
-        entries = [record(evidence.inflation, row=row, structure=name) for name in structures]
+    for row in (row for row in evidence.rows if row in set(evidence["inflation"]["row"])):
+        entries = [record(evidence["inflation"], row=row, structure=name) for name in structures]
         cells = [Cell(text=points(entry.get("difference"))) for entry in entries]
         rows.append([Cell(text=label_of(evidence, row), tone="name"), *cells])
     text = (

@@ -23,7 +23,7 @@ NOTES = (
 
 def thresholds(evidence: Evidence) -> list[Block]:
     """Agreement by slice and patient and the error of areas near the threshold; nothing where there is no threshold."""
-    table = evidence.thresholds
+    table = evidence["thresholds"]
     if table.empty:
         return []
     found: list[Block] = []
@@ -84,7 +84,7 @@ def _limit(line: dict[str, Any]) -> str:
 
 def _errors(evidence: Evidence) -> Table:
     rows = []
-    for line in in_order(evidence, evidence.threshold_errors).to_dict("records"):
+    for line in in_order(evidence, evidence["threshold_errors"]).to_dict("records"):
         near = f"{number(line['near_low_mm2'], 0)} to {number(line['near_high_mm2'], 0)} mm²"
         values = [
             Cell(

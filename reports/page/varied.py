@@ -17,7 +17,7 @@ def varied(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [Text(sentence, tone="lead") for sentence in noise_sentences(evidence)]
     for base, (path, _) in varied_settings(evidence.published).items():
         name = setting_name(path)
-        table = pick(evidence.varied, path=path)
+        table = pick(evidence["varied"], path=path)
         printed = [row for row in dict.fromkeys(evidence.published["row"]) if row.startswith(f"{base} {path}=")]
         missing = [row for row in printed if row not in evidence.rows]
         if len(table):
@@ -25,7 +25,7 @@ def varied(evidence: Evidence) -> list[Block]:
         if printed and len(table) <= 1:
             text = f"Fewer than two values of {name} have a finished run, so its effect cannot be told."
             blocks.append(Gap(text, f"python run.py experiment={missing[0]}" if missing else ""))
-        gains = pick(evidence.varied_gains, path=path)
+        gains = pick(evidence["varied_gains"], path=path)
         if len(gains):
             blocks += _gains(evidence, gains, name)
     return blocks
@@ -33,7 +33,7 @@ def varied(evidence: Evidence) -> list[Block]:
 
 def _figure(evidence: Evidence, table: Any, path: str) -> Block:
     name, values = setting_name(path), [plain_value(value) for value in table["value"]]
-    noise = record(evidence.varied_noise, path=path)
+    noise = record(evidence["varied_noise"], path=path)
     text = "Differences are paired by patient, seeds averaged; the paper states no intervals."
     if is_number(noise.get("noise_range")):
         text += " Grey: as high as the range that 95 % of draws without any effect stay below."

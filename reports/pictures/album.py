@@ -96,7 +96,7 @@ def _averaged(evidence: Evidence, run: Run) -> pd.DataFrame:
     """Scores of what the primary endpoint averages, of one run."""
     if not averages_regions(evidence):
         return run.cases
-    own = pick(evidence.region_cases, row=run.row, split=run.split, arm=run.arm, seed=run.seed)
+    own = pick(evidence["region_cases"], row=run.row, split=run.split, arm=run.arm, seed=run.seed)
     return own.loc[own["structure"].isin(evidence.averaged)]
 
 

@@ -23,11 +23,11 @@ SHARES = {"95th percentile": 0.95, "5th percentile": 0.05}
 
 def region_gallery(evidence: Evidence, album: Album) -> list[Block]:
     """A good and a poor slice of each region, truth beside prediction with areas; nothing without pictures."""
-    members, regions = region_names(evidence.runs.runs), shown_regions(evidence.regions)
+    members, regions = region_names(evidence.runs.runs), shown_regions(evidence["regions"])
     own = pick(album.slices, row=evidence.reference)
     chosen = []
     for region in regions:
-        scores = pick(evidence.region_cases, row=evidence.reference, structure=region)
+        scores = pick(evidence["region_cases"], row=evidence.reference, structure=region)
         scores = scores.loc[scores["area_true_mm2"] > 0, [*KEYS, "seed", "dice", "area_true_mm2", "area_pred_mm2"]]
         seen = own[[*KEYS, "seed", "path", "level"]].merge(scores, on=[*KEYS, "seed"])
         chosen += [(region, name, at_quantile(seen, share)) for name, share in SHARES.items()]

@@ -23,7 +23,7 @@ def plain_value(value: str) -> str:
 def noise_sentences(evidence: Evidence) -> list[str]:
     """Whether the effect of each varied setting is larger than what seeds do, with the test and the margin."""
     texts = []
-    for line in evidence.varied_noise.to_dict("records"):
+    for line in evidence["varied_noise"].to_dict("records"):
         name, best, worst = setting_name(line["path"]), plain_value(line["best"]), plain_value(line["worst"])
         start = (
             f"Between {count_words(line['num_values'])} values of {name} the mean Dice differs by "
@@ -46,7 +46,7 @@ def noise_sentences(evidence: Evidence) -> list[str]:
 def size_sentences(evidence: Evidence) -> list[str]:
     """Whether small structures gain more."""
     texts = []
-    for line in evidence.varied_gains.to_dict("records"):
+    for line in evidence["varied_gains"].to_dict("records"):
         if line["structure"] != MEAN or not line["num_correlated"] > 0:
             continue
         ends = (line["correlation_low"], line["correlation_high"], str(line["correlation_interval"]))
@@ -79,7 +79,7 @@ def count_words(count: int) -> str:
 
 
 def _values(evidence: Evidence) -> Section:
-    table, lines = evidence.varied, []
+    table, lines = evidence["varied"], []
     for line in table.to_dict("records"):
         printed = table.loc[(table["path"] == line["path"]) & (table["value"] == line["control"]), "published"].iloc[0]
         cells = (
@@ -102,11 +102,11 @@ def _values(evidence: Evidence) -> Section:
 
 def _gains(evidence: Evidence) -> Section:
     lines = []
-    for line in evidence.varied_gains.to_dict("records"):
+    for line in evidence["varied_gains"].to_dict("records"):
         cells = (number(line["area_mm2"], 0), number(100 * line["dice_control"]), number(100 * line["dice"]))
         cells += (*_difference(line), number(100 * line["seed_sd"], 2), number(line["num_pairs"], 0))
         lines.append((Text(words(line["structure"])), *map(Text, cells)))
-    records = evidence.varied_gains.to_dict("records")
+    records = evidence["varied_gains"].to_dict("records")
     title = f"Gain by structure, from the smallest up: {gain_title(records[0])}" if records else ""
     control, own = (f"{key} Dice %" for key in ("without,", "with,"))
     header = ("structure", "true area mm²", control, own, "gain [95 %]", "p Holm", "seed SD", "n")

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lightning_modules.grid.grid_plan import Cell
+from lightning_modules.tasks import training
 from records.folder import RunFolder
 from tests.conftest import ROOT
 from tests.made.grids import SMOKE, Reporter, listed, places, planned, start

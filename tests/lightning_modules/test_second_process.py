@@ -6,7 +6,7 @@ import lightning
 import pytest
 
 from lightning_modules.segmentation import SegmentationModule
-from lightning_modules.tasks import command_line
+from lightning_modules.tasks import command_line, training
 from lightning_modules.tasks.command_line import TRACE
 from lightning_modules.tasks.orderly_end import OrderlyEnd
 from tests.made.grids import start

@@ -58,7 +58,7 @@ def test_the_ledger_of_real_run_folders(tmp_path):
     rows = {"unet": 0.86, "bs_esnet": 0.9}
     write_grid(tmp_path, rows, num_patients=10, structures=("disc", "canal"), arms={"shuffled": 0.0, "none": 0.1})
     evidence = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
-    ledger = evidence.claims.set_index("id")
+    ledger = evidence["claims"].set_index("id")
     assert list(ledger.index) == OF_BS_ESNET
     expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "not reached"}
     expected |= {"beats-unet-at-l5-s1": "not testable", "best-canal": "not testable", "best-psoas-left": "not testable"}

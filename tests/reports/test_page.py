@@ -101,9 +101,9 @@ def reader(page):
 
 def emptied(evidence):
     """The same with nothing in it but a name."""
-    tables = {name: value.iloc[:0] for name, value in vars(evidence).items() if isinstance(value, pd.DataFrame)}
+    tables = {name: value.iloc[:0] for name, value in evidence.tables.items()}
     runs = replace(evidence.runs, runs=(), problems=(), expected=pd.DataFrame())
-    return replace(evidence, **tables, runs=runs, rows=(), notes=())
+    return replace(evidence.with_tables(**tables), runs=runs, rows=(), notes=())
 
 
 def kinds(found):
@@ -190,7 +190,7 @@ def test_names_are_escaped(evidence, tmp_path):
 
 
 def test_published_and_own_numbers_stand_in_one_cell(evidence, reader):
-    entry = evidence.table.query("row == 'bs_esnet' and structure == 'disc' and split == 'by patient'").iloc[0]
+    entry = evidence["table"].query("row == 'bs_esnet' and structure == 'disc' and split == 'by patient'").iloc[0]
     assert f"{entry['slice_mean']:.1f} ± {entry['slice_sd']:.1f} (97.5 ± 1.8)" in reader.text
     assert "Mask R-CNN no finished run" in reader.text
 
@@ -222,8 +222,8 @@ def test_order_of_rows_is_compared_with_the_papers(evidence):
     assert "by mean over structures: same order: BS-ESNet > " in order_sentence(evidence)
     two = replace(evidence, rows=("unet", "bs_esnet"))
     assert order_sentence(two).endswith("same order: BS-ESNet > U-Net (baseline).")
-    swapped = evidence.scores["row"].map({"unet": "bs_esnet", "bs_esnet": "unet"}).fillna("other")
-    assert "other order" in order_sentence(replace(two, scores=evidence.scores.assign(row=swapped)))
+    swapped = evidence["scores"]["row"].map({"unet": "bs_esnet", "bs_esnet": "unet"}).fillna("other")
+    assert "other order" in order_sentence(two.with_tables(scores=evidence["scores"].assign(row=swapped)))
 
 
 def test_verdicts_are_words_and_effects_of_dice_are_points(reader):
@@ -247,7 +247,7 @@ def test_undefined_values_are_dashes(evidence, tmp_path):
         for name, value in vars(evidence).items()
         if isinstance(value, pd.DataFrame) and name != "cases"
     }
-    reader = Reader(write_page(replace(evidence, **numbers), tmp_path).read_text(encoding="utf-8"))
+    reader = Reader(write_page(evidence.with_tables(**numbers), tmp_path).read_text(encoding="utf-8"))
     assert reader.crossed == []
     assert "nan" not in reader.text.lower().replace("nanc", "")
     assert "no value for BS-ESNet" in reader.text

@@ -53,9 +53,9 @@ def line_of(table, **equals):
 
 def graded(evidence, **columns):
     """The same with other grades of the patients, and their agreement."""
-    changed = evidence.grades.assign(**columns)
+    changed = evidence["grades"].assign(**columns)
     agreement = build_grade_agreement(changed, grade_scales(evidence.runs.runs))
-    return replace(evidence, grades=changed, grade_agreement=agreement)
+    return evidence.with_tables(grades=changed, grade_agreement=agreement)
 
 
 def grades_of(evidence):
@@ -67,7 +67,7 @@ def judged(evidence, *names):
 
 
 def test_every_claim_of_the_paper_gets_a_verdict(evidence):
-    ledger = evidence.claims
+    ledger = evidence["claims"]
     assert list(ledger["id"]) == [name for name, claim in CLAIMS.items() if claim.paper == "baur"]
     assert set(ledger["verdict"]) <= VERDICTS
     assert (ledger.loc[ledger["verdict"] == "not testable", "note"] != "").all()
@@ -82,14 +82,14 @@ def test_a_claim_about_a_region_is_not_about_structures_that_begin_like_it(evide
         ("baur-csa-error-fat", "csa_error_percent", "fat", 1),
         ("baur-segmented-fat", "segmented_percent", "fat", 1),
     ):
-        line = line_of(evidence.regions, region=region, metric=metric)
+        line = line_of(evidence["regions"], region=region, metric=metric)
         assert scale * found.loc[name, "effect"] == pytest.approx(line["patient_mean"])
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "reproduced"), (10.0, "not reached")])
 def test_an_error_is_at_most_what_is_stated(evidence, factor, verdict):
-    cases = evidence.region_cases.assign(csa_error_percent=factor * evidence.region_cases["csa_error_percent"])
-    found = judged(replace(evidence, region_cases=cases), "baur-csa-error-overall")
+    cases = evidence["region_cases"].assign(csa_error_percent=factor * evidence["region_cases"]["csa_error_percent"])
+    found = judged(evidence.with_tables(region_cases=cases), "baur-csa-error-overall")
     assert found["verdict"].tolist() == [verdict]
 
 
@@ -97,13 +97,13 @@ def test_an_order_of_regions_is_a_chain(evidence):
     found = judged(evidence, "baur-dice-falls").iloc[0]
     assert found["verdict"] == "reproduced"
     assert "the smallest difference is overall against muscle" in found["note"]
-    upset = evidence.region_cases.assign(dice=1 - evidence.region_cases["dice"])
-    assert judged(replace(evidence, region_cases=upset), "baur-dice-falls")["verdict"].tolist() == ["contradicted"]
+    upset = evidence["region_cases"].assign(dice=1 - evidence["region_cases"]["dice"])
+    assert judged(evidence.with_tables(region_cases=upset), "baur-dice-falls")["verdict"].tolist() == ["contradicted"]
 
 
 def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
     found = judged(evidence, "baur-accuracy", "baur-kappa", "baur-no-true-iii", "baur-underestimates")
-    line = evidence.grade_agreement.iloc[0]
+    line = evidence["grade_agreement"].iloc[0]
     for name, measure, num_patients in (("baur-accuracy", "accuracy", 14), ("baur-kappa", "kappa", 13)):
         printed = [line[f"{measure}{end}"] for end in ("", "_low", "_high", "_patients")]
         assert found.loc[name, ["effect", "ci95_low", "ci95_high", "num_patients"]].tolist() == printed
@@ -118,7 +118,7 @@ def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
     ledger = judged(same, "baur-kappa", "baur-accuracy")
     assert "is not defined" in ledger.loc["baur-kappa", "note"]
     assert ledger["verdict"].tolist() == ["not testable", "reproduced"]
-    nobody = replace(evidence, grade_agreement=evidence.grade_agreement.iloc[:0])
+    nobody = evidence.with_tables(grade_agreement=evidence["grade_agreement"].iloc[:0])
     assert judged(nobody, "baur-accuracy")["verdict"].tolist() == ["not testable"]
     assert "sweep=baur_table2" in judged(nobody, "baur-accuracy").loc["baur-accuracy", "note"]
 
@@ -126,9 +126,9 @@ def test_claims_about_grades_are_of_the_grades_that_are_printed(evidence):
 def test_draws_without_kappa_are_counted_and_too_many_make_the_claim_untestable(evidence):
     for num_low, testable, note in ((3, True, "draws in which it is not defined"), (1, False, "is not defined")):
         pairs = [("II", "II")] * 40 + [("I", "I")] * num_low + [("I", "II")]
-        drawn = pd.concat([evidence.grades.iloc[:1]] * len(pairs), ignore_index=True)
+        drawn = pd.concat([evidence["grades"].iloc[:1]] * len(pairs), ignore_index=True)
         drawn = drawn.assign(patient=[f"p{k:03}" for k in range(len(pairs))], truth=[true for true, _ in pairs])
-        found = graded(replace(evidence, grades=drawn), prediction=[other for _, other in pairs])
+        found = graded(evidence.with_tables(grades=drawn), prediction=[other for _, other in pairs])
         line = judged(found, "baur-kappa").iloc[0]
         assert found.grade_agreement.loc[0, "kappa_undefined"] > 0
         assert (line["verdict"] != "not testable") == testable
@@ -140,12 +140,12 @@ def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
     keys = reader.attributes("section", "id")
     assert {"table", "muscles", "measurements"} <= set(keys)
     assert reader.crossed == []
-    line = line_of(evidence.regions, region="fat", metric="dice")
+    line = line_of(evidence["regions"], region="fat", metric="dice")
     ends = f"[{line['slice_low']:.1f} to {line['slice_high']:.1f}]"
     assert f"{line['slice_mean']:.1f} ± {line['slice_sd']:.1f} {ends}" in reader.text
     assert "(51.0 ± 25.0 [50.0 to 52.0])" in reader.text
     assert f"{line['clustered_low']:.1f} to {line['clustered_high']:.1f}" in reader.text
-    agreement = evidence.grade_agreement.iloc[0]
+    agreement = evidence["grade_agreement"].iloc[0]
     assert f"right in {100 * agreement['accuracy']:.1f} % [54.0 to 100.0] of 14 patients" in reader.text
     assert "predicted III" in reader.text
     assert "too few pixels on 3 of " in reader.text
@@ -156,11 +156,11 @@ def test_the_page_has_the_paper_s_table_and_the_grades(evidence, reader):
 
 def test_the_primary_endpoint_is_of_the_regions_that_the_paper_prints(evidence, reader):
     assert evidence.averaged == ("overall", "muscle", "fat")
-    cases = evidence.region_cases.loc[evidence.region_cases["structure"].isin(evidence.averaged)]
+    cases = evidence["region_cases"].loc[evidence["region_cases"]["structure"].isin(evidence.averaged)]
     of_patients = cases.groupby(["patient", "structure"])["dice"].mean().groupby("patient").mean()
-    line = line_of(evidence.statistics, stratum="", structure="mean", metric="dice")
+    line = line_of(evidence["statistics"], stratum="", structure="mean", metric="dice")
     assert (line["mean"], line["num_patients"]) == (pytest.approx(of_patients.mean()), 14)
-    entry = line_of(evidence.table, structure="mean")
+    entry = line_of(evidence["table"], structure="mean")
     assert (entry["patient_mean"], entry["published_mean"]) == (pytest.approx(100 * line["mean"]), 75.0)
     assert entry["missed"] == (cases["status"] == "missed").sum() == 2
     of_slices = 100 * cases.groupby(["case", "slice"])["dice"].mean()
@@ -175,17 +175,17 @@ def test_the_primary_endpoint_is_of_the_regions_that_the_paper_prints(evidence, 
 
 
 def test_single_structures_stay_in_the_table_and_out_of_the_mean(evidence, reader):
-    names = set(evidence.table["structure"])
+    names = set(evidence["table"]["structure"])
     assert names == {"overall", "muscle", "fat", *STRUCTURES, "mean"}
-    left = line_of(evidence.table, structure="fat_left")
+    left = line_of(evidence["table"], structure="fat_left")
     assert f"{left['patient_mean']:.1f} [{left['ci95_low']:.1f} to {left['ci95_high']:.1f}]" in reader.text
     assert f"HD95 {left['hd95_mm']:.1f} mm" in reader.text
 
 
 @pytest.mark.parametrize("published", [empty_published(), load_published("bs_esnet_table1")], ids=["none", "other"])
 def test_a_table_that_prints_no_region_leaves_the_mean_over_structures(evidence, published):
-    assert averaged_names(STRUCTURES, evidence.region_cases, published) == STRUCTURES
-    assert averaged_names(STRUCTURES, evidence.region_cases.iloc[:0], evidence.published) == STRUCTURES
+    assert averaged_names(STRUCTURES, evidence["region_cases"], published) == STRUCTURES
+    assert averaged_names(STRUCTURES, evidence["region_cases"].iloc[:0], evidence.published) == STRUCTURES
     changed = replace(evidence, averaged=STRUCTURES)
     assert (averaged_words(changed), single_names(changed)) == ("structures", ())
 
@@ -206,11 +206,11 @@ def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
 
 def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
     assert "regions as the network judges each on its own, before they are one mask" in reader.text
-    area = {name: line_of(evidence.region_outputs, region=name, metric="area_pred_mm2") for name in PRINTED}
+    area = {name: line_of(evidence["region_outputs"], region=name, metric="area_pred_mm2") for name in PRINTED}
     share = (area["muscle"]["slice_mean"] + area["fat"]["slice_mean"]) / area["overall"]["slice_mean"]
     assert share > 1.001
     assert f"The areas of muscle and fat add up to {100 * share:.1f} % of that of overall." in reader.text
-    assert line_of(evidence.region_outputs, region="fat", metric="dice")["published_mean"] == 51
+    assert line_of(evidence["region_outputs"], region="fat", metric="dice")["published_mean"] == 51
 
 
 def test_grades_come_after_what_the_endpoint_is_of(evidence):
@@ -222,8 +222,8 @@ def test_grades_come_after_what_the_endpoint_is_of(evidence):
 
 
 def test_an_order_of_regions_that_differs_is_said(evidence):
-    scores = evidence.scores.assign(value=1 - evidence.scores["value"])
-    said = order_sentence(replace(evidence, scores=scores))
+    scores = evidence["scores"].assign(value=1 - evidence["scores"]["value"])
+    said = order_sentence(evidence.with_tables(scores=scores))
     assert "other order. Paper: overall > muscle > fat. Shown here the other way round: overall minus" in said
 
 
@@ -236,7 +236,7 @@ def test_folds_that_are_missing_are_said_before_any_number(tmp_path, reader):
 
 def test_pictures_are_chosen_by_the_mean_over_regions(evidence, reader):
     album = open_album(evidence)
-    cases = evidence.region_cases.loc[evidence.region_cases["structure"].isin(evidence.averaged)]
+    cases = evidence["region_cases"].loc[evidence["region_cases"]["structure"].isin(evidence.averaged)]
     expected = cases.groupby(["case", "slice"])["dice"].mean()
     assert len(album.slices)
     for line in album.slices.to_dict("records"):
@@ -258,7 +258,7 @@ def test_a_slice_at_a_quantile_is_the_nearest_one():
 
 def test_grades_lead_beside_regions_alone_and_one_grade_is_no_agreement(evidence):
     assert any(text.startswith("Grades of") for text in muscle_sentences(evidence))
-    assert muscle_sentences(replace(evidence, regions=evidence.regions.iloc[:0])) == []
+    assert muscle_sentences(evidence.with_tables(regions=evidence["regions"].iloc[:0])) == []
     alike = graded(evidence, truth="I", prediction="I")
     assert any("but all of them have one grade" in text for text in muscle_sentences(alike))
 
@@ -274,7 +274,7 @@ def test_the_tables_are_written_and_read_back(evidence, tmp_path):
     write_tables(evidence, tmp_path)
     for name in OF_MUSCLES:
         read = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)
-        assert len(read) == len(getattr(evidence, name)) > 0
+        assert len(read) == len(evidence[name]) > 0
 
 
 def test_every_printed_section_is_a_rectangle(evidence):

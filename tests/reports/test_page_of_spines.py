@@ -1,7 +1,6 @@
 """The page, and the files beside it, of a report of sagittal spines."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -57,22 +56,24 @@ def test_a_page_of_spines_has_its_own_sections_and_none_of_boxes_in_a_gate(built
 
 
 def test_the_page_says_what_key_points_of_others_bring(evidence, reader):
-    line = evidence.curve.query("masked_patients == 3 and supervision == 'mixed' and metric == 'dice'").iloc[0]
+    line = evidence["curve"].query("masked_patients == 3 and supervision == 'mixed' and metric == 'dice'").iloc[0]
     words = "change the Dice of Baseline+MCCA+AT, in points by patients with masks:"
     assert f"{words} +{100 * line['difference']:.2f} [" in reader.text
     assert "2 draws)" in reader.text
 
 
 def test_numbers_of_the_page_are_those_of_the_tables(evidence, reader):
-    line = evidence.keypoints.query("row == 'scarnet' and source == 'heatmap' and structure == 'mean'").iloc[0]
+    line = evidence["keypoints"].query("row == 'scarnet' and source == 'heatmap' and structure == 'mean'").iloc[0]
     assert f"{line['mean_mm']:.2f} [{line['ci95_low']:.2f} to {line['ci95_high']:.2f}]" in reader.text
-    arm = evidence.statistics.query(
-        "row == 'scarnet' and arm == 'rotated_15' and metric == 'dice' and structure == 'mean'"
-    ).iloc[0]
+    arm = (
+        evidence["statistics"]
+        .query("row == 'scarnet' and arm == 'rotated_15' and metric == 'dice' and structure == 'mean'")
+        .iloc[0]
+    )
     assert f"{100 * arm['mean']:.1f} −{-100 * arm['difference']:.2f} [" in reader.text
-    fused = evidence.fusion.iloc[0]
+    fused = evidence["fusion"].iloc[0]
     assert f"{100 * fused['single_dice']:.1f}" in reader.text
-    icc = evidence.agreement.query("row == 'scarnet' and measure == 'lordosis_degrees'").iloc[0]
+    icc = evidence["agreement"].query("row == 'scarnet' and measure == 'lordosis_degrees'").iloc[0]
     assert f"{icc['icc']:.3f} [{icc['icc_low']:.3f} to {icc['icc_high']:.3f}]".replace("-", "−") in reader.text
 
 
@@ -103,10 +104,10 @@ def test_an_axial_report_has_none_of_these_sections(tmp_path):
 
 def test_undefined_values_are_dashes(evidence, tmp_path):
     names = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion", "measured")
-    hollow = {name: getattr(evidence, name).copy() for name in names}
+    hollow = {name: evidence[name].copy() for name in names}
     for table in hollow.values():
         table[table.select_dtypes("float").columns] = np.nan
-    reader = Reader(write_page(replace(evidence, **hollow), tmp_path).read_text(encoding="utf-8"))
+    reader = Reader(write_page(evidence.with_tables(**hollow), tmp_path).read_text(encoding="utf-8"))
     assert reader.crossed == []
     assert "nan" not in reader.text.lower().replace("nanc", "")
 
@@ -117,9 +118,9 @@ def test_the_tables_are_written_where_there_is_something_and_old_ones_go(evidenc
     assert not any((tmp_path / f"{name}.csv").exists() for name in foreign)
     for name in (name for name in OPTIONAL if name not in foreign):
         read = pd.read_csv(tmp_path / f"{name}.csv")
-        assert list(read.columns) == list(getattr(evidence, name).columns)
-        assert len(read) == len(getattr(evidence, name)) > 0
-    write_tables(replace(evidence, curve=evidence.curve.iloc[:0]), tmp_path)
+        assert list(read.columns) == list(evidence[name].columns)
+        assert len(read) == len(evidence[name]) > 0
+    write_tables(evidence.with_tables(curve=evidence["curve"].iloc[:0]), tmp_path)
     assert not (tmp_path / "curve.csv").exists()
 
 

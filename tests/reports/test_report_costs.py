@@ -76,7 +76,10 @@ def test_the_papers_cells_stand_beside_ours_and_words_say_when_they_are_far(tmp_
     write_grid(tmp_path, ("unet",), settings={"paper.cell_mm": paper}, summary=own, **SMALL)
     evidence = costs_of(tmp_path)
     low, bottleneck = own["model"].values()
-    assert evidence.costs.loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == [f"{low:g}, {bottleneck:g}", expected]
+    assert evidence["costs"].loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == [
+        f"{low:g}, {bottleneck:g}",
+        expected,
+    ]
     (shown,) = html_lines(evidence, "the paper's")
     assert (shown["the paper's"], shown["cells, mm (low-level, bottleneck)"]) == (expected, f"{low:g}, {bottleneck:g}")
     assert f"| {low:g}, {bottleneck:g} | {expected} | 800 | 3200 | 0 |" in tables.markdown(evidence)
@@ -85,8 +88,8 @@ def test_the_papers_cells_stand_beside_ours_and_words_say_when_they_are_far(tmp_
 def test_older_runs_say_nothing_of_cells_and_masks_and_have_no_such_table(tmp_path):
     make_older(write_grid(tmp_path, ("unet",), **SMALL))
     evidence = evidence_of(tmp_path)
-    assert evidence.costs.loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == ["", ""]
-    assert evidence.costs.loc[0, ["steps", "num_masked", "num_keypoint_only"]].isna().all()
+    assert evidence["costs"].loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == ["", ""]
+    assert evidence["costs"].loc[0, ["steps", "num_masked", "num_keypoint_only"]].isna().all()
     assert html_lines(evidence, "steps") == []
     assert "cells mm" not in tables.markdown(evidence)
 

@@ -133,9 +133,13 @@ def test_few_masks_never_join_the_table(folder, tmp_path):
 
 def test_a_curve_without_a_table_is_a_report(folder):
     evidence = collect(load_runs([folder]), table="scarnet_table1", reference=None, margin=0.005)
-    assert (evidence.rows, len(evidence.table), len(evidence.curve.query("metric == 'dice'"))) == ((), 0, 4)
+    assert (evidence.rows, len(evidence["table"]), len(evidence["curve"].query("metric == 'dice'"))) == (
+        (),
+        0,
+        4,
+    )
     assert any("no table" in note for note in evidence.notes)
-    claims = evidence.claims.set_index("id")
+    claims = evidence["claims"].set_index("id")
     assert claims.loc["key-points-help-3", ["verdict", "num_patients"]].tolist() == ["reproduced", 8]
     assert claims.loc["key-points-help-3", "effect"] == pytest.approx(GAINS[3], abs=0.002)
     assert claims.loc["key-points-help-12", "verdict"] == "not testable"
@@ -180,8 +184,8 @@ def test_without_masks_only_key_points_are_reported(tmp_path):
     write_spine(tmp_path / "k", supervision="keypoint", sources=("heatmap",), quality=0.2, **SMALL)
     evidence = gather(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
     assert evidence.rows == ("scarnet",)
-    assert set(evidence.keypoints["row"]) == {"scarnet", "scarnet supervision=keypoint"}
-    assert set(evidence.levels["row"]) == {"scarnet"}
+    assert set(evidence["keypoints"]["row"]) == {"scarnet", "scarnet supervision=keypoint"}
+    assert set(evidence["levels"]["row"]) == {"scarnet"}
     assert any("Trained without any mask" in note for note in evidence.notes)
 
 
@@ -195,19 +199,19 @@ def test_fusions_are_compared_with_their_single_models_in_a_table_of_their_own(t
         fuse(tmp_path / f"fused-f{fold}", quality=0.95, fold=fold, **SMALL)
     evidence = gather(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
     assert evidence.rows == ("scarnet_at", "scarnet")
-    assert set(evidence.ranks["row"]) == {"scarnet_at", "scarnet"}
-    line = evidence.fusion.set_index(["row", "single"]).loc[("scarnet_fused", "scarnet")]
+    assert set(evidence["ranks"]["row"]) == {"scarnet_at", "scarnet"}
+    line = evidence["fusion"].set_index(["row", "single"]).loc[("scarnet_fused", "scarnet")]
     assert line["difference"] == pytest.approx(line["dice"] - line["single_dice"])
     assert line["difference"] == pytest.approx(0.02, abs=0.005)
-    assert (line["num_patients"], line["num_pairs"], len(evidence.fusion)) == (8, 8, 1)
+    assert (line["num_patients"], line["num_pairs"], len(evidence["fusion"])) == (8, 8, 1)
     assert line["p_holm"] == line["p_wilcoxon"] < 0.05
 
 
 def test_a_fusion_alone_is_a_line_without_a_comparison(tmp_path):
     fuse(tmp_path / "fused", num_patients=8, num_folds=1)
     evidence = gather(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
-    assert evidence.fusion[["row", "single", "num_pairs"]].to_numpy().tolist() == [["scarnet_fused", "", 0]]
-    assert evidence.fusion["difference"].isna().all()
+    assert evidence["fusion"][["row", "single", "num_pairs"]].to_numpy().tolist() == [["scarnet_fused", "", 0]]
+    assert evidence["fusion"]["difference"].isna().all()
 
 
 def test_moved_images_may_have_other_true_areas_but_each_the_same(tmp_path):

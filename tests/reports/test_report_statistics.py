@@ -29,7 +29,7 @@ def evidence_of(folder, *, table=TABLE, reference=None, margin=0.005) -> Evidenc
 
 
 def line(evidence, row, *, structure="mean", metric="dice", stratum="", split=BY_PATIENT, arm=""):
-    table = evidence.statistics
+    table = evidence["statistics"]
     keys = {"row": row, "structure": structure, "metric": metric, "stratum": stratum, "split": split, "arm": arm}
     for name, value in keys.items():
         table = table.loc[table[name] == value]
@@ -91,7 +91,7 @@ def test_differences_are_to_the_proposed_row_and_paired(grid, evidence):
 
 
 def test_holm_stays_within_a_column(evidence):
-    table = evidence.statistics.loc[(evidence.statistics["reference"] != "") & evidence.statistics["testable"]]
+    table = evidence["statistics"].loc[(evidence["statistics"]["reference"] != "") & evidence["statistics"]["testable"]]
     columns = table.groupby(["stratum", "structure", "metric", table["row"].where(table["arm"] != "", "")])
     assert len(columns) > 50
     for _, column in columns:
@@ -103,11 +103,11 @@ def test_an_arm_is_compared_with_the_own_test_of_its_row(evidence):
     shuffled, annotated = (line(evidence, "bs_esnet", arm=arm) for arm in ("shuffled", "annotated"))
     assert (shuffled["reference"], annotated["difference"], annotated["p_wilcoxon"]) == ("bs_esnet", 0.0, 1.0)
     assert -0.06 < shuffled["difference"] < -0.03
-    assert not evidence.statistics.loc[evidence.statistics["arm"] != "", "bold"].any()
+    assert not evidence["statistics"].loc[evidence["statistics"]["arm"] != "", "bold"].any()
 
 
 def test_strata_are_parts_of_the_same_loops(grid, evidence):
-    cases = evidence.cases.loc[(evidence.cases["arm"] == "") & (evidence.cases["row"] == "unet")]
+    cases = evidence["cases"].loc[(evidence["cases"]["arm"] == "") & (evidence["cases"]["row"] == "unet")]
     low, high = tertile_limits(cases, "fat_fraction")
     parts = {
         "level L3/4": lambda record: record["level"] == "L3/4",
@@ -167,11 +167,11 @@ def test_a_better_metric_that_is_lower_is_bold_when_lower(tmp_path):
 def test_few_patients_are_a_range_and_not_testable(tmp_path, num_patients):
     write_grid(tmp_path, ("unet", "bs_esnet"), num_patients=num_patients, num_folds=1, structures=TWO)
     evidence = evidence_of(tmp_path)
-    tests = evidence.statistics[["p_wilcoxon", "p_permutation", "p_holm", "effect_size"]]
+    tests = evidence["statistics"][["p_wilcoxon", "p_permutation", "p_holm", "effect_size"]]
     assert tests.isna().all(axis=None)
-    assert set(evidence.statistics["interval"]) == {"range"}
-    assert not evidence.statistics[["bold", "testable"]].any(axis=None)
-    assert evidence.ranks.empty
+    assert set(evidence["statistics"]["interval"]) == {"range"}
+    assert not evidence["statistics"][["bold", "testable"]].any(axis=None)
+    assert evidence["ranks"].empty
     assert any("Not testable" in note for note in evidence.notes)
 
 
@@ -180,11 +180,13 @@ def test_ties_everywhere_are_no_difference_and_nothing_is_bold(tmp_path):
     for number, row in enumerate(ROWS):
         write_run(tmp_path / str(number), row, cases=cases, num_folds=1, num_patients=24, structures=TWO)
     evidence = evidence_of(tmp_path)
-    assert not evidence.statistics["bold"].any()
-    compared = evidence.statistics.loc[(evidence.statistics["reference"] != "") & evidence.statistics["testable"]]
+    assert not evidence["statistics"]["bold"].any()
+    compared = evidence["statistics"].loc[
+        (evidence["statistics"]["reference"] != "") & evidence["statistics"]["testable"]
+    ]
     assert len(compared)
     assert (compared[["p_wilcoxon", "p_permutation", "p_holm"]] == 1).all(axis=None)
-    assert (evidence.ranks.loc[evidence.ranks["rank"] == 1, "probability"] == 1).all()
+    assert (evidence["ranks"].loc[evidence["ranks"]["rank"] == 1, "probability"] == 1).all()
 
 
 def test_constant_scores_have_a_point_for_an_interval(tmp_path):
@@ -203,10 +205,10 @@ def test_rows_with_different_patients_are_compared_on_those_they_share(tmp_path)
     found = line(evidence, "unet")
     assert (found["num_patients"], found["num_pairs"]) == (30, 30)
     assert found["note"] == "compared on the 30 patients that both have"
-    table = primary_values(evidence.scores, evidence.rows, BY_PATIENT).dropna()
+    table = primary_values(evidence["scores"], evidence.rows, BY_PATIENT).dropna()
     assert found["difference"] == pytest.approx((table["unet"] - table["bs_esnet"]).mean())
     assert found["difference"] != pytest.approx(found["mean"] - line(evidence, "bs_esnet")["mean"], abs=1e-6)
-    complete = evidence.table.groupby("row")["complete"].first()
+    complete = evidence["table"].groupby("row")["complete"].first()
     assert (bool(complete["unet"]), bool(complete["bs_esnet"])) == (False, True)
 
 
@@ -221,10 +223,10 @@ def test_image_level_folds_are_a_table_of_their_own_and_the_inflation(tmp_path):
     write_grid(tmp_path / "a", {"unet": 0.85, "bs_esnet": 0.88}, num_patients=24, structures=TWO)
     write_grid(tmp_path / "b", {"unet": 0.87, "bs_esnet": 0.90}, num_patients=24, split=AS_PUBLISHED, structures=TWO)
     evidence = evidence_of(tmp_path)
-    assert set(evidence.table["split"]) == {BY_PATIENT, AS_PUBLISHED}
+    assert set(evidence["table"]["split"]) == {BY_PATIENT, AS_PUBLISHED}
     # A patient is in several image-level folds, and still one patient.
     assert line(evidence, "unet", split=AS_PUBLISHED)["num_patients"] == 24
-    found = evidence.inflation.set_index(["row", "structure"]).loc[("unet", "mean")]
+    found = evidence["inflation"].set_index(["row", "structure"]).loc[("unet", "mean")]
     means = [line(evidence, "unet", split=split)["mean"] for split in (BY_PATIENT, AS_PUBLISHED)]
     assert found["difference"] == pytest.approx(means[1] - means[0])
     assert found["difference"] == pytest.approx(0.02, abs=0.005)
@@ -242,13 +244,13 @@ def test_costs_are_means_over_runs_and_gaps_where_nobody_says(tmp_path):
 
 
 def test_detection_has_the_boxes_of_networks_that_have_some(evidence):
-    found = evidence.detection.set_index(["row", "box"])
+    found = evidence["detection"].set_index(["row", "box"])
     assert set(found.index) == {(row, "mask") for row in ROWS} | {(row, "network") for row in ROWS[1:]}
     assert found.loc[("bs_esnet", "network"), "iou"] < found.loc[("bs_esnet", "mask"), "iou"]
 
 
 def test_the_fold_table_counts_patients_slices_and_levels(evidence):
-    found = evidence.folds.set_index(["fold", "part"])
+    found = evidence["folds"].set_index(["fold", "part"])
     assert found.loc[(0, "test"), ["num_patients", "num_slices"]].tolist() == [8, 16]
     assert found.loc[(0, "test"), "levels"] == "L2/3 8, L3/4 5, L4/5 3"
     assert found.loc[(0, "train"), "levels"] != ""
@@ -257,7 +259,7 @@ def test_the_fold_table_counts_patients_slices_and_levels(evidence):
 def test_table_counts_misses_false_alarms_and_undefined(grid, evidence):
     files = [pd.read_csv(path / "cases.csv") for path in sorted(grid.glob("unet-f*"))]
     cases = pd.concat(files)
-    found = evidence.table.set_index(["row", "structure"]).loc[("unet", "psoas_right")]
+    found = evidence["table"].set_index(["row", "structure"]).loc[("unet", "psoas_right")]
     own = cases.loc[cases["structure"] == "psoas_right"]
     assert found["missed"] == (own["status"] == "missed").sum() > 0
     assert found["undefined"] == own["dice"].isna().sum()
@@ -270,13 +272,13 @@ def test_table_counts_misses_false_alarms_and_undefined(grid, evidence):
 
 
 def test_published_rows_without_a_run_are_gaps(evidence):
-    found = evidence.table.loc[evidence.table["row"] == "mask_rcnn"]
+    found = evidence["table"].loc[evidence["table"]["row"] == "mask_rcnn"]
     assert len(found) == len(STRUCTURES) + 1
     assert found[["slice_mean", "patient_mean"]].isna().all(axis=None)
     assert not found["complete"].any()
     assert any("Mask R-CNN" in note and "without a finished run" in note for note in evidence.notes)
     assert evidence.rows == ROWS
-    order = list(dict.fromkeys(evidence.table["row"]))
+    order = list(dict.fromkeys(evidence["table"]["row"]))
     assert order[:4] == ["unet", "bs_esnet_no_sag", "bs_esnet_no_deep_supervision", "bs_esnet"]
 
 
@@ -301,7 +303,7 @@ def test_without_the_proposed_row_another_is_the_reference_and_it_is_said(tmp_pa
 def test_one_row_alone_is_compared_with_nothing(tmp_path):
     write_grid(tmp_path, ("unet",), num_patients=8, structures=TWO)
     evidence = evidence_of(tmp_path)
-    assert set(evidence.statistics["reference"]) == {""}
+    assert set(evidence["statistics"]["reference"]) == {""}
     assert any("nothing is compared" in note for note in evidence.notes)
 
 

@@ -85,10 +85,10 @@ def test_a_second_rater_is_no_competitor(tmp_path):
     write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=14)
     write_run(tmp_path / "rater", "second_rater", scored=True, num_patients=14, quality=0.99)
     evidence = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
-    mean = evidence.table.loc[evidence.table["structure"] == "mean"].set_index("row")
+    mean = evidence["table"].loc[evidence["table"]["structure"] == "mean"].set_index("row")
     assert mean["patient_mean"].idxmax() == "second_rater"
     assert mean.index[mean["bold"]].tolist() == ["bs_esnet"]
-    assert set(evidence.ranks["row"]) == {"unet", "bs_esnet"}
+    assert set(evidence["ranks"]["row"]) == {"unet", "bs_esnet"}
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_markdown_has_published_and_ours_in_two_lines(evidence):
     assert lines[own][1] == "published"
     assert lines[own][names.index("disc")] == "97.5 ± 1.8"
     assert lines[own + 1][1] == "ours"
-    found = evidence.table.set_index(["row", "structure"]).loc[("bs_esnet", "disc")]
+    found = evidence["table"].set_index(["row", "structure"]).loc[("bs_esnet", "disc")]
     assert f"{found['slice_mean']:.1f} ± {found['slice_sd']:.1f}" in lines[own + 1][names.index("disc")]
     detection = next(line for line in lines if line[0] == "Detection IoU (%)")
     assert detection[names.index("disc")] == "82.5"
@@ -129,7 +129,7 @@ def test_bold_in_print_is_bold_in_the_statistics(evidence):
         label = line[0] or label
         if line[1].startswith("ours") and "," not in line[1]:
             marked[label] = line[lines[0].index("canal")].startswith("**")
-    expected = evidence.statistics.query("metric == 'dice' and structure == 'canal' and stratum == '' and arm == ''")
+    expected = evidence["statistics"].query("metric == 'dice' and structure == 'canal' and stratum == '' and arm == ''")
     assert {label.replace("\\_", "_") for label, bold in marked.items() if bold} == {
         evidence.labels[row] for row in expected.loc[expected["bold"], "row"]
     }
@@ -146,9 +146,11 @@ def test_csv_is_the_contract(evidence):
     read = pd.read_csv(io.StringIO(tables.csv(evidence)))
     assert tuple(read.columns) == TABLE_COLUMNS
     ours = read.loc[(read["row"] == "bs_esnet") & (read["structure"] == "mean")].iloc[0]
-    found = evidence.statistics.query(
-        "row == 'bs_esnet' and structure == 'mean' and metric == 'dice' and stratum == '' and arm == ''"
-    ).iloc[0]
+    found = (
+        evidence["statistics"]
+        .query("row == 'bs_esnet' and structure == 'mean' and metric == 'dice' and stratum == '' and arm == ''")
+        .iloc[0]
+    )
     assert ours["patient_mean"] == pytest.approx(100 * found["mean"])
     assert 80 < ours["patient_mean"] < 95
 

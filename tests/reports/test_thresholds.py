@@ -203,7 +203,7 @@ def test_the_page_has_three_readings_and_the_error(evidence):
     for table in (*tables, errors):
         assert [row[0].text for row in table.rows] == [evidence.labels[row] for row in evidence.rows]
         assert {len(row) for row in table.rows} == {len(table.header)}
-    own = evidence.thresholds.loc[evidence.thresholds["unit"] == SLICE].set_index("row")
+    own = evidence["thresholds"].loc[evidence["thresholds"]["unit"] == SLICE].set_index("row")
     cells = dict(zip(tables[0].header, tables[0].rows[0], strict=True))
     assert cells["sensitivity, %"].text == f"{100 * own.loc['unet', 'sensitivity']:.1f}"
     assert (cells["missed"].text, cells["missed"].below) == ("1", "1 below")
@@ -216,18 +216,18 @@ def test_the_page_has_three_readings_and_the_error(evidence):
 
 def test_the_page_says_why_there_is_no_number(evidence):
     cells = {"sensitivity": nan, "specificity": nan, "kappa": nan, "missed_below": 0, "missed_not_below": 0}
-    nobody = evidence.thresholds.assign(num_units=0, **cells)
-    *tables, _ = thresholds(replace(evidence, thresholds=nobody))
+    nobody = evidence["thresholds"].assign(num_units=0, **cells)
+    *tables, _ = thresholds(evidence.with_tables(thresholds=nobody))
     assert [cell.text for cell in tables[2].rows[0][-3:]] == ["no case"] * 3
-    alike = evidence.thresholds.assign(num_units=5, **cells)
-    *tables, _ = thresholds(replace(evidence, thresholds=alike))
+    alike = evidence["thresholds"].assign(num_units=5, **cells)
+    *tables, _ = thresholds(evidence.with_tables(thresholds=alike))
     assert [cell.text for cell in tables[0].rows[0][-3:]] == ["none below", "all below", "all alike"]
 
 
 def test_the_tables_are_written(evidence, tmp_path):
     write_tables(evidence, tmp_path)
     for name in ("thresholds", "threshold_errors"):
-        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == len(getattr(evidence, name)) > 0
+        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == len(evidence[name]) > 0
 
 
 def test_without_a_threshold_there_is_nothing(tmp_path):
