@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from records.readout_files import PREDICTED, TRUE
-from reports.page.blocks import Figure
 from reports.pictures.style import COLOURS, WIDTH, finished, new_canvas, styled
+from reports.render.blocks import Figure
 
 SOURCES = {PREDICTED: ("prediction", COLOURS[3]), TRUE: ("truth", COLOURS[6])}
 

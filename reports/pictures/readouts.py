@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.page.blocks import Figure
-from reports.page.values import is_number, number, spoken
 from reports.pictures.style import COLOURS, MARKERS, SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.render.blocks import Figure
+from reports.render.formats import is_number, number, spoken
 
 SHOWN_FROM = 0.5  # percent; a smaller share has no number in a matrix
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.muscles.areas import METRICS
-from reports.page.blocks import Figure
-from reports.page.values import spoken
 from reports.pictures.style import COLOURS, MARKERS, SMALL, WIDTH, finished, new_canvas, styled
+from reports.readouts.regions import METRICS
+from reports.render.blocks import Figure
+from reports.render.formats import spoken
 
 MOST_POINTS = 1_500  # of a violin; more only blacken it
 SHOWN = 0.98  # share of the values that the axis of an error, which has no end, reaches to

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.page.blocks import Figure
-from reports.page.values import is_number, number, spoken
 from reports.pictures.plots import name_rows, whisker
 from reports.pictures.style import COLOURS, WIDTH, Style, finished, new_canvas, styled
+from reports.render.blocks import Figure
+from reports.render.formats import is_number, number, spoken
 
 OURS, PAPER = COLOURS[6], COLOURS[5]
 

@@ -9,7 +9,7 @@ from metrics.goutallier import GradeScale
 from records.readout_files import read_morphometry
 from records.runs import load_runs
 from reports.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
-from reports.muscles.grades import (
+from reports.readouts.grades import (
     build_grade_agreement,
     build_grade_confusion,
     build_grades,

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from reports.claims.samples import correlation, pseudo_values
 from reports.claims.sides import Side
 from reports.claims.values import PatientValues
-from reports.mechanism import ARMS, PRELIMINARY, SALIENCY, mechanism_tables
+from reports.readouts.mechanism import ARMS, PRELIMINARY, SALIENCY, mechanism_tables
 from tests.made.claim_evidence import STRUCTURES, draw_cases, make_evidence
 from tests.reports.test_claims import CLAIMS, judged
 

@@ -10,7 +10,7 @@ from records.runs import load_runs
 from reports.claims.judge import COLUMNS, RULES, judge
 from reports.claims.ledger import CLAIMS_FILE, REQUIRED, load_claims, published_structures
 from reports.collect import collect
-from reports.mechanism import mechanism_tables
+from reports.readouts.mechanism import mechanism_tables
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_grid
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from records.runs import load_runs
 from reports.collect import gather
-from reports.page.blocks import Folded, Table
+from reports.render.blocks import Folded, Table
 from reports.page.order import compared, order_sentence
 from reports.page.page import sections, write_page
 from tests.made.run_folders import write_grid, write_run

@@ -12,7 +12,7 @@ from reports.claims.judge import judge
 from reports.collect import collect, gather
 from reports.endpoint import averaged_names, averaged_words, single_names
 from reports.layout import sections as printed
-from reports.muscles.grades import build_grade_agreement, grade_scales
+from reports.readouts.grades import build_grade_agreement, grade_scales
 from reports.page.grades import grades
 from reports.page.headline import unfinished_rows
 from reports.page.order import order_sentence

@@ -8,7 +8,7 @@ import pytest
 from records.runs import load_runs
 from reports import tables
 from reports.collect import gather
-from reports.costs import build_costs
+from reports.readouts.costs import build_costs
 from reports.page.findings import costs as cost_section
 from tests.made.run_folders import write_grid
 

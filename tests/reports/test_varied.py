@@ -17,7 +17,7 @@ from reports.patients import patient_scores
 from reports.pictures.varied import paired_differences
 from reports.task import write_tables
 from reports.varied.evidence import vary
-from reports.varied.gains import rank_correlations
+from reports.readouts.gains import rank_correlations
 from reports.varied.sections import noise_sentences, size_sentences
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_run
