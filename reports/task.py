@@ -1,9 +1,7 @@
 """What `task=report` runs, and the callback that reports at the end of a sweep."""
 
 import logging
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from records.runs import load_runs
+from records.whole_files import replace_text
 from reports.collect import gather, with_claims
 from reports.evidence import AGREEMENT, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
@@ -60,13 +59,15 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
     failures = []
     try:
         evidence = with_claims(evidence)
-        _replace(folder / "claims.csv", evidence["claims"].to_csv(index=False))
-        _replace(folder / "table.md", text.markdown(evidence))
+        replace_text(folder / "claims.csv", evidence["claims"].to_csv(index=False))
+        replace_text(folder / "table.md", text.markdown(evidence))
     except Exception as error:  # the tables are written; a page without claims is worth having
         logger.debug("claims", exc_info=True)
         failures.append(f"the claims ({_describe(error)})")
     try:
-        _write_page(evidence, folder)
+        from reports.render.page import write_page
+
+        write_page(evidence, folder)
     except Exception as error:
         logger.debug("page", exc_info=True)
         failures.append(f"the page ({_describe(error)})")
@@ -78,18 +79,14 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
 
 def write_tables(evidence: Evidence, folder: Path) -> None:
     """Writes the tables and the statistics; of those of read-outs, the ones that have a row, and no old one."""
-    writers: dict[str, Callable[[Evidence], str]] = {
-        "statistics.csv": lambda evidence: evidence["statistics"].to_csv(index=False),
-        "table.csv": text.csv,
-        "table.md": text.markdown,
-        "table.tex": text.latex,
-    }
-    for name, build in writers.items():
-        _replace(folder / name, build(evidence))
+    for name in ("statistics", "table"):
+        replace_text(folder / f"{name}.csv", evidence[name].to_csv(index=False))
+    replace_text(folder / "table.md", text.markdown(evidence))
+    replace_text(folder / "table.tex", text.latex(evidence))
     for name in files():
         table, path = evidence[name], folder / f"{name}.csv"
         if len(table):
-            _replace(path, table.to_csv(index=False))
+            replace_text(path, table.to_csv(index=False))
         else:
             path.unlink(missing_ok=True)
 
@@ -155,25 +152,6 @@ def _overlay(asked: str | None) -> str:
     if asked not in (None, STRUCTURES, AGREEMENT):
         raise ValueError(f"report.overlay is {asked!r}; expected {STRUCTURES}, {AGREEMENT} or null")
     return asked or ""
-
-
-def _write_page(evidence: Evidence, folder: Path) -> None:
-    from reports.render.page import write_page
-
-    partial = folder / f".page.{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        written = write_page(evidence, partial)
-        written.replace(folder / written.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _replace(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
 
 
 def _describe(error: Exception) -> str:

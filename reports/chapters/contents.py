@@ -34,17 +34,11 @@ CHAPTERS = {
     "protocol": "Protocol, folds, commands",
 }
 PARTS = (
-    Part(chapter="headline", blocks=headline),
-    Part(
-        chapter="mechanism",
-        place=9,
-        blocks=lambda evidence: features(evidence, open_album(evidence)),
-        missed_by=prints_boxes,
-        drawn=True,
-    ),
-    Part(chapter="augmentation", blocks=augmentations, drawn=True),
-    Part(chapter="pictures", blocks=lambda evidence: gallery(evidence, open_album(evidence)), drawn=True),
-    Part(chapter="protocol", blocks=protocol),
+    Part("headline", 0, headline),
+    Part("mechanism", 9, lambda known: features(known, open_album(known)), missed_by=prints_boxes, drawn=True),
+    Part("augmentation", 0, augmentations, drawn=True),
+    Part("pictures", 0, lambda known: gallery(known, open_album(known)), drawn=True),
+    Part("protocol", 0, protocol),
 )
 
 

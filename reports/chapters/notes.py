@@ -3,6 +3,8 @@
 import numpy as np
 
 from records.run import Run
+from records.runs import AS_PUBLISHED
+from reports.chapters.headline import stated_size
 from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
@@ -21,6 +23,11 @@ KINDS = {
     "BCa": "BCa bootstrap over patients, 10 000 draws",
     "": "no value",
 }
+TESTS = (
+    "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the former, "
+    "equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse than the "
+    "best of its column after Holm (none if all are), unless its patients are too few to be found worse."
+)
 MOST_COMMANDS = 12
 
 
@@ -29,29 +36,31 @@ def write_notes(evidence: Evidence) -> tuple[str, ...]:
     if not evidence.rows:
         missing = "No finished run trained on all masks, so there is no table."
         return (missing, *evidence.runs.problems, *beside_notes(evidence))
-    return (
-        *_cohort(evidence),
-        *_size(evidence),
-        *(text for text in (unequal_masks(evidence["costs"], evidence.labels),) if text),
+    trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
+    texts = (
+        *_cohort(evidence, trained),
+        *dict.fromkeys(_preset(run) for run in trained if run.config.get("scale")),
+        unequal_masks(evidence["costs"], evidence.labels),
         *_versions(evidence),
         *_power(evidence),
         *_coverage(evidence),
         *noise_sentences(evidence),
         *size_sentences(evidence),
-        *_without_run(evidence),
+        _without_run(evidence),
         *beside_notes(evidence),
         *(f"{problem[0].upper()}{problem[1:]}." for problem in evidence.runs.problems),
     )
+    return tuple(filter(None, texts))
 
 
 def beside_notes(evidence: Evidence) -> list[str]:
     """What has to be read with what is no part of the table: the curve, fusions, runs without masks."""
-    texts = []
-    if len(evidence["curve"]):
-        texts += ["Runs with masks of a limited number of patients are in the curve alone, never in the table."]
-        texts += [text for text in (unequal_training(evidence["curve"]),) if text]
-        gaps = evidence["curve"].loc[~evidence["curve"]["complete"].astype(bool)]
+    texts, curve = [], evidence["curve"]
+    if len(curve):
+        gaps = curve.loc[~curve["complete"].astype(bool)]
         points = dict.fromkeys(f"{line['masked_patients']} ({line['supervision']})" for line in gaps.to_dict("records"))
+        texts += ["Runs with masks of a limited number of patients are in the curve alone, never in the table."]
+        texts += [unequal_training(curve)]
         texts += [f"Points of the curve without all folds: {', '.join(points)}."] if points else []
     for runs, text in (
         (evidence.runs.fused, "Fusions of several models are in a table of their own"),
@@ -59,31 +68,31 @@ def beside_notes(evidence: Evidence) -> list[str]:
     ):
         rows = dict.fromkeys(evidence.labels.get(run.row, run.row) for run in runs)
         texts += [f"{text}: {', '.join(rows)}."] if rows else []
-    return texts
+    return list(filter(None, texts))
 
 
 def commands(evidence: Evidence) -> tuple[str, ...]:
     """The command lines that made the runs, each once."""
-    found = dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
-    listed = tuple(found)
+    listed = tuple(
+        dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
+    )
     more = f"... and {len(listed) - MOST_COMMANDS} more: `command` in each run_card.json"
     return listed if len(listed) <= MOST_COMMANDS else (*listed[:MOST_COMMANDS], more)
 
 
-def _cohort(evidence: Evidence) -> list[str]:
+def _cohort(evidence: Evidence, trained: list[Run]) -> list[str]:
     own = evidence["cases"].loc[evidence["cases"]["arm"] == ""]
     card = next((run.card for run in evidence.runs.runs if run.card), {})
+    licence = f" Licence: {card['licence']}." if card.get("licence") else ""
+    slices = len(own[["case", "slice"]].drop_duplicates())
     texts = [
-        f"Cohort {evidence.runs.cohort}: {own['patient'].nunique()} patients and "
-        f"{len(own[['case', 'slice']].drop_duplicates())} slices were tested"
-        + (f". Licence: {card['licence']}." if card.get("licence") else ".")
+        f"Cohort {evidence.runs.cohort}: {own['patient'].nunique()} patients and {slices} slices were tested.{licence}"
     ]
     if card.get("nominal_spacing"):
         texts.append(
             "The pixel size of this cohort is nominal: nobody measured it. Nothing here is measured in mm; grids, "
             "cells and the bars in pictures are in nominal mm."
         )
-    trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
     seeds = sorted({run.seed for run in trained})
     if len(seeds) > 1:
         texts.append(
@@ -94,8 +103,7 @@ def _cohort(evidence: Evidence) -> list[str]:
         texts.append(
             f"One training per row and fold (seed {seeds[0]}): how much another seed would change is not known."
         )
-    splits = list(dict.fromkeys(run.split for run in trained))
-    if "as published" in splits:
+    if any(run.split == AS_PUBLISHED for run in trained):
         texts.append(
             "Split as published: folds dealt by image, so slices of a tested patient were trained on. Those numbers "
             "are too good for unseen patients."
@@ -107,41 +115,27 @@ def _versions(evidence: Evidence) -> list[str]:
     """Runs of several versions of the code, or of one that was changed, may differ for that reason alone."""
     cards = [run.card for run in evidence.runs.runs if run.card and not run.arm]
     commits = list(dict.fromkeys(str(card["commit"])[:7] for card in cards if card.get("commit")))
-    texts = []
-    if len(commits) > 1:
-        texts.append(f"The runs come from {len(commits)} versions of the code: commits {', '.join(commits)}.")
     changed = sum(bool(card.get("dirty")) for card in cards)
-    if changed:
-        texts.append(f"{changed} of {len(cards)} runs were made with uncommitted changes of the code.")
-    return texts
-
-
-def _size(evidence: Evidence) -> list[str]:
-    texts = []
-    trained = [run for run in evidence.runs.runs if not run.arm and not run.scored]
-    for text in dict.fromkeys(_preset(run) for run in trained if run.config.get("scale")):
-        texts.append(text)
-    return texts
+    several = f"The runs come from {len(commits)} versions of the code: commits {', '.join(commits)}."
+    dirty = f"{changed} of {len(cards)} runs were made with uncommitted changes of the code."
+    return [text for text, said in ((several, len(commits) > 1), (dirty, changed)) if said]
 
 
 def _preset(run: Run) -> str:
-    config = run.config
-    scale, paper, data = config["scale"], config.get("paper") or {}, config.get("data") or {}
+    scale, data = run.config["scale"], run.config.get("data") or {}
     size = "x".join(str(side) for side in data.get("size", [])) or "unknown size"
     text = (
         f"Preset {scale.get('name')}: {run.trained_epochs}, width {scale.get('width')}, batch "
-        f"{scale.get('batch_size')}, {size} pixels of {data.get('spacing_mm')} mm"
+        f"{scale.get('batch_size')}, {size} pixels of {data.get('spacing_mm')} mm."
     )
     if scale.get("name") == PAPER_SIZE:
-        return f"{text}."
-    asked = {key: paper.get(key) for key in ("epochs", "width", "batch_size") if paper.get(key) is not None}
-    stated = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in asked.items())
-    return f"{text}. This is not paper size{f' ({stated})' if stated else ''}: ranks and gaps may change with it."
+        return text
+    stated = stated_size(run.config.get("paper") or {})
+    return f"{text} This is not paper size{f' ({stated})' if stated else ''}: ranks and gaps may change with it."
 
 
 def _power(evidence: Evidence) -> list[str]:
-    split = primary_split(evidence["cases"])
-    scores = evidence["scores"]
+    scores, split = evidence["scores"], primary_split(evidence["cases"])
     chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
     table = patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], evidence.rows)
     counts = sorted({int(np.count_nonzero(table[row].notna())) for row in table.columns} or {0})
@@ -151,46 +145,39 @@ def _power(evidence: Evidence) -> list[str]:
     others = [row for row in table.columns if row != evidence.reference]
     if evidence.reference not in table or not others:
         return [*texts, "Only one row has runs: nothing is compared."]
+    label = evidence.labels[evidence.reference]
     differences = [(table[row] - table[evidence.reference]).dropna().to_numpy() for row in others]
-    fewest = min(len(sample) for sample in differences)
-    if fewest < FEWEST_FOR_TEST:
-        texts.append(
-            f"Not testable: only {fewest} patients are shared with {evidence.labels[evidence.reference]}; a test needs "
-            f"{FEWEST_FOR_TEST}."
-        )
-    if max(len(sample) for sample in differences) < FEWEST_FOR_TEST:
-        return texts
+    fewest = min(map(len, differences))
     testable = [sample for sample in differences if len(sample) >= FEWEST_FOR_TEST]
-    num_pairs = min(len(sample) for sample in testable)
+    if fewest < FEWEST_FOR_TEST:
+        texts.append(f"Not testable: only {fewest} patients are shared with {label}; a test needs {FEWEST_FOR_TEST}.")
+    if not testable:
+        return texts
+    num_pairs = min(map(len, testable))
     smallest = smallest_p(num_pairs)
     drawn = f" (permutation: {1 / (NUM_FLIPS + 1) * 2:g}, of {NUM_FLIPS} flips)" if smallest < 1 / NUM_FLIPS else ""
     detectable = [100 * detectable_difference(sample) for sample in testable]
     ends = dict.fromkeys(f"{end:.2f}" for end in (np.min(detectable), np.max(detectable)))
-    texts += [
-        f"Differences are to {evidence.labels[evidence.reference]}, paired by patient. Smallest p that n = {num_pairs} "
-        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} row(s) "
-        f"{min(smallest * len(testable), 1):.2g}.",
+    adjusted = min(smallest * len(testable), 1)
+    return [
+        *texts,
+        f"Differences are to {label}, paired by patient. Smallest p that n = {num_pairs} allows: {smallest:.2g}{drawn}, "
+        f"after Holm over {len(testable)} row(s) {adjusted:.2g}.",
         f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; "
         f"the margin of interest is {100 * evidence.margin:g} points.",
-        "p: Wilcoxon signed-rank (zeros by Pratt), sign-flip permutation of the mean, Holm over the rows of the "
-        "former, equivalence within the margin by two one-sided t tests; effect: Cohen's dz. Bold: every row not worse "
-        "than the best of its column after Holm (none if all are), unless its patients are too few to be found worse.",
+        TESTS,
     ]
-    return texts
 
 
-def _without_run(evidence: Evidence) -> list[str]:
+def _without_run(evidence: Evidence) -> str:
     missing = dict.fromkeys(evidence["table"].loc[evidence["table"]["num_slices"] == 0, "row"])
     names = ", ".join(evidence.labels[row] for row in missing)
-    return [f"Published, but without a finished run here: {names}."] if missing else []
+    return f"Published, but without a finished run here: {names}." if missing else ""
 
 
 def _coverage(evidence: Evidence) -> list[str]:
     table = evidence["statistics"]
     here = table.loc[(table["stratum"] == "") & (table["arm"] == "") & (table["metric"] == "dice")]
-    texts = [
-        f"{evidence.labels[line['row']]} ({line['split']}): {line['note']}."
-        for line in here.loc[here["structure"] == MEAN].to_dict("records")
-        if "compared on" in str(line["note"])
-    ]
+    lines = here.loc[(here["structure"] == MEAN) & here["note"].astype(str).str.contains("compared on")]
+    texts = [f"{evidence.labels[line['row']]} ({line['split']}): {line['note']}." for line in lines.to_dict("records")]
     return [*texts, "Ranks are those on the patients that all rows have."] if texts else texts

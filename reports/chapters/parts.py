@@ -17,15 +17,15 @@ def nobody(evidence: Evidence) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Part:
     """A part of a chapter.
 
     Attributes:
         chapter: Key of one of `reports.chapters.contents.CHAPTERS`.
         place: Order inside it.
-        title: A heading above; "" for none.
         blocks: What it says; nothing where it has nothing to say.
+        title: A heading above; "" for none.
         gap: What is said then.
         command: What provides it; `{sweep}` is the command of the paper's table.
         missed_by: Whose gap it is: a report on other slices lacks nothing.
@@ -33,8 +33,8 @@ class Part:
     """
 
     chapter: str
+    place: int
     blocks: Callable[[Evidence], list[Block]]
-    place: int = 0
     title: str = ""
     gap: str = ""
     command: str = ""

@@ -112,12 +112,5 @@ def _where(line: Line) -> str:
     return f"{spoken(line['structure'])} {line['side']}".strip()
 
 
-PARTS = [
-    Part(
-        chapter="measurements",
-        blocks=measurements,
-        gap="No run folder has a morphometry.csv with both truth and prediction.",
-        command="{sweep}",
-        missed_by=is_sagittal,
-    )
-]
+GAP = "No run folder has a morphometry.csv with both truth and prediction."
+PARTS = [Part("measurements", 0, measurements, gap=GAP, command="{sweep}", missed_by=is_sagittal)]

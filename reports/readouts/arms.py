@@ -67,13 +67,8 @@ def other_boxes(evidence: Evidence) -> list[Block]:
     return [Folded(summary="Every row and split with other boxes", blocks=[grid])] if len(table) else []
 
 
+GAP0 = "No run was tested on turned or moved images."
 PARTS = [
-    Part(
-        chapter="robustness",
-        blocks=moved,
-        gap="No run was tested on turned or moved images.",
-        command="{sweep} arms=robustness",
-        missed_by=is_sagittal,
-    ),
-    Part(chapter="mechanism", place=8, blocks=other_boxes, missed_by=nobody),
+    Part("robustness", 0, moved, gap=GAP0, command="{sweep} arms=robustness", missed_by=is_sagittal),
+    Part("mechanism", 8, other_boxes, missed_by=nobody),
 ]

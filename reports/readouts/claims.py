@@ -77,10 +77,4 @@ def _ledger(evidence: Evidence, table: pd.DataFrame, which: str = "") -> Block:
     return TABLE.of(table, evidence.labels, which=which)
 
 
-PARTS = [
-    Part(
-        chapter="claims",
-        blocks=claims,
-        gap="No claim was judged: reports/published/claims.csv has none for this table.",
-    )
-]
+PARTS = [Part("claims", 0, claims, gap="No claim was judged: reports/published/claims.csv has none for this table.")]

@@ -62,14 +62,5 @@ def confusion(evidence: Evidence) -> list[Block]:
     return [Figures(figures=lambda: drawn(rows[:1]), caption=text), *([rest] if rows[1:] else [])]
 
 
-PARTS = [
-    Part(
-        chapter="keypoints",
-        place=2,
-        title="What is taken for what",
-        blocks=confusion,
-        gap="No run folder has a confusion.csv.",
-        command="{sweep}",
-        missed_by=is_sagittal,
-    )
-]
+GAP = "No run folder has a confusion.csv."
+PARTS = [Part("keypoints", 2, confusion, "What is taken for what", gap=GAP, command="{sweep}", missed_by=is_sagittal)]

@@ -39,12 +39,5 @@ def convergence(evidence: Evidence) -> list[Block]:
     return [TABLE.of(table, evidence.labels, kinds=kinds)] if has_values(table, "epochs_to_95") else []
 
 
-PARTS = [
-    Part(
-        chapter="training",
-        place=1,
-        title="Epochs to 95 % of the last validation Dice",
-        blocks=convergence,
-        gap="No training logged a validation Dice.",
-    )
-]
+GAP = "No training logged a validation Dice."
+PARTS = [Part("training", 1, convergence, "Epochs to 95 % of the last validation Dice", gap=GAP)]

@@ -166,4 +166,4 @@ def costs(evidence: Evidence) -> list[Block]:
     return [TABLE.of(table, evidence.labels, notes=notes), *shown]
 
 
-PARTS = [Part(chapter="cost", blocks=costs, gap="No summary.json states a cost.")]
+PARTS = [Part("cost", 0, costs, gap="No summary.json states a cost.")]

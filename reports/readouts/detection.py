@@ -61,6 +61,6 @@ def misses(evidence: Evidence) -> list[Block]:
 
 
 PARTS = [
-    Part(chapter="detection", blocks=detection, gap="No run has box scores, so detection cannot be judged."),
-    Part(chapter="detection", place=1, blocks=misses, gap="There is no table from which misses could be counted."),
+    Part("detection", 0, detection, gap="No run has box scores, so detection cannot be judged."),
+    Part("detection", 1, misses, gap="There is no table from which misses could be counted."),
 ]

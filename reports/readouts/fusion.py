@@ -95,13 +95,14 @@ def fusions(evidence: Evidence) -> list[Block]:
     return [TABLE.of(named, evidence.labels)] if len(table) else []
 
 
+GAP = "No fusion of models was scored."
 PARTS = [
     Part(
-        chapter="table",
-        place=5,
-        title=TITLE,
-        blocks=fusions,
-        gap="No fusion of models was scored.",
+        "table",
+        5,
+        fusions,
+        TITLE,
+        gap=GAP,
         command="python run.py task=fuse runs=DIR output=DIR",
         missed_by=is_sagittal,
     )

@@ -142,12 +142,6 @@ def states(evidence: Evidence) -> list[Block]:
 
 
 PARTS = [
-    Part(chapter="muscles", place=1, title="Goutallier grades", blocks=grades, missed_by=nobody),
-    Part(
-        chapter="muscles",
-        place=1,
-        title="Slices without a measured share of fat",
-        blocks=states,
-        missed_by=nobody,
-    ),
+    Part("muscles", 1, grades, "Goutallier grades", missed_by=nobody),
+    Part("muscles", 1, states, "Slices without a measured share of fat", missed_by=nobody),
 ]

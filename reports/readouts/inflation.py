@@ -35,12 +35,5 @@ def split_twice(evidence: Evidence) -> bool:
     )
 
 
-PARTS = [
-    Part(
-        chapter="table",
-        place=2,
-        blocks=inflation,
-        gap="The inflation by the published split needs the same row in both splits.",
-        missed_by=split_twice,
-    )
-]
+GAP = "The inflation by the published split needs the same row in both splits."
+PARTS = [Part("table", 2, inflation, gap=GAP, missed_by=split_twice)]

@@ -132,13 +132,5 @@ def _figures(evidence: Evidence, table: pd.DataFrame) -> list[Figure]:
     return figures
 
 
-PARTS = [
-    Part(
-        chapter="keypoints",
-        title="Key points",
-        blocks=keypoints,
-        gap="No run folder has a keypoints.csv.",
-        command="{sweep}",
-        missed_by=is_sagittal,
-    )
-]
+GAP = "No run folder has a keypoints.csv."
+PARTS = [Part("keypoints", 0, keypoints, "Key points", gap=GAP, command="{sweep}", missed_by=is_sagittal)]

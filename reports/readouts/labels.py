@@ -150,12 +150,5 @@ def _beyond_chance(lines: Sequence[dict[Any, Any]]) -> str:
     return f"Beyond chance with {' and '.join(differ)} ({smallest})."
 
 
-PARTS = [
-    Part(
-        chapter="labels",
-        blocks=labels,
-        gap="No run was trained on the masks of a limited number of patients.",
-        command=COMMAND,
-        missed_by=is_sagittal,
-    )
-]
+GAP = "No run was trained on the masks of a limited number of patients."
+PARTS = [Part("labels", 0, labels, gap=GAP, command=COMMAND, missed_by=is_sagittal)]

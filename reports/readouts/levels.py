@@ -96,14 +96,5 @@ def levels(evidence: Evidence) -> list[Block]:
     return TABLE.first_and_rest(*lines, evidence.labels) if has_values(table, "level_error") else []
 
 
-PARTS = [
-    Part(
-        chapter="keypoints",
-        place=1,
-        title=TITLE,
-        blocks=levels,
-        gap="No run folder has a confusion.csv with structures of a series (`series` of the anatomy).",
-        command="{sweep}",
-        missed_by=is_sagittal,
-    )
-]
+GAP = "No run folder has a confusion.csv with structures of a series (`series` of the anatomy)."
+PARTS = [Part("keypoints", 1, levels, TITLE, gap=GAP, command="{sweep}", missed_by=is_sagittal)]

@@ -44,7 +44,7 @@ PRIMARY = Table(
         *counts(num_slices="slices"),
         Column("missed", "missed", **COUNT, short=True),
         *counts(false_alarms="false alarms", undefined="undefined"),
-        Column("HD95, mm", "hd95_mm", optional=True),
+        Column("HD95, mm", "hd95_mm", digits=2, optional=True),
         Column("encoder weights", "weights", kind="text", optional=True),
     ],
 )
@@ -133,11 +133,4 @@ def _notes(evidence: Evidence) -> list[str]:
     return [*notes, counted] if problems else notes
 
 
-PARTS = [
-    Part(
-        chapter="table",
-        blocks=paper_tables,
-        gap="There is no result to put beside the paper's table.",
-        command="{sweep}",
-    )
-]
+PARTS = [Part("table", 0, paper_tables, gap="There is no result to put beside the paper's table.", command="{sweep}")]

@@ -104,4 +104,4 @@ def region_parts(evidence: Evidence) -> list[Block]:
     return [drawn, Folded(summary="The same as a table", blocks=[TABLE.of(lines, evidence.labels, label=label)])]
 
 
-PARTS = [Part(chapter="muscles", place=2, title="Where errors are larger", blocks=region_parts, missed_by=nobody)]
+PARTS = [Part("muscles", 2, region_parts, "Where errors are larger", missed_by=nobody)]

@@ -220,6 +220,6 @@ def _mean_sd(line: Mapping[str, Any], kind: str, digits: int) -> str:
 
 
 PARTS = [
-    Part(chapter="table", place=3, title="Every measure of the regions", blocks=region_tables, missed_by=nobody),
-    Part(chapter="muscles", title="Errors of the regions", blocks=region_errors, missed_by=nobody),
+    Part("table", 3, region_tables, "Every measure of the regions", missed_by=nobody),
+    Part("muscles", 0, region_errors, "Errors of the regions", missed_by=nobody),
 ]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from reports.chapters.parts import Part
@@ -28,6 +27,7 @@ from reports.render.formats import (
 )
 from reports.render.tables import PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, counts, wide
 from reports.setting import in_order, label_of, main_split, primary_comparisons, sweep
+from reports.statistics import patient_table
 
 
 def _note(line: Line) -> str:
@@ -91,13 +91,13 @@ def comparisons(evidence: Evidence, split: str = "") -> list[Block]:
 
 
 def _differences(evidence: Evidence, reference: str) -> Block:
-    primary = primary_comparisons(evidence)
+    primary, table = primary_comparisons(evidence), _values(evidence, MEAN)
     if not has_values(primary, "difference"):
         return Gap("No paired difference is defined, so there is none to draw.")
 
     def drawn() -> list[Figure]:
-        values = {row: paired_differences(evidence, row, MEAN) for row in primary["row"]}
-        return [differences(primary, values, evidence.labels, row_styles(evidence.rows), evidence.margin)]
+        gaps = {row: (table[row] - table[evidence.reference]).dropna().to_numpy(dtype=float) for row in primary["row"]}
+        return [differences(primary, gaps, evidence.labels, row_styles(evidence.rows), evidence.margin)]
 
     text = (
         f"Difference to {reference}: points are patients, the marker is their mean, the bar its interval; grey band: "
@@ -131,43 +131,32 @@ def _structures(evidence: Evidence, split: str) -> list[Block]:
     return [Folded(summary="Each structure", blocks=[grid])] if lines and names else []
 
 
-def paired_differences(evidence: Evidence, row: str, structure: str) -> np.ndarray:
-    """Row minus reference of each patient that both have, seeds averaged; a share of 1."""
-    values = _patient_values(evidence, structure)
-    if values.empty:
-        return np.zeros(0)
-    table = values.pivot_table(index="patient", columns="row", values="value", aggfunc="mean")
-    if not {row, evidence.reference} <= set(table.columns):
-        return np.zeros(0)
-    return (table[row] - table[evidence.reference]).dropna().to_numpy(dtype=float)
-
-
-def _patient_values(evidence: Evidence, structure: str) -> pd.DataFrame:
+def _values(evidence: Evidence, structure: str) -> pd.DataFrame:
+    """Dice of the main split's own tests: a patient a line, a row a column, seeds averaged."""
     own = pick(evidence["scores"], split=main_split(evidence), arm="", structure=structure, metric="dice")
-    return own.dropna(subset=["value"])
+    return patient_table(own.dropna(subset=["value"]), evidence.rows)
 
 
 def patients(evidence: Evidence) -> list[Block]:
     """Box plots, the mean first; structures that are in no mean are folded."""
-    names = [name for name in (MEAN, *evidence.averaged) if len(_patient_values(evidence, name))]
-    singles = [name for name in single_names(evidence) if len(_patient_values(evidence, name))]
+    main, single = (
+        [name for name in names if len(_values(evidence, name))]
+        for names in ((MEAN, *evidence.averaged), single_names(evidence))
+    )
+
+    def drawn(names: Sequence[str]) -> list[Figure]:
+        styles, mean = row_styles(evidence.rows), f"mean over {averaged_kind(evidence)}"
+        tables = {name: _values(evidence, name) for name in names}
+        return [
+            boxes(table.melt(), mean if name == MEAN else name, {row: label_of(evidence, row) for row in table}, styles)
+            for name, table in tables.items()
+        ]
+
     text = (
         "Dice of each patient (a point; seeds averaged). Box: quartiles and median; whiskers: up to 1.5 times the box."
     )
-    rest = Folded(summary="Single structures", blocks=[Figures(figures=lambda: _boxes(evidence, singles))])
-    drawn = Figures(figures=lambda: _boxes(evidence, names), caption=text)
-    return [drawn, *([rest] if singles else [])] if names else []
-
-
-def _boxes(evidence: Evidence, names: Sequence[str]) -> list[Figure]:
-    styles, figures = row_styles(evidence.rows), []
-    for structure in names:
-        values = _patient_values(evidence, structure)
-        means = values.pivot_table(index=["row", "patient"], values="value", aggfunc="mean").reset_index()
-        labels = {row: label_of(evidence, row) for row in evidence.rows if row in set(means["row"])}
-        name = f"mean over {averaged_kind(evidence)}" if structure == MEAN else structure
-        figures.append(boxes(means, name, labels, styles))
-    return figures
+    rest = Folded(summary="Single structures", blocks=[Figures(figures=lambda: drawn(single))])
+    return [Figures(figures=lambda: drawn(main), caption=text), *([rest] if single else [])] if main else []
 
 
 def ranking(evidence: Evidence) -> list[Block]:
@@ -214,34 +203,12 @@ def several(evidence: Evidence) -> bool:
     return len(evidence.rows) != 1
 
 
+GAP0 = "No row can be compared: two need finished runs on the same patients."
+GAP2 = "Ranks need at least two rows scored on the same patients, and enough patients to draw from."
+GAP3 = "No stratum is known: cases.csv has neither levels nor factors of a case (such as fat_fraction)."
 PARTS = [
-    Part(
-        chapter="statistics",
-        blocks=comparisons,
-        gap="No row can be compared: two need finished runs on the same patients.",
-        command="{sweep}",
-    ),
-    Part(
-        chapter="statistics",
-        place=1,
-        title="Patients",
-        blocks=patients,
-        gap="No patient has a defined Dice, so there is nothing to draw.",
-    ),
-    Part(
-        chapter="statistics",
-        place=2,
-        title="How stable the ranking is",
-        blocks=ranking,
-        gap="Ranks need at least two rows scored on the same patients, and enough patients to draw from.",
-        command="{sweep}",
-        missed_by=several,
-    ),
-    Part(
-        chapter="statistics",
-        place=3,
-        title="Strata (exploratory)",
-        blocks=strata,
-        gap="No stratum is known: cases.csv has neither levels nor factors of a case (such as fat_fraction).",
-    ),
+    Part("statistics", 0, comparisons, gap=GAP0, command="{sweep}"),
+    Part("statistics", 1, patients, "Patients", gap="No patient has a defined Dice, so there is nothing to draw."),
+    Part("statistics", 2, ranking, "How stable the ranking is", gap=GAP2, command="{sweep}", missed_by=several),
+    Part("statistics", 3, strata, "Strata (exploratory)", gap=GAP3),
 ]

@@ -121,4 +121,4 @@ def thresholds(evidence: Evidence) -> list[Block]:
     return [*found, ERRORS.of(in_order(evidence, evidence["threshold_errors"]), evidence.labels)]
 
 
-PARTS = [Part(chapter="thresholds", blocks=thresholds, missed_by=nobody)]
+PARTS = [Part("thresholds", 0, thresholds, missed_by=nobody)]

@@ -47,18 +47,9 @@ def schedule(evidence: Evidence) -> list[Block]:
     ]
 
 
+GAP0 = "No run folder has a metrics.csv with epochs, so there are no training curves."
+GAP1 = "No run logged a schedule; rows without the asynchronous training have none."
 PARTS = [
-    Part(
-        chapter="training",
-        blocks=training,
-        gap="No run folder has a metrics.csv with epochs, so there are no training curves.",
-    ),
-    Part(
-        chapter="training",
-        place=2,
-        title="Asynchronous schedule",
-        blocks=schedule,
-        gap="No run logged a schedule; rows without the asynchronous training have none.",
-        missed_by=prints_boxes,
-    ),
+    Part("training", 0, training, gap=GAP0),
+    Part("training", 2, schedule, "Asynchronous schedule", gap=GAP1, missed_by=prints_boxes),
 ]

@@ -177,4 +177,4 @@ def _stated(p: float) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-PARTS = [Part(chapter="setting", blocks=varied, missed_by=nobody)]
+PARTS = [Part("setting", 0, varied, missed_by=nobody)]

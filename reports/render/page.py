@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from records.whole_files import replace_text
 from reports.chapters.contents import sections
 from reports.evidence import Evidence
 
@@ -27,7 +28,7 @@ def write_page(evidence: Evidence, folder: Path) -> Path:
     template = environment.get_template("report.html.j2")
     path = folder / "report.html"
     title = f"{evidence.runs.cohort or 'no cohort'}: {_subject(evidence)}"
-    path.write_text(template.render(title=title, sections=sections(evidence)), encoding="utf-8")
+    replace_text(path, template.render(title=title, sections=sections(evidence)))
     return path
 
 

@@ -45,26 +45,25 @@ def latex(evidence: Evidence) -> str:
     return f"% Needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}.\n{_ascii(notes)}\n{tables}"
 
 
-def csv(evidence: Evidence) -> str:
-    """`table.csv`."""
-    return evidence["table"].to_csv(index=False)
-
-
 def print_tables(evidence: Evidence, console: Console | None = None) -> None:
     """Prints the primary endpoint of each split, the curve, and the notes, to the terminal."""
     console = console or Console()
     for grid in printed_tables(evidence):
-        if not grid.short:
-            continue
-        table = Table(title=grid.title)
-        for place in grid.short:
-            table.add_column(grid.header[place], justify="right" if place else "left", overflow="fold")
-        for line in grid.rows:
-            cells = [(escape(joined(line[place])), line[place].bold) for place in grid.short]
-            table.add_row(*(f"[bold]{text}[/bold]" if bold else text for text, bold in cells))
-        console.print(table)
+        if grid.short:
+            print_table(grid, console)
     for note in (LEGEND, *evidence.notes):
         console.print(f"* {escape(note)}")
+
+
+def print_table(grid: Grid, console: Console) -> None:
+    """Prints the short columns of one table."""
+    table = Table(title=grid.title, title_justify="left")
+    for place in grid.short:
+        table.add_column(grid.header[place], justify="right" if place else "left", overflow="fold")
+    for line in grid.rows:
+        cells = [(escape(joined(line[place])), line[place].bold) for place in grid.short]
+        table.add_row(*(f"[bold]{text}[/bold]" if bold else text for text, bold in cells))
+    console.print(table)
 
 
 def joined(cell: Cell) -> str:

@@ -8,10 +8,10 @@ import pytest
 
 from records.runs import load_runs
 from reports.intervals import clustered_intervals, intervals
+from reports.papers import empty_published, load_published
+from reports.readouts.region_strata import region_strata
 from reports.readouts.regions import POOLED, build_regions, shown_regions
 from reports.region_scores import region_cases, region_output_cases
-from reports.readouts.region_strata import region_strata
-from reports.papers import empty_published, load_published
 from tests.made.muscle_folders import ANATOMY, write_muscles
 
 ALONE = {"alone": ["fat_left"]}
