@@ -161,8 +161,8 @@ def _power(evidence: Evidence) -> list[str]:
     adjusted = min(smallest * len(testable), 1)
     return [
         *texts,
-        f"Differences are to {label}, paired by patient. Smallest p that n = {num_pairs} allows: {smallest:.2g}{drawn}, "
-        f"after Holm over {len(testable)} row(s) {adjusted:.2g}.",
+        f"Differences are to {label}, paired by patient. Smallest p that n = {num_pairs} "
+        f"allows: {smallest:.2g}{drawn}, after Holm over {len(testable)} row(s) {adjusted:.2g}.",
         f"A mean difference of {' to '.join(ends)} Dice points would be found with 80 % power at alpha 0.05; "
         f"the margin of interest is {100 * evidence.margin:g} points.",
         TESTS,

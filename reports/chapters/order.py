@@ -6,14 +6,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from reports.collect import primary_values
 from reports.comparisons import ALPHA, holm, wilcoxon_p
 from reports.endpoint import averaged_kind, averaged_words
 from reports.evidence import Evidence
 from reports.intervals import FEWEST_FOR_TEST, intervals
+from reports.readouts.statistics import dice_of_patients
 from reports.render.formats import interval, is_number, pick, points, spoken
 from reports.setting import label_of, main_split, published_means
-from reports.statistics import patient_table
 
 SAME, UNCLEAR, OTHER = "same order", "not distinguishable", "other order"
 MOST_PAIRS = 3  # that a sentence names
@@ -24,7 +23,7 @@ def order_sentence(evidence: Evidence) -> str:
     paper = published_means(evidence)
     if len(paper) == 1:
         return _order_of_names(evidence)
-    values = primary_values(evidence["scores"], evidence.rows, main_split(evidence))
+    values = dice_of_patients(evidence)
     both = [row for row in values.columns if row in paper]
     if len(both) < 2:
         return "The paper's order of rows cannot be compared: fewer than two of its rows have a result here."
@@ -38,12 +37,12 @@ def _order_of_names(evidence: Evidence) -> str:
     """Whether what a paper with a single row prints a Dice of comes in its order; "" if there are not two."""
     table = pick(evidence["table"], split=main_split(evidence), row=evidence.reference)
     printed = {str(line["structure"]): line["published_mean"] for line in table.to_dict("records")}
-    scores = pick(evidence["scores"], split=main_split(evidence), arm="", row=evidence.reference, metric="dice")
-    known = [name for name in evidence.averaged if is_number(printed.get(name)) and name in set(scores["structure"])]
+    tables = {name: dice_of_patients(evidence, name) for name in evidence.averaged if is_number(printed.get(name))}
+    known = [name for name, values in tables.items() if evidence.reference in values]
     if len(known) < 2:
         return ""
     order = sorted(known, key=lambda name: -printed[name])
-    columns = {name: patient_table(scores.loc[scores["structure"] == name]).iloc[:, 0] for name in order}
+    columns = {name: tables[name][evidence.reference] for name in order}
     what = f"The paper's {len(known)} {averaged_kind(evidence)}, by mean Dice"
     return f"{what}: {compared(pd.DataFrame(columns), {name: spoken(name) for name in order})}"
 

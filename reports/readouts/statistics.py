@@ -91,7 +91,7 @@ def comparisons(evidence: Evidence, split: str = "") -> list[Block]:
 
 
 def _differences(evidence: Evidence, reference: str) -> Block:
-    primary, table = primary_comparisons(evidence), _values(evidence, MEAN)
+    primary, table = primary_comparisons(evidence), dice_of_patients(evidence, MEAN)
     if not has_values(primary, "difference"):
         return Gap("No paired difference is defined, so there is none to draw.")
 
@@ -131,7 +131,7 @@ def _structures(evidence: Evidence, split: str) -> list[Block]:
     return [Folded(summary="Each structure", blocks=[grid])] if lines and names else []
 
 
-def _values(evidence: Evidence, structure: str) -> pd.DataFrame:
+def dice_of_patients(evidence: Evidence, structure: str = MEAN) -> pd.DataFrame:
     """Dice of the main split's own tests: a patient a line, a row a column, seeds averaged."""
     own = pick(evidence["scores"], split=main_split(evidence), arm="", structure=structure, metric="dice")
     return patient_table(own.dropna(subset=["value"]), evidence.rows)
@@ -140,13 +140,13 @@ def _values(evidence: Evidence, structure: str) -> pd.DataFrame:
 def patients(evidence: Evidence) -> list[Block]:
     """Box plots, the mean first; structures that are in no mean are folded."""
     main, single = (
-        [name for name in names if len(_values(evidence, name))]
+        [name for name in names if len(dice_of_patients(evidence, name))]
         for names in ((MEAN, *evidence.averaged), single_names(evidence))
     )
 
     def drawn(names: Sequence[str]) -> list[Figure]:
         styles, mean = row_styles(evidence.rows), f"mean over {averaged_kind(evidence)}"
-        tables = {name: _values(evidence, name) for name in names}
+        tables = {name: dice_of_patients(evidence, name) for name in names}
         return [
             boxes(table.melt(), mean if name == MEAN else name, {row: label_of(evidence, row) for row in table}, styles)
             for name, table in tables.items()
