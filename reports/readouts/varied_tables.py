@@ -9,21 +9,14 @@ import pandas as pd
 from reports.chapters.parts import Part, nobody
 from reports.comparisons import ALPHA, NUM_FLIPS
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
 from reports.papers import varied_settings
 from reports.patients import MEAN
 from reports.pictures.varied import gain_by_area, value_differences
 from reports.render.blocks import Block, Figure, Figures, Gap, Heading, Text
-from reports.render.formats import DASH, interval, is_number, number, p_value, pick, record
-from reports.render.tables import COUNT, PERCENT, POINTS, POINTS_SD, Column, Line, Table
-
-
-def _untested(line: Line) -> str:
-    return "not testable" if 0 < line["num_pairs"] < FEWEST_FOR_TEST else DASH
-
+from reports.render.formats import interval, is_number, number, p_value, pick, record
+from reports.render.tables import COUNT, P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, Column, Table
 
 DIFFERENCE: dict[str, Any] = {"interval": "difference", **POINTS}
-P_HOLM = Column("p after Holm", "p_holm", kind="p", absent=_untested)
 SEED_SD = Column("seed SD, points", "seed_sd", **POINTS_SD)
 VALUES = Table(
     title="Values of {name}, Dice by patient",
@@ -39,7 +32,7 @@ VALUES = Table(
         P_HOLM,
         SEED_SD,
         Column("seeds", "num_seeds", **COUNT),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
     ],
 )
 GAINS = Table(
@@ -72,7 +65,7 @@ def varied(evidence: Evidence) -> list[Block]:
             control = str(table["control"].iloc[0])
             paper = table["published"] - table.loc[table["value"] == control, "published"].iloc[0]
             own = table.assign(published_difference=paper.where(table["value"] != control))
-            words = {"name": name, "control": plain_value(control)}
+            words: dict[str, Any] = {"name": name, "control": plain_value(control)}
             blocks += [_figure(evidence, table, path), VALUES.of(own, evidence.labels, **words)]
         if printed and len(table) <= 1:
             text = f"Fewer than two values of {name} have a finished run, so its effect cannot be told."
