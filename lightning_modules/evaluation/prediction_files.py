@@ -15,9 +15,8 @@ from jaxtyping import Float, UInt8
 from datamodules.batch import boxes_of_masks
 from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
 from lightning_modules.evaluation.rows import of_all_processes
+from records.predictions import INDEX_COLUMNS, read_arrays, read_index
 from records.whole_files import naming, replace_text
-
-INDEX_COLUMNS = ("file", "case", "patient", "level", "slice")
 
 
 class PredictionFolder:
@@ -110,7 +109,7 @@ def arrays_held(folder: Path) -> frozenset[str]:
         ValueError: If the first file is missing or cut off.
     """
     rows = _index(folder)
-    return frozenset(_arrays(folder / "predictions" / rows[0]["file"])) if rows else frozenset()
+    return frozenset(read_arrays(folder / "predictions" / rows[0]["file"])) if rows else frozenset()
 
 
 def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[str, str]]) -> Iterator[EvaluatedSlice]:
@@ -125,22 +124,13 @@ def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[st
         ValueError: If a file is missing or cut off.
     """
     for number, row in enumerate(_index(folder)):
-        arrays = _arrays(folder / "predictions" / row["file"])
+        arrays = read_arrays(folder / "predictions" / row["file"])
         arrays.setdefault("has_mask", np.array((row["case"], row["slice"]) in annotated))
         yield _slice(number, row, arrays, num_structures)
 
 
 def _index(folder: Path) -> list[dict[str, str]]:
-    table = pd.read_csv(folder / "predictions" / "index.csv", dtype=str, keep_default_na=False)
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return dict(content)
-    except Exception as error:  # whatever a cut-off archive gives
-        raise ValueError(f"{file} cannot be read ({type(error).__name__}): test the run again") from None
+    return [{str(name): value for name, value in row.items()} for row in read_index(folder).to_dict("records")]
 
 
 def _slice(
