@@ -43,8 +43,8 @@ ACTING = {
     *("callbacks.case_table.CaseTable", "callbacks.finite_loss.FiniteLoss"),
     "callbacks.weight_averaging.AveragedWeights",
 }
-# Measures of ours that validate: what they do follows from the anatomy, and the names that `metrics.score` takes of them
-# stand in the identity. One of your own counts with all its settings.
+# Measures of ours that validate: what they do follows from the anatomy, and which of them choose the best checkpoint is
+# said by `metrics.score`. One of your own counts with all its settings.
 MEASURES = {
     *("metrics.validation.masks.PatientDice", "metrics.validation.masks.PatientBoxIou"),
     "metrics.validation.keypoints.PatientKeypointError",
