@@ -1,5 +1,7 @@
 """One value per slice and structure, kept on the device and averaged by patient at the end of an epoch."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
@@ -54,4 +56,5 @@ class PatientMean(Metric):
             dim_zero_cat(kept).cpu().numpy() for kept in (self.values, self.slices, self.patients)
         )
         _, first = np.unique(slices, return_index=True)
-        return pd.DataFrame(values[first].astype(np.float64)).groupby(patients[first]).mean()
+        means: Any = pd.DataFrame(values[first].astype(np.float64)).groupby(patients[first]).mean()
+        return means
