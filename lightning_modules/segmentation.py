@@ -39,8 +39,8 @@ class SegmentationModule(lightning.LightningModule):
     Args:
         network: Maps (image, annotated boxes) to a `Prediction`.
         objective: Losses.
-        optimizer: Builds the optimizer from parameter groups.
         metrics: What validation is scored by.
+        optimizer: Builds the optimizer from parameter groups.
         scheduler: Share of the initial learning rate in each epoch; see `lightning_modules.learning_rate`.
         channels_last: Memory format of network and images; faster on most processors.
         compile_network: Whether `torch.compile` is used.

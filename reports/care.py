@@ -44,11 +44,11 @@ def care_table(folder: Path) -> pd.DataFrame:
     if not runs:
         raise ValueError(f"{folder}: no training here has patients who validate (split.validation_fraction above 0)")
     # Before there was a node `metrics`, validation was scored on the pixels of the scans, where everybody scores less.
-    older = [path for path, config, _, _ in runs if "metrics" not in config]
+    older = [path.name for path, config, _, _ in runs if "metrics" not in config]
     if 0 < len(older) < len(runs):
         raise ValueError(
-            f"{folder}: {older[0].name} and {len(older) - 1} more validated on the pixels of the scans, as older versions "
-            "did, the others on the network's grid: their scores cannot be compared; train them anew (retrain=true)"
+            f"{folder}: {', '.join(older)} validated on the pixels of the scans, as older versions did, the "
+            "others on the network's grid: their scores cannot be compared; train these anew (retrain=true)"
         )
     records = []
     for row in dict.fromkeys(row_of(config, card) for _, config, card, _ in runs):

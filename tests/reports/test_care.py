@@ -45,7 +45,7 @@ def test_scores_of_two_grids_are_not_compared(tmp_path):
     write_arm(tmp_path / "newer", lr=0.004, scores=[0.6])
     config = tmp_path / "newer" / "config.yaml"
     config.write_text(config.read_text() + "metrics:\n  score: [dice]\n")
-    with pytest.raises(ValueError, match=r"older and 0 more validated on the pixels of the scans.*retrain=true"):
+    with pytest.raises(ValueError, match=r"older validated on the pixels of the scans.*retrain=true"):
         care_table(tmp_path)
 
 
