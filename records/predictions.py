@@ -1,8 +1,9 @@
-"""`predictions/` of a run folder: a compressed file per test slice, and the index that names them."""
+"""The test slices that a run keeps in `predictions/`: listed at once, read one by one when they are asked for."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,62 @@ import pandas as pd
 FOLDER = "predictions"
 INDEX = f"{FOLDER}/index.csv"  # written last: every file that it names is whole
 INDEX_COLUMNS = ("file", "case", "patient", "level", "slice")
+
+
+class Predictions:
+    """Arrays of every test slice of a run by their names (docs/records.md), in the order of the test.
+
+    A slice is read when it is asked for, so that looking at one of thousands costs one file:
+
+        run.predictions[0]["predicted_mask"], run.predictions.of("p001", 3)["image"]
+
+    Args:
+        folder: The run folder; one without `predictions/` has no slice.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """`predictions/index.csv`: file, case, patient, level (texts) and slice (int), a row a slice."""
+        if not (self.folder / INDEX).exists():
+            return pd.DataFrame(columns=list(INDEX_COLUMNS))
+        return read_index(self.folder).astype({"slice": int})
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in the same order."""
+        return [self.folder / FOLDER / str(name) for name in self.index["file"]]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return map(read_arrays, self.paths)
+
+    def __getitem__(self, place: int) -> dict[str, np.ndarray]:
+        """The arrays of a slice by its place in the index.
+
+        Raises:
+            IndexError: If there are fewer.
+            ValueError: If its file is missing or cut off.
+        """
+        return read_arrays(self.paths[place])
+
+    def of(self, case: str, number: int) -> dict[str, np.ndarray]:
+        """The arrays of a slice by its case and its index in the image.
+
+        Raises:
+            ValueError: If it was not tested, or its file is missing or cut off.
+        """
+        places = np.flatnonzero((self.index["case"] == case) & (self.index["slice"] == number))
+        if not len(places):
+            raise ValueError(
+                f"{self.folder} has no predictions of case {case}, slice {number}; its `predictions.index` lists those "
+                "that it has"
+            )
+        return self[int(places[0])]
 
 
 def _none(*shape: int, dtype: type = np.float64) -> Callable[[], np.ndarray]:
@@ -57,7 +114,14 @@ class StoredSlice:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "StoredSlice":
-        """From the arrays of a file; those that this version does not know are left out."""
+        """From the arrays of a file; those that this version does not know are left out.
+
+        Raises:
+            ValueError: If it has no image or masks, or they differ in size.
+        """
+        shapes = [arrays[name].shape if name in arrays else () for name in ("image", "true_mask", "predicted_mask")]
+        if len({*shapes}) > 1 or len(shapes[0]) != 2 or not arrays["image"].size:
+            raise ValueError(f"image, true_mask and predicted_mask have the shapes {shapes}, expected one [H, W]")
         return cls(**{each.name: arrays[each.name] for each in fields(cls) if each.name in arrays})
 
     def compressed(self) -> bytes:
@@ -67,24 +131,19 @@ class StoredSlice:
         return buffer.getvalue()
 
 
-def read_index(folder: Path) -> list[dict[str, str]]:
-    """INDEX_COLUMNS of every file of a run folder, as texts, in the order of its test."""
-    table = pd.read_csv(folder / INDEX, dtype=str, keep_default_na=False)
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+def read_index(folder: Path) -> pd.DataFrame:
+    """`predictions/index.csv` of a run folder, every cell as the text that it is."""
+    return pd.read_csv(folder / INDEX, dtype=str, keep_default_na=False)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file as it has them.
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a slice.
 
     Raises:
-        ValueError: If it is missing, cut off, or lacks an image or masks of one size.
+        ValueError: If the file is missing or cut off.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            arrays = dict(content)
+        with np.load(file, allow_pickle=False) as content:
+            return dict(content)
     except Exception as error:  # whatever a cut-off archive gives
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}): test the run again") from None
-    shapes = [arrays[name].shape if name in arrays else () for name in ("image", "true_mask", "predicted_mask")]
-    if len({*shapes}) > 1 or len(shapes[0]) != 2 or not arrays["image"].size:
-        raise ValueError(f"{path} has no image and masks of one size: test the run again")
-    return arrays
+        raise ValueError(f"{file} cannot be read ({type(error).__name__}): test the run again") from None

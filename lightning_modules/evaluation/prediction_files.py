@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from datamodules.batch import boxes_of_masks
 from lightning_modules.evaluation.evaluated import EvaluatedSlice
 from lightning_modules.evaluation.rows import of_all_processes
 from pictures.view import grey_levels
-from records.predictions import FOLDER, INDEX, INDEX_COLUMNS, StoredSlice, read_arrays, read_index
+from records.predictions import FOLDER, INDEX, INDEX_COLUMNS, Predictions, StoredSlice, read_arrays
 from records.whole_files import naming, replace_text
 
 
@@ -93,8 +94,8 @@ def arrays_held(folder: Path) -> frozenset[str]:
     Raises:
         ValueError: If the first file is missing or cut off.
     """
-    rows = read_index(folder)
-    return frozenset(read_arrays(folder / FOLDER / rows[0]["file"])) if rows else frozenset()
+    paths = Predictions(folder).paths
+    return frozenset(read_arrays(paths[0])) if paths else frozenset()
 
 
 def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[str, str]]) -> Iterator[EvaluatedSlice]:
@@ -108,13 +109,14 @@ def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[st
     Raises:
         ValueError: If a file is missing or cut off.
     """
-    for number, row in enumerate(read_index(folder)):
-        arrays = read_arrays(folder / FOLDER / row["file"])
-        arrays.setdefault("has_mask", np.array((row["case"], row["slice"]) in annotated))
-        yield _slice(number, row, StoredSlice.of(arrays), num_structures)
+    predictions = Predictions(folder)
+    rows = predictions.index[["case", "patient", "level", "slice"]].to_dict("records")
+    for number, (row, arrays) in enumerate(zip(rows, predictions, strict=True)):
+        arrays.setdefault("has_mask", np.array((row["case"], str(row["slice"])) in annotated))
+        yield _slice({"index": number, **row}, StoredSlice.of(arrays), num_structures)
 
 
-def _slice(number: int, row: Mapping[str, str], kept: StoredSlice, num_structures: int) -> EvaluatedSlice:
+def _slice(names: Mapping[Any, Any], kept: StoredSlice, num_structures: int) -> EvaluatedSlice:
     true_mask, predicted = kept.true_mask.astype(np.int64), kept.predicted_mask.astype(np.int64)
     true_boxes, mask_boxes = (
         boxes_of_masks(torch.from_numpy(mask)[None], num_structures)[0].numpy() for mask in (true_mask, predicted)
@@ -127,8 +129,7 @@ def _slice(number: int, row: Mapping[str, str], kept: StoredSlice, num_structure
         return array if len(array) else None
 
     return EvaluatedSlice(
-        **{"index": number, "case": row["case"], "patient": row["patient"], "level": row["level"]},
-        slice=int(row["slice"]),
+        **names,
         image=kept.image[None].astype(np.float32),
         true_mask=true_mask,
         predicted_mask=predicted,
