@@ -18,7 +18,7 @@ from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.reading.geometry import SliceGrid
 from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
-from lightning_modules.evaluation.native_grid import to_native_grid
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.segmentation import SegmentationModule
 from metrics.keypoints import mean_error_mm
 from pictures.marks import mark_bar, mark_sides
@@ -154,7 +154,8 @@ def _draw_panel(
         axis.scatter(*item.keypoints.T, c=colours, marker="x", s=16, linewidths=1.2)
     elif item.attention is not None:
         looks = torch.from_numpy(item.attention[looks_from][None]).float()
-        weight = to_native_grid(looks, grid, item.true_mask.shape, item.spacing_mm)[0].numpy()
+        scan = NativeGrid(grid=grid, size=item.true_mask.shape, spacing_mm=item.spacing_mm)
+        weight = scan.values(looks)[0].numpy()
         axis.imshow(weight, cmap="magma", vmin=0, vmax=max(float(weight.max()), 1e-9), alpha=0.6, aspect=aspect)
         if item.keypoints is not None:
             axis.scatter(*item.keypoints[looks_from], marker="+", s=30, c="cyan", linewidths=1.0)

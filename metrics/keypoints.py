@@ -141,7 +141,7 @@ def mean_error_mm(
     spacing_mm: tuple[float, float],
     image_size: tuple[int, int],
 ) -> float:
-    """Mean distance over the visible key points of a slice, for choosing a checkpoint; NaN where none is visible.
+    """Mean distance over the visible key points of a slice, mm; NaN where none is visible.
 
     A point that was missed counts with the diagonal of the image, as a missed mask does, so that finding nothing cannot
     look like an advantage.
