@@ -10,7 +10,7 @@ INCOMPLETE = "*"
 
 @dataclass(frozen=True)
 class Text:
-    """A cell. `bold` by the rule of `reports.comparisons.bold_rows`."""
+    """A cell. `bold` by the rule of `reports.statistics.comparisons.bold_rows`."""
 
     text: str
     bold: bool = False

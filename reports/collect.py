@@ -9,19 +9,19 @@ from records.gaps import expected_rows
 from records.row_names import by_name_and_number
 from records.runs import Runs
 from reports.claims.judge import judge
-from reports.comparisons import rank_probabilities
 from reports.costs import build_costs
 from reports.endpoint import averaged_names, with_averaged
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
 from reports.muscles.regions import region_cases
 from reports.muscles.tables import read_muscles
 from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
-from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import joined_cases, read_out
-from reports.statistics import COLUMNS as STATISTICS_COLUMNS
-from reports.statistics import build_statistics, patient_table
+from reports.statistics.comparisons import rank_probabilities
+from reports.statistics.intervals import FEWEST_FOR_TEST
+from reports.statistics.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
+from reports.statistics.table import build_statistics, patient_table
 from reports.summaries import (
     TABLE_COLUMNS,
     build_detection,

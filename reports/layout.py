@@ -11,8 +11,8 @@ from reports.costs import SEEN, encoder_weights, rows_shown
 from reports.endpoint import averaged_words, averages_regions, compared_names
 from reports.evidence import Evidence
 from reports.muscles.sections import grade_sections, region_sections
-from reports.patients import MEAN
 from reports.readout_sections import readout_sections
+from reports.statistics.patients import MEAN
 from reports.summaries import slice_level
 from reports.varied.sections import varied_sections
 

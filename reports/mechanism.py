@@ -10,9 +10,9 @@ from records.row_names import is_box_arm
 from reports.claims.samples import correlation, paired
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.claims.values import PatientValues
-from reports.comparisons import compare, holm
 from reports.evidence import Evidence
-from reports.intervals import intervals
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
 
 ARMS = ("arm", "num_patients", "dice", "difference", "difference_low", "difference_high", "p_holm")
 PRELIMINARY = (

@@ -3,14 +3,14 @@
 import numpy as np
 
 from records.run import Run
-from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.costs import unequal_masks
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST, kind
-from reports.patients import MEAN
 from reports.spines.curve import unequal_training
-from reports.statistics import patient_table
+from reports.statistics.comparisons import NUM_FLIPS, detectable_difference, smallest_p
+from reports.statistics.intervals import FEWEST_FOR_TEST, kind
+from reports.statistics.patients import MEAN
+from reports.statistics.table import patient_table
 from reports.summaries import primary_split
 from reports.varied.sections import noise_sentences, size_sentences
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from records.readout_files import HEATMAP
-from reports.agreement import name_and_unit
 from reports.cells import GAP, INCOMPLETE, Section, Text, number, p_value, with_interval, words
 from reports.evidence import Evidence
+from reports.statistics.agreement import name_and_unit
 
 
 def readout_sections(evidence: Evidence) -> list[Section]:

@@ -6,13 +6,13 @@ import pandas as pd
 
 from metrics.cases import CASE_COLUMNS
 from records.runs import Run, Runs
-from reports.agreement import build_agreement, build_pairs, patient_pairs
 from reports.convergence import build_convergence, build_trainings
 from reports.endpoint import with_averaged
 from reports.spines.curve import build_curve, curve_cases, patient_values
 from reports.spines.fusion import build_fusion
 from reports.spines.keypoints import build_confusion, build_keypoints, build_levels
 from reports.spines.levels import LABEL, OFFSET, READOUTS, with_readouts
+from reports.statistics.agreement import build_agreement, build_pairs, patient_pairs
 from reports.summaries import primary_split
 from reports.thresholds import build_threshold_errors, build_thresholds, threshold_slices
 

@@ -11,7 +11,7 @@ from metrics.grade_agreement import weighted_kappa
 from metrics.resampling import interval_of_tables
 from records.readout_files import PREDICTED, TRUE
 from records.run import Run
-from reports.intervals import clustered_intervals
+from reports.statistics.intervals import clustered_intervals
 
 THRESHOLD = "area_threshold"  # column of morphometry.csv
 BELOW, NOT_BELOW, MISSED = "below", "not below", "missed"

@@ -12,9 +12,9 @@ from reports.claims.samples import between_strata, correlation, paired
 from reports.claims.sides import GapError
 from reports.claims.sizes import beyond_seeds, smaller_gains_more
 from reports.claims.values import PatientValues
-from reports.comparisons import ALPHA, compare
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
+from reports.statistics.comparisons import ALPHA, compare
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 
 def judge_one(claim: Claim, values: PatientValues, evidence: Evidence) -> Finding:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.claims.ledger import Claim
 from reports.claims.sides import PREDICTED, GapError, Side
-from reports.intervals import FEWEST_FOR_TEST, intervals
+from reports.statistics.intervals import FEWEST_FOR_TEST, intervals
 
 REPRODUCED, WITHIN_NOISE, NOT_TESTABLE = "reproduced", "within noise", "not testable"
 NOT_REACHED = "not reached"  # what is stated is excluded, its reverse is not shown

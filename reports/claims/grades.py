@@ -11,8 +11,8 @@ from records.readout_files import PREDICTED as OTHER
 from records.readout_files import TRUE
 from reports.claims.findings import Finding, too_few
 from reports.claims.sides import PREDICTED, GapError, Side
-from reports.intervals import FEWEST_FOR_TEST
 from reports.muscles.grades import graded_rank
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 
 def grade_values(grades: pd.DataFrame, scales: Mapping[str, GradeScale], side: Side) -> pd.Series:

@@ -18,8 +18,8 @@ from reports.claims.findings import (
 )
 from reports.claims.ledger import Claim
 from reports.claims.values import GapError, PatientValues
-from reports.comparisons import ALPHA
 from reports.evidence import Evidence
+from reports.statistics.comparisons import ALPHA
 from reports.varied.gains import patient_areas, rank_correlations
 
 

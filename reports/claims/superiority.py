@@ -20,8 +20,8 @@ from reports.claims.ledger import Claim
 from reports.claims.samples import contrast, paired
 from reports.claims.sides import GapError, Side
 from reports.claims.values import PatientValues
-from reports.comparisons import ALPHA, compare, holm, smallest_p
-from reports.intervals import FEWEST_FOR_TEST
+from reports.statistics.comparisons import ALPHA, compare, holm, smallest_p
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 
 @dataclass(frozen=True, kw_only=True)

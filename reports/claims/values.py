@@ -14,8 +14,8 @@ from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.evidence import Evidence
 from reports.muscles.grades import grade_scales
-from reports.patients import LOWER_IS_BETTER
-from reports.strata import SLICE, strata
+from reports.statistics.patients import LOWER_IS_BETTER
+from reports.statistics.strata import SLICE, strata
 
 # Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
 _STATUS_SHARES = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.intervals import clustered_intervals, intervals
+from reports.statistics.intervals import clustered_intervals, intervals
 
 POOLED = "csa_error_pooled_percent"
 # What is printed of a region, and the factor that makes a share of it percent.

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from reports.intervals import intervals
 from reports.muscles.areas import METRICS, patient_means
-from reports.strata import SLICE, strata, tertiles
+from reports.statistics.intervals import intervals
+from reports.statistics.strata import SLICE, strata, tertiles
 
 THIRDS = ("first", "middle", "last")
 SHOWN = ("dice", "csa_error_percent", "csa_error_mm2")
@@ -34,7 +34,7 @@ def build_region_strata(cases: pd.DataFrame, row: str) -> pd.DataFrame:
 
 
 def region_strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """`reports.strata.strata`, and parts by what the records say themselves.
+    """`reports.statistics.strata.strata`, and parts by what the records say themselves.
 
     `true fat low | middle | high` by the share of fat in the true mask of the slice, `area low | ...` by the true area
     of its largest region, and, where no level is known, `stack first | middle | last` third of a volume's slices in the

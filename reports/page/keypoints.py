@@ -9,9 +9,9 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table
 from reports.page.setting import in_order, is_sagittal, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, percent, pick, spoken
-from reports.patients import MEAN
-from reports.pictures.readouts import confusion_matrix, keypoint_errors
-from reports.pictures.style import row_styles
+from reports.plots.readouts import confusion_matrix, keypoint_errors
+from reports.plots.style import row_styles
+from reports.statistics.patients import MEAN
 
 CONFUSION = "What is taken for what"
 SOURCES = {HEATMAP: "heat map", MASK: "centre of the mask"}

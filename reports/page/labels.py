@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from records.run import FROM, FULL
-from reports.comparisons import ALPHA
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, has_values, interval, is_number, number, p_value, percent, pick, points
-from reports.pictures.readouts import labels_curve
+from reports.plots.readouts import labels_curve
+from reports.statistics.comparisons import ALPHA
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 CURVE = "python run.py sweep=scarnet_masks cohort.root=DIR"
 FUSE = "python run.py task=fuse runs=DIR output=DIR"

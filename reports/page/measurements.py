@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from metrics.muscles import BOTH
-from reports.agreement import name_and_unit
 from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Table
 from reports.page.setting import in_order, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, pick, spoken
-from reports.patients import MEAN
-from reports.pictures.readouts import bland_altman_plot
+from reports.plots.readouts import bland_altman_plot
+from reports.statistics.agreement import name_and_unit
+from reports.statistics.patients import MEAN
 
 MOST_PLOTS = 8  # of a report of many muscles; the rest is a table
 

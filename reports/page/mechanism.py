@@ -8,9 +8,9 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table
 from reports.page.setting import in_order, label_of, prints_boxes, trained
 from reports.page.values import count, has_values, interval, listed, number, p_value, percent, points, spoken, word
-from reports.pictures.plots import arms
-from reports.pictures.style import row_styles
-from reports.pictures.training import CURVES, curves, timeline
+from reports.plots.curves import CURVES, curves, timeline
+from reports.plots.intervals import arms
+from reports.plots.style import row_styles
 
 CURVES_CAPTION = (
     "Mean over folds and seeds; validation patients come from the training part. A row's loss is the sum of its own "

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from reports.collect import primary_values
-from reports.comparisons import ALPHA, holm, wilcoxon_p
 from reports.endpoint import averaged_kind, averaged_words
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST, intervals
 from reports.page.setting import label_of, main_split, published_means
 from reports.page.values import interval, is_number, pick, points, spoken
-from reports.statistics import patient_table
+from reports.statistics.comparisons import ALPHA, holm, wilcoxon_p
+from reports.statistics.intervals import FEWEST_FOR_TEST, intervals
+from reports.statistics.table import patient_table
 
 SAME, UNCLEAR, OTHER = "same order", "not distinguishable", "other order"
 MOST_PAIRS = 3  # that a sentence names

@@ -7,8 +7,8 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Table
 from reports.page.setting import label_of, main_split, sweep
 from reports.page.values import DASH, count, has_values, interval, is_number, p_value, percent, pick, points, spoken
-from reports.patients import MEAN
-from reports.pictures.plots import arms
+from reports.plots.intervals import arms
+from reports.statistics.patients import MEAN
 
 
 def robustness(evidence: Evidence) -> list[Block]:

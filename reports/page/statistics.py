@@ -25,8 +25,8 @@ from reports.page.values import (
     spoken,
     word,
 )
-from reports.pictures.plots import boxes, differences, ranks
-from reports.pictures.style import row_styles
+from reports.plots.intervals import boxes, differences, ranks
+from reports.plots.style import row_styles
 
 MEAN = "mean"
 

@@ -12,7 +12,7 @@ from reports.endpoint import averages_regions
 from reports.evidence import AGREEMENT, Evidence
 from reports.page.values import pick
 from reports.pictures.panels import Slice, View, common_view, load_slice
-from reports.pictures.style import COLOURS
+from reports.plots.style import COLOURS
 
 KEYS = ["case", "slice"]
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from metrics.aggregate import patient_means
 from records.run import FULL, Run
-from reports.comparisons import compare, holm
-from reports.intervals import intervals
 from reports.spines.levels import READOUTS, with_readouts
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
 from reports.summaries import covers_folds
 
 METRICS = ("dice", "hd95_mm", *READOUTS)

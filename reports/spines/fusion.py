@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.comparisons import compare, holm
-from reports.intervals import intervals
-from reports.patients import MEAN, over_seeds, patient_scores
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds, patient_scores
 
 SUFFIX = "_fused"
 COLUMNS = (

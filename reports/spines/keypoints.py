@@ -9,9 +9,9 @@ import pandas as pd
 
 from records.readout_files import HEATMAP, MASK
 from records.run import Run
-from reports.intervals import intervals
-from reports.patients import MEAN, over_seeds, patient_scores
 from reports.spines.levels import LABEL, OFFSET
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds, patient_scores
 
 KEYPOINT_COLUMNS = (
     *("row", "source", "structure", "num_patients", "mean_mm", "ci95_low", "ci95_high", "interval", "median_mm"),

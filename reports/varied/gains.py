@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from reports.comparisons import compare, holm
-from reports.intervals import intervals
-from reports.patients import MEAN, over_seeds, seed_spread
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds, seed_spread
 from reports.varied.tables import TESTED, varied_rows
 
 GAINS = (

@@ -4,10 +4,10 @@ from math import isnan
 from typing import Any
 
 from reports.cells import GAP, Section, Text, number, p_value, with_interval, words
-from reports.comparisons import ALPHA, NUM_FLIPS
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
-from reports.patients import MEAN
+from reports.statistics.comparisons import ALPHA, NUM_FLIPS
+from reports.statistics.intervals import FEWEST_FOR_TEST
+from reports.statistics.patients import MEAN
 
 
 def setting_name(path: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparisons import NUM_FLIPS, compare, holm
-from reports.intervals import SEED, intervals
 from reports.papers import varied_settings
-from reports.patients import MEAN, over_seeds, seed_spread
+from reports.statistics.comparisons import NUM_FLIPS, compare, holm
+from reports.statistics.intervals import SEED, intervals
+from reports.statistics.patients import MEAN, over_seeds, seed_spread
 
 VALUES = (
     *("path", "value", "row", "published", "mean", "ci95_low", "ci95_high", "interval", "num_patients"),

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
-from reports.intervals import clustered_intervals, intervals
 from reports.muscles.areas import POOLED, build_regions, shown_regions
 from reports.muscles.regions import region_cases, region_output_cases
 from reports.muscles.strata import region_strata
 from reports.papers import empty_published, load_published
+from reports.statistics.intervals import clustered_intervals, intervals
 from tests.made.muscle_folders import ANATOMY, write_muscles
 
 ALONE = {"alone": ["fat_left"]}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from records.readout_files import PREDICTED, TRUE
 from reports.page.blocks import Figure
-from reports.pictures.style import COLOURS, WIDTH, finished, new_canvas, styled
+from reports.plots.style import COLOURS, WIDTH, finished, new_canvas, styled
 
 SOURCES = {PREDICTED: ("prediction", COLOURS[3]), TRUE: ("truth", COLOURS[6])}
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.page.blocks import Figure
 from reports.page.values import is_number, number, spoken
-from reports.pictures.style import COLOURS, MARKERS, SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.plots.style import COLOURS, MARKERS, SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
 
 SHOWN_FROM = 0.5  # percent; a smaller share has no number in a matrix
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from reports.page.blocks import Figure
 from reports.page.values import is_number, number, spoken
-from reports.pictures.plots import name_rows, whisker
-from reports.pictures.style import COLOURS, WIDTH, Style, finished, new_canvas, styled
+from reports.plots.intervals import name_rows, whisker
+from reports.plots.style import COLOURS, WIDTH, Style, finished, new_canvas, styled
 
 OURS, PAPER = COLOURS[6], COLOURS[5]
 

@@ -11,7 +11,7 @@ from scipy.stats import permutation_test, rankdata, wilcoxon
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from reports.intervals import FEWEST_FOR_TEST, NUM_DRAWS, SEED, intervals
+from reports.statistics.intervals import FEWEST_FOR_TEST, NUM_DRAWS, SEED, intervals
 
 ALPHA = 0.05
 POWER = 0.8

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.page.blocks import Figure
 from reports.page.values import is_number, percent, spoken
-from reports.pictures.style import SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.plots.style import SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
 
 LINE = 0.5  # inches of height a row of a plot takes
 FRAME = 0.9  # inches above and below

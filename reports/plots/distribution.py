@@ -9,7 +9,7 @@ import pandas as pd
 from reports.muscles.areas import METRICS
 from reports.page.blocks import Figure
 from reports.page.values import spoken
-from reports.pictures.style import COLOURS, MARKERS, SMALL, WIDTH, finished, new_canvas, styled
+from reports.plots.style import COLOURS, MARKERS, SMALL, WIDTH, finished, new_canvas, styled
 
 MOST_POINTS = 1_500  # of a violin; more only blacken it
 SHOWN = 0.98  # share of the values that the axis of an error, which has no end, reaches to

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from reports.page.blocks import Figure
-from reports.pictures.style import COLOURS, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.plots.style import COLOURS, WIDTH, Style, finished, new_canvas, styled, wrapped
 
 # What the columns of metrics.csv are called in print, and the scale they are drawn on.
 CURVES = {"loss/total": ("training loss", "log"), "val/dice": ("validation Dice", "linear")}

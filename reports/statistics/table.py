@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparisons import bold_rows, compare, holm
-from reports.intervals import EQUAL, FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
-from reports.patients import LOWER_IS_BETTER, SEEDED, over_seeds, patient_scores, spread_over_seeds
-from reports.strata import strata
+from reports.statistics.comparisons import bold_rows, compare, holm
+from reports.statistics.intervals import EQUAL, FEWEST_FOR_BCA, FEWEST_FOR_TEST, intervals
+from reports.statistics.patients import LOWER_IS_BETTER, SEEDED, over_seeds, patient_scores, spread_over_seeds
+from reports.statistics.strata import strata
 
 STRATUM_METRICS = ("dice", "hd95_mm", "box_iou")
 COLUMNS = (
@@ -48,7 +48,7 @@ def build_statistics(
     Values are in the unit of the metric (Dice in 0..1), one a patient, averaged over its seeds. The own tests of all
     rows are compared with those of `reference`; an arm is compared with the own test of its row. `p_holm` adjusts
     `p_wilcoxon` over the rows (or arms) of one column: split, stratum, structure and metric. `effect_size` is Cohen's
-    dz, `p_equivalence` and `p_noninferiority` (Dice alone) are against `margin`; see `reports.comparisons.compare`.
+    dz, `p_equivalence` and `p_noninferiority` (Dice alone) are against `margin`; see `compare`.
 
     Args:
         cases: Case tables joined, for the strata; of these STRATUM_METRICS are looked at.

@@ -10,8 +10,8 @@ from metrics.agreement import bland_altman, icc_2_1
 from metrics.muscles import BOTH
 from records.readout_files import MORPHOMETRY, PREDICTED, TRUE
 from records.run import Run
-from reports.intervals import intervals
-from reports.patients import MEAN
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN
 
 PLACE = ["case", "patient", "slice", "level", "structure", "side"]
 COLUMN = ["row", "measure", "structure", "side"]  # what is one line of `agreement.csv`
