@@ -16,17 +16,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from records.runs import load_runs
 from reports import tables
 from reports.collect import gather, with_claims
-from reports.evidence import AGREEMENT, STRUCTURES, Evidence
+from reports.evidence import AGREEMENT, FILES, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
 
 logger = logging.getLogger(__name__)
 
 REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
-OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
-OPTIONAL += ("thresholds", "threshold_errors")
-OPTIONAL += ("regions", "region_outputs", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
-OPTIONAL += ("varied", "varied_noise", "varied_gains")
+OPTIONAL = tuple(FILES)
 
 
 def write(config: DictConfig) -> None:

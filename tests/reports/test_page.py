@@ -74,7 +74,7 @@ def evidence(tmp_path_factory):
     (folder / "grid_bs_esnet_table1.csv").write_text("cell,experiment,ablation,split,fold,seed,overrides,status\n")
     found = gather(load_runs([folder]), table="bs_esnet_table1", reference=None, margin=0.005)
     verdicts = ("reproduced", "within noise", "not reached", "contradicted", "not testable")
-    return replace(found, claims=pd.DataFrame([CLAIM | {"verdict": verdict} for verdict in verdicts]))
+    return found.with_tables(claims=pd.DataFrame([CLAIM | {"verdict": verdict} for verdict in verdicts]))
 
 
 @pytest.fixture(scope="module")
@@ -244,8 +244,8 @@ def test_without_any_run_every_section_says_what_is_missing(evidence, tmp_path):
 def test_undefined_values_are_dashes(evidence, tmp_path):
     numbers = {
         name: value.assign(**dict.fromkeys(value.select_dtypes("float").columns, np.nan))
-        for name, value in vars(evidence).items()
-        if isinstance(value, pd.DataFrame) and name != "cases"
+        for name, value in evidence.tables.items()
+        if name != "cases"
     }
     reader = Reader(write_page(evidence.with_tables(**numbers), tmp_path).read_text(encoding="utf-8"))
     assert reader.crossed == []

@@ -130,7 +130,7 @@ def test_draws_without_kappa_are_counted_and_too_many_make_the_claim_untestable(
         drawn = drawn.assign(patient=[f"p{k:03}" for k in range(len(pairs))], truth=[true for true, _ in pairs])
         found = graded(evidence.with_tables(grades=drawn), prediction=[other for _, other in pairs])
         line = judged(found, "baur-kappa").iloc[0]
-        assert found.grade_agreement.loc[0, "kappa_undefined"] > 0
+        assert found["grade_agreement"].loc[0, "kappa_undefined"] > 0
         assert (line["verdict"] != "not testable") == testable
         assert note in line["note"]
         assert any("kappa is not defined in" in text for table in grades_of(found) for text in table.notes)
@@ -195,10 +195,10 @@ def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
     fused = {"task": "fuse", "row": "baur_unet_fused"}
     write_muscles(tmp_path / "f", num_patients=3, noise=0.05, settings=fused)
     found = gather(load_runs([tmp_path]), table="baur_table2", reference=None, margin=0.005)
-    line, single = found.fusion.iloc[0], line_of(found.table, structure="mean")
+    line, single = found["fusion"].iloc[0], line_of(found["table"], structure="mean")
     assert (line["row"], line["num_pairs"]) == ("baur_unet_fused", 3)
     assert 100 * line["single_dice"] == pytest.approx(single["patient_mean"])
-    scores = found.region_cases.loc[found.region_cases["structure"].isin(found.averaged)]
+    scores = found["region_cases"].loc[found["region_cases"]["structure"].isin(found.averaged)]
     own = scores.loc[scores["row"] == "baur_unet_fused"].groupby(["patient", "structure"])["dice"].mean()
     assert line["dice"] == pytest.approx(own.groupby("patient").mean().mean())
     assert line["dice"] > line["single_dice"]
@@ -267,7 +267,7 @@ def test_a_report_without_regions_or_grades_says_nothing_of_them(tmp_path):
     write_run(tmp_path / "a", "unet", num_patients=3, num_folds=1)
     found = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     assert "muscles" not in {section.key for section in sections(found)}
-    assert all(getattr(found, name).empty for name in OF_MUSCLES)
+    assert all(found[name].empty for name in OF_MUSCLES)
 
 
 def test_the_tables_are_written_and_read_back(evidence, tmp_path):

@@ -30,7 +30,7 @@ def costs_of(tmp_path_factory):
 
     def of(folder):
         runs = load_runs([folder])
-        return replace(gathered, runs=runs, costs=build_costs(runs, gathered.rows))
+        return replace(gathered, runs=runs).with_tables(costs=build_costs(runs, gathered.rows))
 
     return of
 

@@ -125,10 +125,10 @@ def test_few_masks_never_join_the_table(folder, tmp_path):
     assert {run.row for run in together.everything} == {"scarnet"}
     both = gather(together, table="scarnet_table1", reference=None, margin=0.005)
     alone = gather(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
-    pd.testing.assert_frame_equal(both.table, alone.table)
-    pd.testing.assert_frame_equal(both.statistics, alone.statistics)
-    assert len(both.curve)
-    assert alone.curve.empty
+    pd.testing.assert_frame_equal(both["table"], alone["table"])
+    pd.testing.assert_frame_equal(both["statistics"], alone["statistics"])
+    assert len(both["curve"])
+    assert alone["curve"].empty
 
 
 def test_a_curve_without_a_table_is_a_report(folder):

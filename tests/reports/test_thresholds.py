@@ -234,5 +234,5 @@ def test_without_a_threshold_there_is_nothing(tmp_path):
     write_run(tmp_path / "a", "unet", num_patients=3)
     found = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     assert thresholds(found) == []
-    assert found.thresholds.empty
-    assert found.threshold_errors.empty
+    assert found["thresholds"].empty
+    assert found["threshold_errors"].empty

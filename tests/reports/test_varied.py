@@ -1,7 +1,6 @@
 """A setting that a paper varies: its rows, the paper's numbers beside them, seed noise, and gain by size."""
 
 from math import isnan, nan
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -54,6 +53,10 @@ def cases_of(means, *, seeds=(0, 1, 2), seed_sd=0.0, gain=0.0, num_patients=12):
 def tables_of(cases):
     rows = [row for row in ROWS.values() if row in set(cases["row"])]
     return vary(cases, patient_scores(cases, ("dice",)), rows, PUBLISHED)
+
+
+def evidence_of(tables):
+    return make_evidence(cases_of({1.0: 0.9}), reference="msff").with_tables(**tables)
 
 
 def test_several_tables_are_one_without_double_rows():
@@ -120,7 +123,7 @@ def test_an_effect_is_told_from_seed_noise(means, larger, words):
     line = tables["varied_noise"].iloc[0]
     assert (line["p"] < 0.05) == larger == (line["range"] > line["noise_range"])
     assert (line["num_folds"], line["num_seeds"], line["num_values"]) == (2, 3, 4)
-    (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
+    (text,) = noise_sentences(evidence_of(tables))
     assert words in text
     assert "Margin of interest: 0.5 points" in text
 
@@ -143,7 +146,7 @@ def test_noise_of_two_trainings_by_hand():
 def test_one_seed_tells_nothing_about_noise():
     tables = tables_of(cases_of({0.0: 0.88, 1.0: 0.91}, seeds=(0,)))
     assert isnan(tables["varied_noise"]["p"].iloc[0])
-    (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
+    (text,) = noise_sentences(evidence_of(tables))
     assert "one seed" in text
 
 
@@ -155,7 +158,7 @@ def test_gains_stand_in_the_order_of_area_and_the_correlation_is_theirs():
     assert gains["difference"][:-1].tolist() == pytest.approx(expected, abs=0.003)
     assert gains["area_mm2"][:-1].tolist() == sorted(AREAS.values())
     assert gains.loc["mean", "correlation_high"] < 0
-    (text,) = size_sentences(SimpleNamespace(**tables))
+    (text,) = size_sentences(evidence_of(tables))
     assert text.endswith("small structures gain more.")
 
 
@@ -174,9 +177,7 @@ def test_rank_correlation_by_hand():
 )
 def test_claims_about_the_varied_setting(means, gain, verdicts):
     cases = cases_of(means, gain=gain, seed_sd=0.0005)
-    evidence = make_evidence(cases, reference="msff")
-    for name, table in tables_of(cases).items():
-        setattr(evidence, name, table)
+    evidence = make_evidence(cases, reference="msff").with_tables(**tables_of(cases))
     chosen = ("ligamentum-flavum-gains", "small-structures-gain-most", "alpha-beyond-seeds")
     ledger = judge(evidence, tuple(CLAIMS[name] for name in chosen)).set_index("id")
     assert ledger.loc[list(chosen), "verdict"].tolist() == verdicts
