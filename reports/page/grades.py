@@ -9,7 +9,7 @@ from reports.muscles.grades import KEYS, grade_scales
 from reports.page.blocks import Block, Cell, Figures, Folded, Heading, Lines, Table
 from reports.page.setting import in_order, label_of
 from reports.page.values import count, interval, number, pick, spoken
-from reports.plots.grades import fat_by_grade
+from reports.plots.distribution import fat_by_grade
 
 STATES = {
     **{"lean": "no fat", "unclear": "fat and muscle hardly differ", "constant": "constant image"},

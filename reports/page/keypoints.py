@@ -9,7 +9,8 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Heading, Table
 from reports.page.setting import in_order, is_sagittal, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, percent, pick, spoken
-from reports.plots.readouts import confusion_matrix, keypoint_errors
+from reports.plots.heat_map import confusion_matrix
+from reports.plots.intervals import keypoint_errors
 from reports.plots.style import row_styles
 from reports.statistics.patients import MEAN
 

@@ -8,7 +8,7 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, has_values, interval, is_number, number, p_value, percent, pick, points
-from reports.plots.readouts import labels_curve
+from reports.plots.intervals import labels_curve
 from reports.statistics.comparisons import ALPHA
 from reports.statistics.intervals import FEWEST_FOR_TEST
 

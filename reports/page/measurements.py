@@ -10,7 +10,7 @@ from reports.evidence import Evidence
 from reports.page.blocks import Block, Cell, Figure, Figures, Folded, Gap, Table
 from reports.page.setting import in_order, label_of, sweep
 from reports.page.values import DASH, count, has_values, interval, number, pick, spoken
-from reports.plots.readouts import bland_altman_plot
+from reports.plots.bland_altman import bland_altman_plot
 from reports.statistics.agreement import name_and_unit
 from reports.statistics.patients import MEAN
 

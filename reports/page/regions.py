@@ -11,7 +11,8 @@ from reports.muscles.regions import region_names
 from reports.page.blocks import Block, Cell, Figures, Folded, Heading, Table
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, interval, is_number, number, pick, spoken
-from reports.plots.distribution import by_stratum, spread
+from reports.plots.distribution import spread
+from reports.plots.intervals import by_stratum
 
 PRINTED = {
     **{"area_true_mm2": "area of the truth, mm²", "area_pred_mm2": "area of the prediction, mm²", "dice": "Dice, %"},

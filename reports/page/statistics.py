@@ -25,7 +25,9 @@ from reports.page.values import (
     spoken,
     word,
 )
-from reports.plots.intervals import boxes, differences, ranks
+from reports.plots.distribution import boxes
+from reports.plots.heat_map import ranks
+from reports.plots.intervals import differences
 from reports.plots.style import row_styles
 
 MEAN = "mean"

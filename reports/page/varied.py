@@ -7,7 +7,7 @@ from reports.page.blocks import Block, Cell, Figures, Gap, Heading, Table, Text
 from reports.page.setting import label_of
 from reports.page.values import DASH, count, interval, is_number, number, p_value, percent, pick, points, record, spoken
 from reports.papers import varied_settings
-from reports.plots.varied import gain_by_area, value_differences
+from reports.plots.intervals import gain_by_area, value_differences
 from reports.statistics.patients import MEAN
 from reports.varied.sections import gain_title, noise_sentences, plain_value, setting_name, size_sentences
 

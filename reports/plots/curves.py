@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from reports.page.blocks import Figure
-from reports.plots.style import COLOURS, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.plots.style import COLOURS, WIDTH, Style, drawing, finished, ruled, wrapped
 
 # What the columns of metrics.csv are called in print, and the scale they are drawn on.
 CURVES = {"loss/total": ("training loss", "log"), "val/dice": ("validation Dice", "linear")}
@@ -25,61 +25,43 @@ def mean_curve(tables: Sequence[pd.DataFrame], column: str) -> pd.Series:
 def curves(
     column: str, tables: Mapping[str, Sequence[pd.DataFrame]], labels: Mapping[str, str], styles: Mapping[str, Style]
 ) -> Figure | None:
-    """One column of metrics.csv over the epochs, a line a row; None where no run has it.
-
-    Args:
-        column: One of `CURVES`.
-        tables: The metrics.csv of each row's runs.
-        labels: What a row is called.
-        styles: How it is drawn.
-    """
+    """One of CURVES over the epochs, a line a row from the metrics.csv of its runs; None where no run has it."""
     lines = {row: mean_curve(runs, column) for row, runs in tables.items()}
     lines = {row: line for row, line in lines.items() if len(line)}
     if not lines:
         return None
     name, scale = CURVES[column]
-    with styled():
-        canvas = new_canvas(WIDTH, 2.7 + 0.24 * ((len(lines) + 1) // 2 + 1))
-        axis = canvas.subplots()
+    with drawing(WIDTH, 2.7 + 0.24 * ((len(lines) + 1) // 2 + 1)) as (canvas, axis):
         for row, line in lines.items():
-            style, every = styles[row], max(1, len(line) // 6)
-            mark = {"marker": style.marker, "markevery": every, "markersize": 5}
+            mark = {"marker": styles[row].marker, "markevery": max(1, len(line) // 6), "markersize": 5}
             label = wrapped(labels.get(row, row), 24)
-            axis.plot(line.index, line.to_numpy(), color=style.colour, linewidth=1.5, label=label, **mark)
+            axis.plot(line.index, line.to_numpy(), color=styles[row].colour, linewidth=1.5, label=label, **mark)
         low, high = min(line.min() for line in lines.values()), max(line.max() for line in lines.values())
         # A logarithmic axis says nothing within one power of ten, and its labels there are hard to read.
         axis.set(xlabel="epoch", ylabel=name, yscale=scale if 0 < 10 * low < high else "linear")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.3)
+        ruled(axis)
         canvas.legend(loc="outside lower center", ncols=2, fontsize=9, handlelength=1.6, columnspacing=1.0)
         return finished(canvas, alt=f"{name} over the epochs, mean over the runs of each row")
 
 
 def timeline(epochs: pd.DataFrame) -> Figure:
     """A bar for every stretch of epochs in which a part was trained: columns epoch and schedule/<part> (0 or 1)."""
-    parts = [name for name in epochs.columns if name.startswith("schedule/")]
+    parts = {name.removeprefix("schedule/"): epochs[name] for name in epochs.columns if name.startswith("schedule/")}
     when = epochs["epoch"].to_numpy(dtype=float)
-    with styled():
-        canvas = new_canvas(WIDTH, 0.9 + 0.5 * len(parts))
-        axis = canvas.subplots()
-        for place, part in enumerate(parts):
-            bars = stretches(when, epochs[part].to_numpy(dtype=float))
+    with drawing(WIDTH, 0.9 + 0.5 * len(parts)) as (canvas, axis):
+        for place, active in enumerate(parts.values()):
+            bars = stretches(when, active.to_numpy(dtype=float))
             axis.broken_barh(bars, (place - 0.35, 0.7), color=COLOURS[6 - 3 * (place % 2)])
-        axis.set_yticks(range(len(parts)), [part.removeprefix("schedule/").upper() for part in parts])
-        axis.set(
-            ylim=(len(parts) - 0.5, -0.5),
-            xlabel="epoch",
-            xlim=(0, float(when.max()) + 1),
-        )
+        axis.set_yticks(range(len(parts)), [part.upper() for part in parts])
+        axis.set(ylim=(len(parts) - 0.5, -0.5), xlabel="epoch", xlim=(0, float(when.max()) + 1))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_axisbelow(True)
-        names = ", ".join(part.removeprefix("schedule/") for part in parts)
-        return finished(canvas, alt=f"Epochs in which each part was trained: {names}")
+        ruled(axis, "x")
+        return finished(canvas, alt=f"Epochs in which each part was trained: {', '.join(parts)}")
 
 
 def stretches(epochs: np.ndarray, active: np.ndarray) -> list[tuple[float, float]]:
     """(first epoch, number of epochs) of each run of epochs in which `active` is 1."""
-    on = np.concatenate([[False], active > 0.5, [False]])
-    starts, ends = (np.flatnonzero(on[1:] & ~on[:-1]), np.flatnonzero(~on[1:] & on[:-1]))
-    return [(float(epochs[a]), float(epochs[b - 1] - epochs[a] + 1)) for a, b in zip(starts, ends, strict=True)]
+    steps = np.diff(active > 0.5, prepend=False, append=False)
+    edges = np.flatnonzero(steps).reshape(-1, 2)
+    return [(float(epochs[a]), float(epochs[b - 1] - epochs[a] + 1)) for a, b in edges]

@@ -1,19 +1,68 @@
-"""Plots of regions: how scores spread over slices, and in which parts of them errors are larger."""
+"""How values of patients and of slices spread."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from records.readout_files import PREDICTED, TRUE
 from reports.muscles.areas import METRICS
 from reports.page.blocks import Figure
 from reports.page.values import spoken
-from reports.plots.style import COLOURS, MARKERS, SMALL, WIDTH, finished, new_canvas, styled
+from reports.plots.intervals import REGIONS
+from reports.plots.style import COLOURS, SMALL, WIDTH, Style, drawing, finished, jitter, ruled, wrapped
 
 MOST_POINTS = 1_500  # of a violin; more only blacken it
 SHOWN = 0.98  # share of the values that the axis of an error, which has no end, reaches to
-ORDER = (6, 3, 2, 4, 5, 1)  # places of COLOURS that regions take
+SOURCES = {PREDICTED: ("prediction", COLOURS[3]), TRUE: ("truth", COLOURS[6])}
+
+
+def boxes(scores: pd.DataFrame, structure: str, labels: Mapping[str, str], styles: Mapping[str, Style]) -> Figure:
+    """Dice of the patients on one structure, a box a row, in the order of `labels`.
+
+    Args:
+        scores: Columns row and value (0..1), a row a patient.
+        structure: What the plot is called.
+        labels: What a row is called.
+        styles: How it is drawn.
+    """
+    groups = {row: 100 * scores.loc[scores["row"] == row, "value"].dropna().to_numpy(dtype=float) for row in labels}
+    groups = {row: group for row, group in groups.items() if len(group)}
+    with drawing(SMALL, 0.9 + 0.42 * len(groups)) as (canvas, axis):
+        for place, (row, group) in enumerate(groups.items()):
+            _box(axis, place, group, styles[row].colour, "horizontal")
+        axis.set_yticks(range(len(groups)), [wrapped(labels[row]) for row in groups], fontsize=9.5, linespacing=0.95)
+        axis.set(ylim=(len(groups) - 0.45, -0.55), title=spoken(structure), xlabel="Dice of a patient, %")
+        axis.tick_params(axis="y", length=0)
+        ruled(axis, "x")
+        return finished(canvas, alt=f"Dice of the patients on {spoken(structure)}, a box a row")
+
+
+def fat_by_grade(table: pd.DataFrame, grades: Sequence[str], *, title: str) -> Figure:
+    """Share of fat of patients: a box and points for each grade that somebody has, of predicted masks and true ones.
+
+    Args:
+        table: Lines of grades.csv of one row, muscle and scale.
+        grades: All grades of the scale.
+        title: What the muscle is called.
+    """
+    shown = [grade for grade in grades if any((table[source] == grade).any() for source in SOURCES)]
+    shares = 100 * table[[f"{source}_share" for source in SOURCES]].to_numpy(dtype=float)
+    with drawing(WIDTH, 3.2, len(SOURCES)) as (canvas, axes):
+        for axis, (source, (name, colour)) in zip(axes, SOURCES.items(), strict=True):
+            own = [table.loc[table[source] == grade, f"{source}_share"] for grade in shown]
+            for place, values in enumerate(own):
+                _box(axis, place, 100 * values.dropna().to_numpy(dtype=float), colour, "vertical")
+            counts = [f"{grade}\nn = {len(values)}" for grade, values in zip(shown, own, strict=True)]
+            axis.set_xticks(range(len(shown)), counts)
+            axis.set_xlim(-0.6, max(len(shown), 1) - 0.4)
+            axis.set_title(name, fontsize=10.5)
+            ruled(axis, "y")
+        top = float(np.nanmax(shares)) if np.isfinite(shares).any() else 1.0
+        axes[0].set(ylim=(0, 1.08 * max(top, 1.0)), ylabel="share of fat, %")
+        canvas.suptitle(title, fontsize=10.5)
+        return finished(canvas, alt=f"Share of fat of the patients by grade of {title}, predicted and true")
 
 
 def spread(cases: pd.DataFrame, regions: Sequence[str], metric: str, name: str) -> Figure:
@@ -25,75 +74,38 @@ def spread(cases: pd.DataFrame, regions: Sequence[str], metric: str, name: str) 
         metric: A column of METRICS.
         name: What it is called, with its unit.
     """
-    groups = [
-        METRICS[metric] * cases.loc[cases["structure"] == region, metric].dropna().to_numpy(dtype=float)
-        for region in regions
-    ]
-    known = np.concatenate([*groups, [1.0]])
-    top = 101.0 if metric == "dice" else max(10.0, float(np.quantile(known, SHOWN)))
-    with styled():
-        canvas = new_canvas(SMALL, 3.4)
-        axis = canvas.subplots()
+    own = [cases.loc[cases["structure"] == region, metric].dropna().to_numpy(dtype=float) for region in regions]
+    groups = [METRICS[metric] * values for values in own]
+    top = 101.0 if metric == "dice" else max(10.0, float(np.quantile(np.concatenate([*groups, [1.0]]), SHOWN)))
+    with drawing(SMALL, 3.4) as (canvas, axis):
         for place, values in enumerate(groups):
-            colour = COLOURS[ORDER[place % len(ORDER)]]
-            inside = np.clip(values, None, top)
+            colour, inside = REGIONS[place % len(REGIONS)].colour, np.clip(values, None, top)
             if len(inside) > 1 and np.ptp(inside) > 0:
-                parts = axis.violinplot([inside], positions=[place], widths=0.85, showextrema=False)
-                bodies: Any = parts["bodies"]
-                for body in bodies:
+                parts: Any = axis.violinplot([inside], positions=[place], widths=0.85, showextrema=False)
+                for body in parts["bodies"]:
                     body.set(facecolor=colour, alpha=0.25, linewidth=0)
-            rng = np.random.default_rng(place)
-            drawn = inside if len(inside) <= MOST_POINTS else rng.choice(inside, MOST_POINTS, replace=False)
-            at = place + rng.uniform(-0.12, 0.12, len(drawn))
+            drawn = np.random.default_rng(place).permutation(inside)[:MOST_POINTS]
+            at = place + jitter(len(drawn), 0.12)
             axis.scatter(at, drawn, s=5, color=colour, alpha=0.35, linewidth=0, rasterized=True)
-            if len(values):
-                axis.hlines(min(values.mean(), top), place - 0.36, place + 0.36, color="black", linewidth=1.8)
-                axis.hlines(min(np.median(values), top), place - 0.18, place + 0.18, color="black", linewidth=1.2)
-            beyond = int((values > top).sum())
-            if beyond:
-                axis.annotate(
-                    f"{beyond} above", (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=9
-                )
-        axis.set_ylim(0, top)
+            for middle, half in ((np.mean, 0.36), (np.median, 0.18)):
+                if len(values):
+                    axis.hlines(min(middle(values), top), place - half, place + half, color="black", linewidth=1.5)
+            if beyond := int((values > top).sum()):
+                above = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+                axis.annotate(f"{beyond} above", (place, top), (0, 4), **above)
+        axis.set(ylim=(0, top), ylabel=name)
         axis.set_xticks(range(len(regions)), [spoken(region) for region in regions])
-        axis.set_ylabel(name)
-        axis.grid(axis="y", alpha=0.3)
-        axis.set_axisbelow(True)
+        ruled(axis, "y")
         return finished(canvas, alt=f"{name} of every slice, a violin with points for each region")
 
 
-def by_stratum(table: pd.DataFrame, metric: str, name: str) -> Figure:
-    """Mean and interval of each region in each stratum.
-
-    Args:
-        table: Lines of region_strata.csv.
-        metric: Which of its metrics.
-        name: What it is called, with its unit.
-    """
-    own = table.loc[table["metric"] == metric]
-    strata, regions = (list(dict.fromkeys(own[column])) for column in ("stratum", "region"))
-    with styled():
-        canvas = new_canvas(WIDTH, 1.5 + 0.3 * len(strata))
-        axis = canvas.subplots()
-        for place, region in enumerate(regions):
-            lines = own.loc[own["region"] == region].set_index("stratum").reindex(strata)
-            mean, low, high = (lines[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))
-            at = np.arange(len(strata)) + 0.5 * ((place + 0.5) / len(regions) - 0.5)
-            ends = np.stack([mean - low, high - mean]).clip(min=0)
-            colour, marker = COLOURS[ORDER[place % len(ORDER)]], MARKERS[place % len(MARKERS)]
-            axis.errorbar(
-                mean, at, xerr=ends, fmt=marker, color=colour, markersize=5, linewidth=1.4, label=spoken(region)
-            )
-        axis.set_yticks(range(len(strata)), strata, fontsize=9)
-        axis.set_ylim(len(strata) - 0.5, -0.5)
-        for place in range(1, len(strata)):
-            if strata[place].rsplit(" ", 1)[0] != strata[place - 1].rsplit(" ", 1)[0]:
-                axis.axhline(place - 0.5, color="0.7", linewidth=0.8)
-        # An interval that leans on normal values may leave what is possible, which is not drawn.
-        left, right = axis.get_xlim()
-        axis.set_xlim(max(left, 0.0), min(right, 100.5) if metric == "dice" else right)
-        axis.set_xlabel(name)
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_axisbelow(True)
-        canvas.legend(loc="outside lower center", ncols=max(1, len(regions)), fontsize=9)
-        return finished(canvas, alt=f"{name} of each region in parts of the slices, mean over patients with intervals")
+def _box(axis: Any, place: int, values: np.ndarray, colour: str, orientation: str) -> None:
+    """Quartiles, median, whiskers, and the values as points beside each other; nothing without a value."""
+    if not len(values):
+        return
+    line = {"color": colour, "linewidth": 1.4}
+    looks = {"boxprops": line, "whiskerprops": line, "capprops": line, "medianprops": line | {"linewidth": 2.6}}
+    axis.boxplot([values], positions=[place], widths=0.6, showfliers=False, orientation=orientation, **looks)
+    beside = place + jitter(len(values), 0.25)
+    points = (values, beside) if orientation == "horizontal" else (beside, values)
+    axis.scatter(*points, s=7, color=colour, alpha=0.4, linewidth=0, rasterized=True)

@@ -1,17 +1,92 @@
-"""Plots of scores: differences to the reference, values of patients, ranks, arms."""
+"""Means with their intervals: every plot of them is one `interval_plot`."""
 
-from collections.abc import Mapping, Sequence
-from math import nan
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from reports.page.blocks import Figure
-from reports.page.values import is_number, percent, spoken
-from reports.plots.style import SMALL, WIDTH, Style, finished, new_canvas, styled, wrapped
+from reports.page.values import is_number, number, spoken
+from reports.plots.style import COLOURS, MARKERS, WIDTH, Style, drawing, finished, jitter, ruled, wrapped
 
-LINE = 0.5  # inches of height a row of a plot takes
-FRAME = 0.9  # inches above and below
+OURS, PAPER = Style(COLOURS[6], "o"), Style(COLOURS[5], "D")
+ARMS = [Style(COLOURS[colour], MARKERS[place]) for place, colour in enumerate((0, 3, 2, 4))]
+REGIONS = [Style(COLOURS[colour], MARKERS[place]) for place, colour in enumerate((6, 3, 2, 4, 5, 1))]
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+
+
+class Group(NamedTuple):
+    """What is drawn alike: `ends` [n, 3] has mean, lower and upper end at each place, NaN where there is none."""
+
+    name: str  # in the legend; "" for none
+    style: Style
+    ends: np.ndarray
+
+
+def interval_plot(
+    groups: Sequence[Group],
+    names: Sequence[str],
+    *,
+    label: str,
+    alt: str,
+    at: np.ndarray | None = None,
+    upright: bool = False,
+    room: float = 0.0,
+    zero: bool = False,
+    joined: bool = False,
+    more: Callable[[Any], object] = lambda axis: None,
+) -> Figure:
+    """A marker and a bar for each mean of each group, places from the top down or, upright, from left to right.
+
+    Args:
+        groups: What is drawn.
+        names: What the places are called.
+        label: What the axis of values is called.
+        alt: What the figure shows.
+        at: Where the places are; 0, 1, ... without it.
+        upright: Whether the axis of values is the vertical one.
+        room: Share of the distance of places in which groups stand beside each other.
+        zero: Whether there is a line at 0.
+        joined: Whether the means of a group are joined by a line.
+        more: Draws what else there is.
+    """
+    at = np.arange(len(names), dtype=float) if at is None else at
+    named = [group.name for group in groups if group.name]
+    height = 3.0 if upright else 0.9 + (0.32 if room else 0.45) * len(names)
+    with drawing(WIDTH, height + 0.24 * ((len(named) + 1) // 2)) as (canvas, axis):
+        for place, (name, style, ends) in enumerate(groups):
+            known = ~np.isnan(ends[:, 0])
+            mean, low, high = ends[known].T
+            beside = at[known] + room * ((place + 0.5) / len(groups) - 0.5)
+            bars: dict[str, Any] = {"yerr" if upright else "xerr": np.stack([mean - low, high - mean]).clip(min=0)}
+            bars |= {"fmt": style.marker + "-" * joined, "markersize": 5 if room else 8, "markeredgecolor": "white"}
+            points = (beside, mean) if upright else (mean, beside)
+            axis.errorbar(*points, **bars, color=style.colour, linewidth=1.8, label=name)
+        missing = np.isnan([group.ends[:, 0] for group in groups]).all(axis=0)
+        if upright:
+            axis.set_xticks(at, names, rotation=90 if max(map(len, names)) > 5 else 0, fontsize=9.5)
+            axis.set(xlim=(at[0] - 0.5, at[-1] + 0.5), ylabel=label)
+        else:
+            axis.set_yticks(at, [wrapped(name) for name in names], fontsize=9.5, linespacing=0.95)
+            axis.set(ylim=(at[-1] + 0.55, at[0] - 0.55), xlabel=label)
+            for place in at[missing]:
+                within = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
+                axis.text(0.5, place, "no value", fontsize=9, **within)
+        axis.tick_params(axis="x" if upright else "y", length=0)
+        if zero:
+            (axis.axhline if upright else axis.axvline)(0, color="0.4", linewidth=1, zorder=1.5)
+        ruled(axis, "y" if upright else "x")
+        more(axis)
+        if named:
+            canvas.legend(loc="outside lower center", ncols=2, fontsize=9)
+        return finished(canvas, alt=alt)
+
+
+def ends_of(table: pd.DataFrame, columns: Sequence[str], scale: float = 1.0) -> np.ndarray:
+    """Mean and both ends of each line, [n, 3]."""
+    return scale * table[list(columns)].to_numpy(dtype=float)
 
 
 def differences(
@@ -21,84 +96,29 @@ def differences(
     styles: Mapping[str, Style],
     margin: float,
 ) -> Figure:
-    """Mean paired difference and interval of each row of `table` (columns row, difference, difference_low, _high).
+    """Mean paired difference and interval of each row of `table`, a line of statistics.csv each.
 
-    Args:
-        table: One row of statistics.csv a system.
-        values: Differences of single patients, drawn as points; a share of 1, as in `table`.
-        labels: What a row is called.
-        styles: How it is drawn.
-        margin: Half width of the shaded band of differences without interest.
+    `values` are the differences of single patients (shares of 1, as in `table`), drawn as points; the band of
+    differences without interest is shaded, `margin` to either side.
     """
-    with styled():
-        canvas = new_canvas(WIDTH, FRAME + LINE * len(table))
-        axis = canvas.subplots()
+    rows, ends = list(table["row"]), ends_of(table, DIFFERENCE, 100)
+    own = np.eye(len(rows), dtype=bool)[:, :, None]
+    groups = [Group("", styles[row], np.where(alone, ends, np.nan)) for row, alone in zip(rows, own, strict=True)]
+
+    def patients(axis: Any) -> None:
         axis.axvspan(-100 * margin, 100 * margin, color="0.88", linewidth=0)
-        axis.axvline(0, color="0.4", linewidth=1)
-        for place, entry in enumerate(table.to_dict("records")):
-            style = styles[entry["row"]]
-            patients = 100 * np.asarray(values.get(entry["row"], ()), dtype=float)
-            height = place + 0.22 + 0.18 * _spread(len(patients))
-            axis.scatter(patients, height, s=7, color=style.colour, alpha=0.35, linewidth=0, rasterized=True)
-            whisker(axis, place, entry, style)
-        name_rows(axis, [labels.get(row, row) for row in table["row"]])
-        axis.set_xlabel("Dice points against the reference\nleft: worse, right: better")
-        return finished(canvas, alt="Paired differences of each row to the reference, with intervals")
+        for place, row in enumerate(rows):
+            points = 100 * np.asarray(values.get(row, ()), dtype=float)
+            height = place + 0.22 + jitter(len(points), 0.18)
+            axis.scatter(points, height, s=7, color=styles[row].colour, alpha=0.35, linewidth=0, rasterized=True)
 
-
-def boxes(scores: pd.DataFrame, structure: str, labels: Mapping[str, str], styles: Mapping[str, Style]) -> Figure:
-    """Dice of the patients on one structure, a box a row.
-
-    Args:
-        scores: Columns row and value (0..1), a row a patient.
-        structure: What the plot is called.
-        labels: What a row is called, in the order in which they are drawn.
-        styles: How it is drawn.
-    """
-    groups = {row: 100 * scores.loc[scores["row"] == row, "value"].dropna().to_numpy(dtype=float) for row in labels}
-    groups = {row: group for row, group in groups.items() if len(group)}
-    with styled():
-        canvas = new_canvas(SMALL, FRAME + 0.42 * len(groups))
-        axis = canvas.subplots()
-        for place, (row, group) in enumerate(groups.items()):
-            colour = styles[row].colour
-            height = place + 0.28 * _spread(len(group))
-            axis.scatter(group, height, s=6, color=colour, alpha=0.4, linewidth=0, rasterized=True)
-            line = {"color": colour, "linewidth": 1.4}
-            axis.boxplot(
-                [group],
-                positions=[place],
-                widths=0.62,
-                orientation="horizontal",
-                showfliers=False,
-                boxprops=line,
-                whiskerprops=line,
-                capprops=line,
-                medianprops={"color": colour, "linewidth": 2.6},
-            )
-        name_rows(axis, [labels[row] for row in groups])
-        axis.set(title=spoken(structure), xlabel="Dice of a patient, %")
-        return finished(canvas, alt=f"Dice of the patients on {spoken(structure)}, a box a row")
-
-
-def ranks(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
-    """Share of the bootstrap draws in which a row has a rank: columns row, rank, probability."""
-    grid = table.pivot_table(index="row", columns="rank", values="probability", aggfunc="sum", fill_value=0.0)
-    order = (grid.to_numpy() * np.asarray(grid.columns, dtype=float)).sum(axis=1).argsort(kind="stable")
-    grid = grid.iloc[order]
-    size = 8 if len(grid.columns) > 7 else 9.5
-    with styled():
-        canvas = new_canvas(WIDTH, FRAME + 0.46 * len(grid))
-        axis = canvas.subplots()
-        axis.imshow(grid.to_numpy(), cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
-        for (y, x), share in np.ndenumerate(grid.to_numpy()):
-            if share >= 0.005:
-                colour = "white" if share > 0.7 else "black"
-                axis.text(x, y, percent(share, 0), ha="center", va="center", fontsize=size, color=colour)
-        axis.set_xticks(range(len(grid.columns)), [str(int(rank)) for rank in grid.columns])
-        name_rows(axis, [labels.get(str(row), str(row)) for row in grid.index], grid=False)
-        axis.set_xlabel("rank by primary endpoint (1 = best);\n% of the bootstrap draws")
-        return finished(canvas, alt="How often each row takes each rank in bootstrap draws over patients")
+    label, names = (
+        "Dice points against the reference\nleft: worse, right: better",
+        [labels.get(row, row) for row in rows],
+    )
+    alt = "Paired differences of each row to the reference, with intervals"
+    names = [labels.get(row, row) for row in rows]
+    return interval_plot(groups, names, label=label, alt=alt, zero=True, more=patients)
 
 
 def arms(
@@ -107,47 +127,102 @@ def arms(
     against: str = "Dice points against the predicted boxes",
     alt: str = "Change of Dice when the gate is given other boxes",
 ) -> Figure:
-    """Difference of each arm to the run's own test: columns arm, difference, difference_low, difference_high.
+    """Difference of each arm to the run's own test, which `against` names: columns arm and DIFFERENCE."""
+    names = [str(arm).replace("_", " ") for arm in table["arm"]]
+    label = f"{wrapped(against, 44)}\nleft: worse, right: better"
+    return interval_plot([Group("", OURS, ends_of(table, DIFFERENCE, 100))], names, label=label, alt=alt, zero=True)
+
+
+def gain_by_area(table: pd.DataFrame, *, title: str) -> Figure:
+    """Gain of each structure, the smallest at the top: rows of varied_gains.csv without the mean, in that order.
+
+    `title` says what is subtracted from what.
+    """
+    areas = zip(table["structure"].astype(str), table["area_mm2"], strict=True)
+    names = [f"{spoken(structure)}, {number(area, 0)} mm²" for structure, area in areas]
+    label, alt = f"Dice points, {title}", f"Gain in Dice of each structure, the smallest at the top: {title}"
+    return interval_plot([Group("", OURS, ends_of(table, DIFFERENCE, 100))], names, label=label, alt=alt, zero=True)
+
+
+def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: str, values: Sequence[str]) -> Figure:
+    """Difference of each value of a setting to the control in Dice points, ours with intervals and the paper's.
 
     Args:
-        table: A row an arm.
-        against: What the axis is called.
-        alt: What the figure shows.
+        table: Rows of varied.csv of one setting.
+        noise: Its line of varied_noise.csv; what 95 % of chance ranges stay below is drawn as a bar of that height.
+        name: What the setting is called.
+        values: What its values are called.
     """
-    style = Style("#0072b2", "o")
-    with styled():
-        canvas = new_canvas(WIDTH, FRAME + 0.4 * len(table))
-        axis = canvas.subplots()
-        axis.axvline(0, color="0.4", linewidth=1)
-        for place, entry in enumerate(table.to_dict("records")):
-            whisker(axis, place, entry, style)
-        name_rows(axis, [arm.replace("_", " ") for arm in table["arm"].astype(str)])
-        axis.set_xlabel(f"{wrapped(against, 44)}\nleft: worse, right: better")
-        return finished(canvas, alt=alt)
+    control = (table["value"] == table["control"]).to_numpy()
+    ours, paper = ends_of(table, DIFFERENCE, 100), np.full((len(table), 3), np.nan)
+    ours[:, 0] = 100 * paired_differences(table)
+    paper[:, 0] = table["published"] - table.loc[control, "published"].iloc[0]
+    groups = [Group("ours, 95 % over patients", OURS, ours), Group("paper", PAPER, paper)]
+
+    def chance(axis: Any) -> None:
+        axis.set_xlabel(name)
+        if is_number(noise.get("noise_range")):
+            half, middle = 50 * float(noise["noise_range"]), (np.nanmin(ours[:, 0]) + np.nanmax(ours[:, 0])) / 2
+            axis.axhspan(middle - half, middle + half, color="0.9", linewidth=0, zorder=0, label="range by seeds alone")
+
+    shown = groups if np.isfinite(paper).any() else groups[:1]
+    label = f"Dice points against {name} {values[int(control.argmax())]}"
+    alt = f"Dice of each value of {name} against the smallest, ours and the paper's"
+    return interval_plot(shown, values, label=label, alt=alt, upright=True, room=0.4, zero=True, more=chance)
 
 
-def whisker(axis, place: int, entry: Mapping, style: Style) -> None:
-    """Mean and interval of a difference in points; the interval alone is left out where there is none."""
-    names = ("difference", "difference_low", "difference_high")
-    middle, low, high = (100 * float(entry[name]) if is_number(entry.get(name)) else nan for name in names)
-    if np.isnan(middle):
-        axis.text(0.5, place, "no value", transform=axis.get_yaxis_transform(), ha="center", va="center", fontsize=9)
-        return
-    if not np.isnan(low + high):
-        axis.plot([low, high], [place, place], color=style.colour, linewidth=2.4, solid_capstyle="butt")
-    axis.plot(middle, place, marker=style.marker, color=style.colour, markersize=8, markeredgecolor="white")
+def paired_differences(table: pd.DataFrame) -> np.ndarray:
+    """Difference of each value to the control in the patients that both have, as the interval is; 0 for the control.
+
+    The difference of their means would also be one of patients.
+    """
+    return np.where(table["value"] == table["control"], 0.0, table["difference"].to_numpy(dtype=float))
 
 
-def name_rows(axis, names: Sequence[str], *, grid: bool = True) -> None:
-    """Rows from the top down, with room for the first and last."""
-    axis.set_yticks(range(len(names)), [wrapped(name) for name in names], fontsize=9.5, linespacing=0.95)
-    axis.set_ylim(len(names) - 0.45, -0.55)
-    axis.tick_params(axis="y", length=0)
-    if grid:
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_axisbelow(True)
+def labels_curve(table: pd.DataFrame, *, title: str) -> Figure:
+    """Dice over the number of patients with masks in doublings, a line a supervision: a row's lines of curve.csv."""
+    points, names = sorted(set(table["masked_patients"].astype(int))), list(dict.fromkeys(table["supervision"]))
+    groups = []
+    for name, style in zip(names, itertools.cycle(ARMS), strict=False):
+        own = table.loc[table["supervision"] == name].set_index("masked_patients").reindex(points)
+        groups.append(Group(str(name), style, ends_of(own, ("mean", "ci95_low", "ci95_high"), 100)))
+    look: dict[str, Any] = {"upright": True, "joined": True, "at": np.log2(points), "room": 0.06 * len(names)}
+    alt = f"Dice of {title} over the number of patients with masks: {', '.join(names)}"
+    texts = {"xlabel": "patients with masks", "title": title}
+    counts = [str(count) for count in points]
+    return interval_plot(groups, counts, label="Dice, %", alt=alt, more=lambda axis: axis.set(**texts), **look)
 
 
-def _spread(count: int) -> np.ndarray:
-    """Places of points that would lie on each other, -1..1, the same every time."""
-    return np.random.default_rng(count).uniform(-1, 1, count)
+def keypoint_errors(
+    table: pd.DataFrame, labels: Mapping[str, str], styles: Mapping[str, Style], structures: Sequence[str]
+) -> Figure:
+    """Mean key-point error of each structure with its interval: lines of keypoints.csv of one source."""
+    groups = []
+    for row in (row for row in styles if row in set(table["row"])):
+        own = table.loc[table["row"] == row].set_index("structure").reindex(list(structures))
+        ends = ends_of(own, ("mean_mm", "ci95_low", "ci95_high"))
+        groups.append(Group(wrapped(labels.get(row, row), 24), styles[row], ends))
+    alt, names = "Mean key-point error of each structure in millimetres, with intervals", list(map(spoken, structures))
+    look: dict[str, Any] = {"upright": True, "room": 0.6, "more": lambda axis: axis.set_ylim(bottom=0)}
+    return interval_plot(groups, names, label="key-point error, mm", alt=alt, **look)
+
+
+def by_stratum(table: pd.DataFrame, metric: str, name: str) -> Figure:
+    """Mean and interval of a metric of each region in each stratum: lines of region_strata.csv."""
+    own = table.loc[table["metric"] == metric]
+    strata = list(dict.fromkeys(own["stratum"]))
+    kinds = [stratum.rsplit(" ", 1)[0] for stratum in strata]
+    groups = []
+    for region, style in zip(dict.fromkeys(own["region"]), itertools.cycle(REGIONS), strict=False):
+        lines = own.loc[own["region"] == region].set_index("stratum").reindex(strata)
+        groups.append(Group(spoken(region), style, ends_of(lines, ("mean", "low", "high"))))
+
+    def rules(axis: Any) -> None:
+        for place in (place for place in range(1, len(kinds)) if kinds[place] != kinds[place - 1]):
+            axis.axhline(place - 0.5, color="0.7", linewidth=0.8)
+        # An interval that leans on normal values may leave what is possible, which is not drawn.
+        left, right = axis.get_xlim()
+        axis.set_xlim(max(left, 0.0), min(right, 100.5) if metric == "dice" else right)
+
+    alt = f"{name} of each region in parts of the slices, mean over patients with intervals"
+    return interval_plot(groups, strata, label=name, alt=alt, room=0.5, more=rules)

@@ -3,12 +3,14 @@
 import io
 import textwrap
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
@@ -23,12 +25,9 @@ WIDTH = 4.6  # inches; a phone shows them at four fifths, so that 11 pt is still
 SMALL = 3.6  # inches; of several beside each other
 DPI = 96  # CSS pixels an inch
 SETTINGS: dict[Any, Any] = {
-    "font.size": 11,
-    "svg.hashsalt": "paraspine",
-    "svg.fonttype": "path",
-    "axes.spines.top": False,
+    **{"font.size": 11, "svg.hashsalt": "paraspine", "svg.fonttype": "path"},
+    **{"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 10},
 }
-SETTINGS |= {"axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 10}
 
 
 class Style(NamedTuple):
@@ -67,21 +66,32 @@ def wrapped(label: str, width: int = 20) -> str:
     return "\n".join(textwrap.wrap(label, width, break_long_words=True)).replace("$", r"\$") or " "
 
 
-def new_canvas(width: float, height: float) -> Canvas:
-    """An empty figure of so many inches."""
-    canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasSVG(canvas)
-    return canvas
+@contextmanager
+def drawing(width: float, height: float, columns: int = 1) -> Iterator[tuple[Canvas, Any]]:
+    """An empty figure of so many inches and its axis (axes, where there are several columns), to be `finished` within.
+
+    Its letters are legible at the width of a phone.
+    """
+    with matplotlib.rc_context(SETTINGS):
+        canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
+        FigureCanvasSVG(canvas)
+        yield canvas, canvas.subplots(1, columns, sharey=True)
 
 
-def finished(canvas: Canvas, *, alt: str, caption: str = "") -> Figure:
+def ruled(axis: Any, along: Literal["x", "y", "both"] = "both") -> None:
+    """Faint lines below what is drawn."""
+    axis.grid(axis=along, alpha=0.3)
+    axis.set_axisbelow(True)
+
+
+def jitter(count: int, half: float) -> np.ndarray:
+    """Shifts of points that would lie on each other, -half..half, the same every time."""
+    return half * np.random.default_rng(count).uniform(-1, 1, count)
+
+
+def finished(canvas: Canvas, *, alt: str) -> Figure:
     """The figure as a picture of the page."""
     stream = io.BytesIO()
     canvas.savefig(stream, format="svg", metadata={"Date": None})
     source = "data:image/svg+xml;base64," + b64encode(stream.getvalue()).decode("ascii")
-    return Figure(source=source, alt=alt, width=round(canvas.get_figwidth() * DPI), caption=caption)
-
-
-def styled():
-    """Context in which figures are drawn, legible at the width of a phone."""
-    return matplotlib.rc_context(SETTINGS)
+    return Figure(source=source, alt=alt, width=round(canvas.get_figwidth() * DPI))

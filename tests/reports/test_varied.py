@@ -13,7 +13,7 @@ from reports.collect import gather
 from reports.layout import sections
 from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings
-from reports.plots.varied import paired_differences
+from reports.plots.intervals import paired_differences
 from reports.statistics.patients import patient_scores
 from reports.task import write_tables
 from reports.varied.evidence import vary
