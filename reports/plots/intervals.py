@@ -61,7 +61,8 @@ def interval_plot(
             mean, low, high = ends[known].T
             beside = at[known] + room * ((place + 0.5) / len(groups) - 0.5)
             bars: dict[str, Any] = {"yerr" if upright else "xerr": np.stack([mean - low, high - mean]).clip(min=0)}
-            bars |= {"fmt": style.marker + "-" * joined, "markersize": 5 if room else 8, "markeredgecolor": "white"}
+            bars |= {"fmt": style.marker + "-" * joined, "markersize": 5 if room else 8}
+            bars |= {} if room else {"markeredgecolor": "white"}
             points = (beside, mean) if upright else (mean, beside)
             axis.errorbar(*points, **bars, color=style.colour, linewidth=1.8, label=name)
         missing = np.isnan([group.ends[:, 0] for group in groups]).all(axis=0)
@@ -69,7 +70,7 @@ def interval_plot(
             axis.set_xticks(at, names, rotation=90 if max(map(len, names)) > 5 else 0, fontsize=9.5)
             axis.set(xlim=(at[0] - 0.5, at[-1] + 0.5), ylabel=label)
         else:
-            axis.set_yticks(at, [wrapped(name) for name in names], fontsize=9.5, linespacing=0.95)
+            axis.set_yticks(at, [wrapped(name, 26 if room else 20) for name in names], fontsize=9.5, linespacing=0.95)
             axis.set(ylim=(at[-1] + 0.55, at[0] - 0.55), xlabel=label)
             for place in at[missing]:
                 within = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
