@@ -1,26 +1,25 @@
 """Intervals of a mean over patients, by how many patients there are (PROTOCOL.md, intervals and tests)."""
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from math import nan
 
 import numpy as np
 import pandas as pd
-from scipy.stats import DegenerateDataWarning, bootstrap, t
+from scipy.stats import quantile, t
+
+from metrics.resampling import CONFIDENCE, NUM_DRAWS, SEED, bca_shares
 
 FEWEST_FOR_TEST = 6  # below, the range of the values is all that can be said
 FEWEST_FOR_BCA = 20  # below, the bootstrap covers too little: 0.49, 0.82, 0.86 at n = 2, 5, 8
-CONFIDENCE = 0.95
-NUM_DRAWS = 10_000
-SEED = 0
 EQUAL = 1e-12  # values closer than that differ by the rounding of their means
 COLUMNS_AT_ONCE = 200  # what the bootstrap holds in memory: that many times NUM_DRAWS means
 DRAWS_AT_ONCE = 1_000
+COLUMNS = ["mean", "low", "high", "interval"]
 
 
-def intervals(samples: Sequence[np.ndarray]) -> pd.DataFrame:
-    """95 % interval of the mean of each sample; a row per sample with `mean, low, high, interval`.
+def intervals(samples: Sequence[np.ndarray], sizes: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
+    """95 % interval of the mean of each sample; a row per sample with COLUMNS.
 
     `interval` says which: "range" (smallest and largest value; n < 6), "t" (6 to 19), "BCa" (bias-corrected and
     accelerated bootstrap over patients, 10 000 draws; from 20), "" for an empty sample. The draws depend on n alone, so
@@ -29,32 +28,23 @@ def intervals(samples: Sequence[np.ndarray]) -> pd.DataFrame:
 
     Args:
         samples: One value a patient each, in an order that does not depend on anything but the patients; no NaN.
+        sizes: Where several values of a patient belong together, how many these are; `samples` are their sums then, the
+            mean is that of all values, a range is one of the patients' own means, t has the standard error of a ratio
+            of sums, and patients without a value do not count.
     """
-    sizes = [len(sample) for sample in samples]
-    means = [float(np.mean(sample)) if len(sample) else nan for sample in samples]
-    found: list[tuple[float, float, str]] = [(nan, nan, "")] * len(samples)
-    large: dict[int, list[int]] = {}
+    found, large = [], []
     for index, sample in enumerate(samples):
         assert not np.isnan(sample).any(), "an undefined value has no place in a mean"
-        if not sizes[index]:
-            continue
-        if np.ptp(sample) < EQUAL:
-            found[index] = (means[index], means[index], kind(sizes[index]))
-        elif sizes[index] < FEWEST_FOR_TEST:
-            found[index] = (float(np.min(sample)), float(np.max(sample)), "range")
-        elif sizes[index] < FEWEST_FOR_BCA:
-            found[index] = (*t_interval(sample), "t")
-        else:
-            large.setdefault(sizes[index], []).append(index)
-    for indices in large.values():
-        for start in range(0, len(indices), COLUMNS_AT_ONCE):
-            chunk = indices[start : start + COLUMNS_AT_ONCE]
-            low, high = bca_intervals(np.stack([samples[index] for index in chunk]))
-            for index, *ends in zip(chunk, low, high, strict=True):
-                found[index] = (float(ends[0]), float(ends[1]), "BCa")
-    table = pd.DataFrame(found, columns=["low", "high", "interval"])
-    table.insert(0, "mean", np.array(means, dtype=float))
-    return table
+        found.append(_small(sample, None if sizes is None else sizes[index]))
+        large += [index] if found[-1][3] == "BCa" and found[-1][1] < found[-1][2] else []
+    for size in dict.fromkeys(len(samples[index]) for index in large):
+        alike = [index for index in large if len(samples[index]) == size]
+        for start in range(0, len(alike), COLUMNS_AT_ONCE):
+            chunk = alike[start : start + COLUMNS_AT_ONCE]
+            stacked = (np.stack([table[index] for index in chunk]) for table in (samples, sizes) if table is not None)
+            for index, *ends in zip(chunk, *bca_intervals(*stacked), strict=True):
+                found[index] = (found[index][0], float(ends[0]), float(ends[1]), "BCa")
+    return pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[:3], float))
 
 
 def kind(num_patients: int) -> str:
@@ -72,38 +62,24 @@ def t_interval(sample: np.ndarray) -> tuple[float, float]:
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
-def clustered_intervals(sums: np.ndarray, sizes: np.ndarray) -> pd.DataFrame:
-    """95 % interval of the mean of many values, of which those of a patient belong together.
-
-    A row per line of `sums` with `mean, low, high, interval`, as `intervals` has them; patients without a value do not
-    count. "range": of the patients' own means; "t": Student's, with the standard error of a ratio of sums.
-
-    Args:
-        sums: Sum of the values of each patient, [k, n].
-        sizes: How many values these are, [k, n].
-    """
-    found: list[tuple[float, float, float, str]] = []
-    large = []
-    for index, (total, size) in enumerate(zip(sums, sizes, strict=True)):
-        total, size = total[size > 0], size[size > 0]
-        if not len(size):
-            found.append((nan, nan, nan, ""))
-            continue
-        mean, own = float(total.sum() / size.sum()), total / size
-        if np.ptp(own) < EQUAL:
-            found.append((mean, mean, mean, kind(len(size))))
-        elif len(size) < FEWEST_FOR_TEST:
-            found.append((mean, float(own.min()), float(own.max()), "range"))
-        else:
-            error = np.sqrt(len(size) / (len(size) - 1) * ((total - mean * size) ** 2).sum()) / size.sum()
-            half = float(_quantile(len(size) - 1) * error)
-            found.append((mean, mean - half, mean + half, "t"))
-            large += [index] if len(size) >= FEWEST_FOR_BCA else []
-    for start in range(0, len(large), COLUMNS_AT_ONCE):
-        chunk = large[start : start + COLUMNS_AT_ONCE]
-        for index, *ends in zip(chunk, *bca_intervals(sums[chunk], sizes[chunk]), strict=True):
-            found[index] = (found[index][0], float(ends[0]), float(ends[1]), "BCa")
-    return pd.DataFrame(found, columns=["mean", "low", "high", "interval"])
+def _small(sample: np.ndarray, sizes: np.ndarray | None) -> tuple[float, float, float, str]:
+    """One line of `intervals`; with the ends of t where BCa is due."""
+    if sizes is not None:
+        sample, sizes = sample[sizes > 0], sizes[sizes > 0]
+    size = len(sample)
+    if not size:
+        return nan, nan, nan, ""
+    own = sample if sizes is None else sample / sizes
+    mean = float(sample.mean() if sizes is None else sample.sum() / sizes.sum())
+    if np.ptp(own) < EQUAL:
+        return mean, mean, mean, kind(size)
+    if size < FEWEST_FOR_TEST:
+        return mean, float(own.min()), float(own.max()), "range"
+    if sizes is None:
+        return mean, *t_interval(sample), kind(size)
+    error = np.sqrt(size / (size - 1) * ((sample - mean * sizes) ** 2).sum()) / sizes.sum()
+    half = float(_quantile(size - 1) * error)
+    return mean, mean - half, mean + half, kind(size)
 
 
 @cache
@@ -113,35 +89,23 @@ def _quantile(freedom: int) -> float:
 
 
 def bca_intervals(samples: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """BCa intervals of the means of samples [k, n], none of equal values; every sample sees the same draws.
-
-    An end is NaN where the bootstrap distribution does not allow one.
+    """BCa intervals of the means of samples [k, n], none of equal values; every sample sees the same draws of patients.
 
     Args:
         samples: One value a patient; the sum of several where `sizes` [k, n] says how many each patient has.
         sizes: None for one a patient.
     """
+    size, rng = samples.shape[1], np.random.default_rng(SEED)
 
-    def means(drawn: np.ndarray, axis: int) -> np.ndarray:
-        # What is drawn are patients. How often each was serves all samples, which halves the time of drawing values.
-        assert axis == -1
-        size = samples.shape[1]
-        rows = np.arange(drawn.size // drawn.shape[-1]).reshape(*drawn.shape[:-1], 1)
-        counts = np.bincount((drawn + size * rows).ravel(), minlength=rows.size * size)
-        shares = counts.reshape(rows.size, size).T / drawn.shape[-1]
-        found = samples @ shares if sizes is None else (samples @ shares) / (sizes @ shares)
-        return found.reshape(len(samples), *drawn.shape[:-1])
+    def means(counts: np.ndarray) -> np.ndarray:
+        """[k, draws], of how often each patient was drawn, [draws, n]."""
+        shares = counts.T / counts[0].sum()
+        return samples @ shares if sizes is None else (samples @ shares) / (sizes @ shares)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # its NaN says the same
-        result = bootstrap(
-            (np.arange(samples.shape[1]),),
-            means,
-            vectorized=True,
-            n_resamples=NUM_DRAWS,
-            batch=DRAWS_AT_ONCE,
-            confidence_level=CONFIDENCE,
-            method="BCa",
-            rng=np.random.default_rng(SEED),
-        )
-    return np.asarray(result.confidence_interval.low), np.asarray(result.confidence_interval.high)
+    def counts() -> np.ndarray:
+        drawn = rng.integers(0, size, (DRAWS_AT_ONCE, size)) + size * np.arange(DRAWS_AT_ONCE)[:, None]
+        return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+
+    draws = np.concatenate([means(counts()) for _ in range(NUM_DRAWS // DRAWS_AT_ONCE)], axis=1)
+    low, high = quantile(draws, bca_shares(means(np.ones((1, size)))[:, 0], draws, means(1 - np.eye(size))), axis=1).T
+    return low, high
