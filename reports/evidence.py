@@ -9,45 +9,22 @@ from records.runs import Runs
 
 STRUCTURES, AGREEMENT = "structures", "agreement"
 
-# Tables of an Evidence that are files where they have a row (`NAME.csv`, columns in docs and in the builder).
-FILES: Mapping[str, str] = {
-    "keypoints": "Distances of key points, of fusions and runs without masks, too (`build_keypoints`).",
-    "levels": "Structures that carry another level's number (`build_levels`).",
-    "confusion": "What is taken for what (`build_confusion`).",
-    "convergence": "Epochs to 95 % of the last validation Dice (`reports.convergence.build_convergence`).",
-    "agreement": "Measurements on predicted against true masks (`reports.agreement.build_agreement`).",
-    "curve": "Labels against accuracy (`build_curve`).",
-    "fusion": "Fusions beside single models (`build_fusion`).",
-    "thresholds": "Areas below a threshold (`reports.thresholds.build_thresholds`).",
-    "threshold_errors": "Errors of areas near it (`build_threshold_errors`).",
-    "regions": "Regions over slices and over patients (`build_regions`).",
-    "region_outputs": "The same of outputs that overlap, each on its own.",
-    "region_strata": "Regions of the reference in parts of the slices (`build_region_strata`).",
-    "grades": "Grades of patients (`build_grades`).",
-    "grade_confusion": "Patients of each pair of grades (`build_grade_confusion`).",
-    "grade_agreement": "Accuracy, kappa and AC1 of the grades (`build_grade_agreement`).",
-    "fat_states": "Slices by whether their fat could be told (`build_states`).",
-    "varied": "Settings that the paper varies (`build_values`).",
-    "varied_noise": "Whether these differ by more than seeds do (`build_noise`).",
-    "varied_gains": "What they gain by structure (`build_gains`).",
-}
-# Every table of an Evidence; none of a finished report is missing, but any may be empty.
+# Tables of an Evidence beside those that a read-out writes (`reports.readouts.files`); any of either may be empty.
 TABLES: Mapping[str, str] = {
     "cases": "Every case table joined, with row, split, arm, seed, fold (`joined_cases`).",
-    "scores": "One value a patient (`reports.patients.patient_scores`).",
+    "scores": "One value a patient (`reports.statistics.patients.patient_scores`).",
     "statistics": "statistics.csv (`reports.statistics.build_statistics`).",
     "table": "table.csv (`reports.summaries.build_table`).",
     "costs": "What a row costs, began with and was shown (`build_costs`).",
     "detection": "row, box (network | mask), iou, precision, recall (0..1), num_patients (`build_detection`).",
-    "ranks": "row, rank, probability (`reports.comparisons.rank_probabilities`).",
+    "ranks": "row, rank, probability (`reports.statistics.comparisons.rank_probabilities`).",
     "folds": "split, fold, part, num_patients, num_slices, levels (`reports.summaries.build_folds`).",
     "inflation": "What folds dealt by image add to Dice, 0..1, by row and structure (`build_inflation`).",
     "trainings": "Epochs that each training took to get near its end (`reports.convergence.build_trainings`).",
-    "measured": "One pair of measurements a patient (`reports.agreement.patient_pairs`).",
+    "measured": "One pair of measurements a patient (`reports.statistics.agreement.patient_pairs`).",
     "region_cases": "Scores of every slice's regions (`region_cases`).",
     "beside": "Case tables of curve and fusions, joined as `cases` are, for the claims alone.",
     "claims": "claims.csv (`reports.claims.judge.judge`); empty until they are judged.",
-    **FILES,
 }
 
 
@@ -63,7 +40,7 @@ class Evidence:
         averaged: What the primary endpoint is the mean of (`reports.endpoint.averaged_names`).
         reference: The proposed system, or whatever the others are compared with.
         margin: Difference of interest in Dice, 0..1.
-        tables: Tables by name; `TABLES` says what each is and who builds it.
+        tables: Tables by name; TABLES and `reports.readouts.files` say what each is and who builds it.
         notes: What is printed under the table.
         overlay: STRUCTURES or AGREEMENT, how pictures show masks; "" for as the runs drew theirs.
     """
@@ -86,7 +63,3 @@ class Evidence:
     def __getitem__(self, name: str) -> pd.DataFrame:
         """A table by its name."""
         return self.tables[name]
-
-    def label(self, row: object) -> str:
-        """What a row is called in print."""
-        return self.labels.get(str(row), str(row))

@@ -11,7 +11,7 @@ from records.readout_files import PREDICTED as OTHER
 from records.readout_files import TRUE
 from reports.claims.findings import Finding, too_few
 from reports.claims.sides import PREDICTED, GapError, Side
-from reports.muscles.grades import graded_rank
+from reports.readouts.grades import graded_rank
 from reports.statistics.intervals import FEWEST_FOR_TEST
 
 

@@ -17,7 +17,7 @@ from math import nan
 from pathlib import Path
 
 from metrics.aggregate import METRICS
-from reports.spines.levels import READOUTS
+from reports.case_tables import READOUTS
 
 CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
 

@@ -19,14 +19,14 @@ from reports.claims.findings import (
 from reports.claims.ledger import Claim
 from reports.claims.values import GapError, PatientValues
 from reports.evidence import Evidence
+from reports.readouts.gains import patient_areas, rank_correlations
 from reports.statistics.comparisons import ALPHA
-from reports.varied.gains import patient_areas, rank_correlations
 
 
 def beyond_seeds(claim: Claim, evidence: Evidence) -> Finding:
     """Whether the values of a setting that the paper varies in the row differ by more than seeds do.
 
-    The effect is the range of their means (`reports.varied.tables.build_noise`); `value` is the paper's own range.
+    The effect is the range of their means (`reports.readouts.varied.build_noise`); `value` is the paper's own range.
     """
     values, noise = evidence["varied"], evidence["varied_noise"]
     paths = values.loc[values["row"].str.split(" ").str[0] == claim.row, "path"]

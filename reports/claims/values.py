@@ -13,7 +13,7 @@ from reports.claims.grades import grade_level, grade_values
 from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
 from reports.claims.sides import PREDICTED, GapError, Side
 from reports.evidence import Evidence
-from reports.muscles.grades import grade_scales
+from reports.readouts.grades import grade_scales
 from reports.statistics.patients import LOWER_IS_BETTER
 from reports.statistics.strata import SLICE, strata
 

@@ -10,9 +10,9 @@ from metrics.agreement_map import MEANINGS, agreement_colours
 from records.runs import Run
 from reports.endpoint import averages_regions
 from reports.evidence import AGREEMENT, Evidence
-from reports.page.values import pick
 from reports.pictures.panels import Slice, View, common_view, load_slice
 from reports.plots.style import COLOURS
+from reports.render.formats import pick
 
 KEYS = ["case", "slice"]
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
 from metrics.agreement_map import agreement_map
-from reports.page.blocks import Figure
+from reports.render.blocks import Figure
 
 PANEL_PX = 300  # width of a panel
 MARGIN_MM = 12.0  # of image around the structures

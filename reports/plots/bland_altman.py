@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.page.blocks import Figure
-from reports.page.values import is_number
 from reports.plots.style import COLOURS, SMALL, drawing, finished, ruled, wrapped
+from reports.render.blocks import Figure
+from reports.render.formats import is_number
 
 
 def bland_altman_plot(values: pd.DataFrame, line: Mapping, *, title: str, unit: str) -> Figure:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from reports.page.blocks import Figure
 from reports.plots.style import COLOURS, WIDTH, Style, drawing, finished, ruled, wrapped
+from reports.render.blocks import Figure
 
 # What the columns of metrics.csv are called in print, and the scale they are drawn on.
 CURVES = {"loss/total": ("training loss", "log"), "val/dice": ("validation Dice", "linear")}

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from records.readout_files import PREDICTED, TRUE
-from reports.muscles.areas import METRICS
-from reports.page.blocks import Figure
-from reports.page.values import spoken
 from reports.plots.intervals import REGIONS
 from reports.plots.style import COLOURS, SMALL, WIDTH, Style, drawing, finished, jitter, ruled, wrapped
+from reports.readouts.regions import METRICS
+from reports.render.blocks import Figure
+from reports.render.formats import spoken
 
 MOST_POINTS = 1_500  # of a violin; more only blacken it
 SHOWN = 0.98  # share of the values that the axis of an error, which has no end, reaches to

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.page.blocks import Figure
-from reports.page.values import number, spoken
 from reports.plots.style import WIDTH, drawing, finished, wrapped
+from reports.render.blocks import Figure
+from reports.render.formats import number, spoken
 
 SHOWN_FROM = 0.5  # percent; a smaller share has no number
 

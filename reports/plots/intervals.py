@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from reports.page.blocks import Figure
-from reports.page.values import is_number, number, spoken
 from reports.plots.style import COLOURS, MARKERS, WIDTH, Style, drawing, finished, jitter, ruled, wrapped
+from reports.render.blocks import Figure
+from reports.render.formats import is_number, number, spoken
 
 OURS, PAPER = Style(COLOURS[6], "o"), Style(COLOURS[5], "D")
 ARMS = [Style(COLOURS[colour], MARKERS[place]) for place, colour in enumerate((0, 3, 2, 4))]

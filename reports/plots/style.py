@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
-from reports.page.blocks import Figure
 from reports.papers import load_published, published_tables
+from reports.render.blocks import Figure
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without their yellow (too faint on white); then greys and
 # browns for rows beyond seven. Markers differ too, so that no row depends on its colour.

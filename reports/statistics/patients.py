@@ -1,6 +1,6 @@
 """One value a patient: the only thing that tests and intervals are computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -9,7 +9,8 @@ import pandas as pd
 
 from metrics.aggregate import HITS, METRICS, patient_means_of_each
 from records.run_files import MECHANISM
-from reports.spines.levels import READOUTS
+from reports.case_tables import READOUTS
+from reports.statistics.intervals import intervals
 
 GROUP = ("row", "split", "arm", "seed")
 SEEDED = ("patient", "seed", "value")
@@ -82,3 +83,16 @@ def spread_over_seeds(patients: np.ndarray, seeds: np.ndarray, values: np.ndarra
     table[rows, columns] = values
     shared = table[~np.isnan(table).any(axis=1)]
     return (float(np.std(shared.mean(axis=0), ddof=1)) if len(shared) else nan), len(numbers)
+
+
+def means_by_structure(cases: pd.DataFrame, metric: str) -> Callable[[str, str], dict[str, Any]]:
+    """Function of structure and column name: that row's mean over patients, its interval and their number."""
+    scores = over_seeds(patient_scores(cases, (metric,)))
+
+    def means(structure: str, name: str) -> dict[str, Any]:
+        values = scores.loc[scores["structure"] == structure, "value"].to_numpy(dtype=float)
+        found = intervals([values]).loc[0]
+        ends = {"ci95_low": found["low"], "ci95_high": found["high"], "interval": found["interval"]}
+        return {name: found["mean"], **ends, "num_patients": len(values)}
+
+    return means

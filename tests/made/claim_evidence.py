@@ -7,9 +7,9 @@ import pandas as pd
 
 from records.runs import Runs
 from reports.evidence import Evidence
-from reports.muscles.grades import AGREEMENT_COLUMNS, GRADE_COLUMNS
-from reports.muscles.regions import COLUMNS
 from reports.papers import empty_published
+from reports.readouts.grades import AGREEMENT_COLUMNS, GRADE_COLUMNS
+from reports.region_scores import COLUMNS
 
 LEVELS = ("L2/3", "L3/4", "L4/5", "L5/S1")
 STRUCTURES = ("canal", "psoas_left", "psoas_right", "erector_spinae_left")

@@ -8,7 +8,7 @@ import pytest
 from metrics.goutallier import GradeScale
 from records.readout_files import read_morphometry
 from records.runs import load_runs
-from reports.muscles.grades import (
+from reports.readouts.grades import (
     build_grade_agreement,
     build_grade_confusion,
     build_grades,

@@ -10,7 +10,7 @@ from records.runs import load_runs
 from reports.claims.judge import COLUMNS, RULES, judge
 from reports.claims.ledger import CLAIMS_FILE, REQUIRED, load_claims, published_structures
 from reports.collect import collect
-from reports.mechanism import mechanism_tables
+from reports.readouts.mechanism import arms_table
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_grid
 
@@ -63,7 +63,7 @@ def test_the_ledger_of_real_run_folders(tmp_path):
     expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "not reached"}
     expected |= {"beats-unet-at-l5-s1": "not testable", "best-canal": "not testable", "best-psoas-left": "not testable"}
     assert ledger["verdict"].loc[list(expected)].to_dict() == expected
-    assert mechanism_tables(evidence)["arms"]["arm"].tolist() == ["predicted", "none", "shuffled"]
+    assert arms_table(evidence)["arm"].tolist() == ["predicted", "none", "shuffled"]
 
 
 def test_the_verdict_does_not_depend_on_the_order_of_patients_or_rows(whole):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
-from reports.muscles.areas import POOLED, build_regions, shown_regions
-from reports.muscles.regions import region_cases, region_output_cases
-from reports.muscles.strata import region_strata
 from reports.papers import empty_published, load_published
+from reports.readouts.region_strata import region_strata
+from reports.readouts.regions import POOLED, build_regions, shown_regions
+from reports.region_scores import region_cases, region_output_cases
 from reports.statistics.intervals import intervals
 from tests.made.muscle_folders import ANATOMY, write_muscles
 

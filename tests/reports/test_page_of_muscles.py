@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
-from reports import tables
+from reports.chapters.contents import printed_tables, sections
+from reports.chapters.headline import unfinished_rows
+from reports.chapters.order import order_sentence
 from reports.claims.judge import judge
 from reports.collect import collect, gather
 from reports.endpoint import averaged_names, averaged_words, single_names
-from reports.layout import sections as printed
-from reports.muscles.grades import build_grade_agreement, grade_scales
-from reports.page.grades import grades
-from reports.page.headline import unfinished_rows
-from reports.page.order import order_sentence
-from reports.page.page import sections, write_page
-from reports.page.regions import muscle_sentences
 from reports.papers import empty_published, load_published
 from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
+from reports.readouts.grade_tables import grades
+from reports.readouts.grades import build_grade_agreement, grade_scales
+from reports.readouts.region_tables import muscle_sentences
+from reports.render import text as tables
+from reports.render.page import write_page
 from reports.task import write_tables
 from tests.made.muscle_folders import OF_MUSCLES, STRUCTURES, write_muscles
 from tests.made.run_folders import write_run
@@ -214,7 +214,7 @@ def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
 
 
 def test_grades_come_after_what_the_endpoint_is_of(evidence):
-    titles = [section.title for section in printed(evidence)]
+    titles = [section.title for section in printed_tables(evidence)]
     grades = [place for place, title in enumerate(titles) if "rade" in title]
     dice = [place for place, title in enumerate(titles) if "Dice" in title and "Claims" not in title]
     assert grades
@@ -278,10 +278,15 @@ def test_the_tables_are_written_and_read_back(evidence, tmp_path):
 
 
 def test_every_printed_section_is_a_rectangle(evidence):
-    found = {section.title: section for section in printed(evidence)}
-    for section in found.values():
-        assert {len(line) for line in section.lines} == {len(section.header)}, section.title
-    assert next(iter(found)).startswith("Regions, mean")
-    titles = ("Regions: intervals", "Grades of patients", "Patients of each pair", "Measurements")
+    found = {table.title: table for table in printed_tables(evidence)}
+    for table in found.values():
+        assert {len(line) for line in table.rows} == {len(table.header)}, table.title
+    titles = (
+        "U-Net: regions, mean",
+        "U-Net: regions, 95 %",
+        "Grades of patients",
+        "U-Net: patients by grade",
+        "Measurements",
+    )
     assert all(any(title.startswith(word) for title in found) for word in titles)
     assert tables.latex(evidence).isascii()

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from records.runs import AS_PUBLISHED, BY_PATIENT, load_runs
+from reports.chapters.notes import write_notes
 from reports.collect import gather, primary_values
 from reports.evidence import Evidence
-from reports.notes import write_notes
 from reports.statistics.comparisons import holm, wilcoxon_p
 from reports.statistics.intervals import t_interval
 from reports.statistics.patients import patient_scores

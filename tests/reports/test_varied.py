@@ -7,18 +7,17 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
+from reports.chapters.contents import printed_tables
 from reports.claims.judge import judge
 from reports.claims.ledger import CLAIMS_FILE, load_claims, published_structures
 from reports.collect import gather
-from reports.layout import sections
-from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings
 from reports.plots.intervals import paired_differences
+from reports.readouts.gains import build_gains, rank_correlations
+from reports.readouts.varied import build_noise, build_values
+from reports.readouts.varied_tables import noise_sentences, size_sentences, varied
 from reports.statistics.patients import patient_scores
 from reports.task import write_tables
-from reports.varied.evidence import vary
-from reports.varied.gains import rank_correlations
-from reports.varied.sections import noise_sentences, size_sentences
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_run
 
@@ -52,7 +51,10 @@ def cases_of(means, *, seeds=(0, 1, 2), seed_sd=0.0, gain=0.0, num_patients=12):
 
 def tables_of(cases):
     rows = [row for row in ROWS.values() if row in set(cases["row"])]
-    return vary(cases, patient_scores(cases, ("dice",)), rows, PUBLISHED)
+    scores = patient_scores(cases, ("dice",))
+    values = build_values(scores, rows, PUBLISHED)
+    gains = build_gains(cases, scores, rows, PUBLISHED)
+    return {"varied": values, "varied_noise": build_noise(cases, scores, values), "varied_gains": gains}
 
 
 def evidence_of(tables):
@@ -211,17 +213,17 @@ def test_the_report_has_the_setting_encoder_weights_and_what_is_reconstructed(tm
     runs = load_runs([tmp_path], varied_settings(PUBLISHED))
     evidence = gather(runs, table=["msff_table2_alpha"], reference=None, margin=0.005)
     assert (evidence.reference, evidence.rows) == ("msff", (f"msff {PATH}=0.0", "msff", "lumnet"))
-    printed = {section.title: section for section in sections(evidence)}
-    primary = printed["Primary endpoint, mean over structures, by patient (split by patient)"]
+    printed = {table.title: table for table in printed_tables(evidence)}
+    primary = printed["Primary endpoint: Dice, patient mean over structures, split by patient"]
     assert primary.header[-1] == "encoder weights"
-    assert [(line[0].text, line[-1].text) for line in primary.lines] == [
+    assert [(line[0].text, line[-1].text) for line in primary.rows] == [
         ("MSFF network, alpha 0", "none"),
         ("MSFF network, alpha 1", "none"),
         ("lumnet (reconstructed)", "vgg11.pth"),
     ]
-    assert [line[1].text for line in printed["Values of alpha, Dice by patient"].lines] == ["0", "1"]
+    assert [line[1].text for line in printed["Values of alpha, Dice by patient"].rows] == ["0", "1"]
     gains = printed["Gain by structure, from the smallest up: alpha 1 minus alpha 0"]
-    assert [line[0].text for line in gains.lines] == ["disc", "lamina", "mean"]
+    assert [line[0].text for line in gains.rows] == ["disc", "lamina", "mean"]
     assert [block.kind for block in varied(evidence)] == ["text", "figures", "table", "heading", "figures", "table"]
     write_tables(evidence, tmp_path / "lumnet")
     for name in ("varied", "varied_noise", "varied_gains"):
