@@ -8,8 +8,8 @@ import pandas as pd
 
 from records.row_names import is_box_arm
 from reports.chapters.parts import Part
+from reports.claims.claim import PREDICTED, GapError, Side
 from reports.claims.samples import correlation, paired
-from reports.claims.sides import PREDICTED, GapError, Side
 from reports.claims.values import PatientValues
 from reports.evidence import Evidence
 from reports.plots.intervals import arms
