@@ -11,17 +11,17 @@ from records.runs import Runs
 from reports.case_tables import joined_cases
 from reports.chapters.notes import write_notes
 from reports.claims.judge import judge
-from reports.comparisons import rank_probabilities
 from reports.endpoint import averaged_names, with_averaged
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
-from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
 from reports.readouts import built_tables
 from reports.region_scores import region_cases
 from reports.sources import Sources
-from reports.statistics import COLUMNS as STATISTICS_COLUMNS
-from reports.statistics import build_statistics, patient_table
+from reports.statistics.comparisons import rank_probabilities
+from reports.statistics.intervals import FEWEST_FOR_TEST
+from reports.statistics.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
+from reports.statistics.table import build_statistics, patient_table
 from reports.summaries import (
     TABLE_COLUMNS,
     build_detection,

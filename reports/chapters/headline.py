@@ -9,13 +9,13 @@ from records.runs import Run
 from reports.chapters.order import order_sentence
 from reports.endpoint import averaged_words, averages_regions
 from reports.evidence import Evidence
-from reports.patients import MEAN
 from reports.readouts.labels import curve_sentence
 from reports.readouts.region_tables import muscle_sentences
 from reports.region_scores import region_names
 from reports.render.blocks import Block, Gap, Lines, Terms, Text
 from reports.render.formats import count, interval, is_number, listed, numbers, percent, pick, record, spoken, word
 from reports.setting import label_of, main_split, primary_comparisons, sweep, trained
+from reports.statistics.patients import MEAN
 
 SYNTHETIC = (
     "Synthetic data. These patients were generated; no person was scanned. The numbers compare programs with each "

@@ -5,15 +5,15 @@ import numpy as np
 from records.run import Run
 from records.runs import AS_PUBLISHED
 from reports.chapters.headline import stated_size
-from reports.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST, kind
-from reports.patients import MEAN
 from reports.readouts.costs import unequal_masks
 from reports.readouts.curve import unequal_training
 from reports.readouts.varied_tables import noise_sentences, size_sentences
-from reports.statistics import patient_table
+from reports.statistics.comparisons import NUM_FLIPS, detectable_difference, smallest_p
+from reports.statistics.intervals import FEWEST_FOR_TEST, kind
+from reports.statistics.patients import MEAN
+from reports.statistics.table import patient_table
 from reports.summaries import primary_split
 
 PAPER_SIZE = "paper"

@@ -6,13 +6,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from reports.comparisons import ALPHA, holm, wilcoxon_p
 from reports.endpoint import averaged_kind, averaged_words
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST, intervals
 from reports.readouts.statistics import dice_of_patients
 from reports.render.formats import interval, is_number, pick, points, spoken
 from reports.setting import label_of, main_split, published_means
+from reports.statistics.comparisons import ALPHA, holm, wilcoxon_p
+from reports.statistics.intervals import FEWEST_FOR_TEST, intervals
 
 SAME, UNCLEAR, OTHER = "same order", "not distinguishable", "other order"
 MOST_PAIRS = 3  # that a sentence names

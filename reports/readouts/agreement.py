@@ -1,23 +1,23 @@
-"""What is measured on predicted masks against what is measured on true ones (`reports.agreement`)."""
+"""What is measured on predicted masks against what is measured on true ones (`reports.statistics.agreement`)."""
 
 from typing import Any
 
 import pandas as pd
 
 from metrics.muscles import BOTH
-from reports.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
-from reports.patients import MEAN
-from reports.pictures.readouts import bland_altman_plot
+from reports.plots.bland_altman import bland_altman_plot
 from reports.render.blocks import Block, Figure, Figures, Folded
 from reports.render.formats import count, has_values, interval, number, pick, spoken
 from reports.render.tables import PATIENTS, ROW, Column, Line, Table
 from reports.setting import in_order, is_sagittal, label_of
 from reports.sources import Sources
+from reports.statistics.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
+from reports.statistics.patients import MEAN
 
 MOST_PLOTS = 8  # of a report of many muscles; the rest is a table
-FILES = {"agreement": "Measurements on predicted against true masks (`reports.agreement.build_agreement`)."}
+FILES = {"agreement": "Measurements on predicted against true masks (`reports.statistics.agreement.build_agreement`)."}
 
 
 def _in_unit(title: str, name: str, *, signed: bool = False, ends: bool = False) -> Column:

@@ -5,12 +5,12 @@ import pandas as pd
 from records.row_names import is_box_arm
 from reports.chapters.parts import Part, nobody
 from reports.evidence import Evidence
-from reports.patients import MEAN
-from reports.pictures.plots import arms
+from reports.plots.intervals import arms
 from reports.render.blocks import Block, Figures, Folded
 from reports.render.formats import has_values, pick
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, is_sagittal, label_of, main_split
+from reports.statistics.patients import MEAN
 
 TABLE = Table(
     title="The same networks, tested {how}",

@@ -7,7 +7,7 @@ import pandas as pd
 from records.run import Run
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
-from reports.pictures.readouts import confusion_matrix
+from reports.plots.heat_map import confusion_matrix
 from reports.readouts.keypoints import joined_readouts
 from reports.render.blocks import Block, Figure, Figures, Folded
 from reports.render.formats import has_values, pick

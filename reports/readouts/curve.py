@@ -9,9 +9,9 @@ import pandas as pd
 from metrics.aggregate import patient_means
 from records.run import FULL, Run
 from reports.case_tables import READOUTS, with_readouts
-from reports.comparisons import compare, holm
-from reports.intervals import intervals
 from reports.sources import Sources
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
 from reports.summaries import covers_folds
 
 METRICS = ("dice", "hd95_mm", *READOUTS)

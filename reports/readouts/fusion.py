@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from reports.chapters.parts import Part
-from reports.comparisons import compare, holm
 from reports.endpoint import with_averaged
 from reports.evidence import Evidence
-from reports.intervals import intervals
-from reports.patients import MEAN, over_seeds, patient_scores
 from reports.render.blocks import Block
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, Column, Table
 from reports.setting import is_sagittal, label_of
 from reports.sources import Sources
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds, patient_scores
 
 SUFFIX = "_fused"
 COLUMNS = (

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from reports.comparisons import compare, holm
-from reports.intervals import intervals
-from reports.patients import MEAN, over_seeds, seed_spread
 from reports.readouts.varied import TESTED, varied_rows
 from reports.sources import Sources
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds, seed_spread
 
 GAINS = (
     *("path", "value", "control", "structure", "area_mm2", "dice_control", "dice", *TESTED, "p_holm", "seed_sd"),

@@ -5,7 +5,7 @@ import pandas as pd
 from records.readout_files import PREDICTED, TRUE
 from reports.chapters.parts import Part, nobody
 from reports.evidence import Evidence
-from reports.pictures.grades import fat_by_grade
+from reports.plots.distribution import fat_by_grade
 from reports.readouts.grades import KEYS, grade_scales
 from reports.render.blocks import Block, Figure, Figures, Folded, Grid, Lines
 from reports.render.formats import count, number, pick, spoken

@@ -2,10 +2,10 @@
 
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
-from reports.patients import MEAN
 from reports.render.blocks import Block
 from reports.render.tables import PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, main_split, splits_by_image
+from reports.statistics.patients import MEAN
 
 TABLE = Table(
     title="What folds dealt by image add to Dice",

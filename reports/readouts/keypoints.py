@@ -11,14 +11,14 @@ from records.readout_files import HEATMAP, MASK
 from records.run import Run
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
-from reports.patients import MEAN, means_by_structure
-from reports.pictures.readouts import keypoint_errors
-from reports.pictures.style import row_styles
+from reports.plots.intervals import keypoint_errors
+from reports.plots.style import row_styles
 from reports.render.blocks import Block, Figure, Figures
 from reports.render.formats import has_values, pick
 from reports.render.tables import ROW, Column, Table, counts
 from reports.setting import in_order, is_sagittal
 from reports.sources import Sources
+from reports.statistics.patients import MEAN, means_by_structure
 
 COLUMNS = (
     *("row", "source", "structure", "num_patients", "mean_mm", "ci95_low", "ci95_high", "interval", "median_mm"),

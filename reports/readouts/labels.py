@@ -9,13 +9,13 @@ import pandas as pd
 
 from records.run import FROM, FULL
 from reports.chapters.parts import Part
-from reports.comparisons import ALPHA
 from reports.evidence import Evidence
-from reports.pictures.readouts import labels_curve
+from reports.plots.intervals import labels_curve
 from reports.render.blocks import Block, Figure, Figures, Gap, Text
 from reports.render.formats import count, has_values, interval, is_number, p_value, pick, points
 from reports.render.tables import COUNT, P_HOLM, PATIENTS, ROW, Column, Table
 from reports.setting import is_sagittal, label_of
+from reports.statistics.comparisons import ALPHA
 
 COMMAND = "python run.py sweep=scarnet_masks cohort.root=DIR"
 

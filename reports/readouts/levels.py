@@ -9,12 +9,12 @@ import pandas as pd
 from reports.case_tables import LABEL, OFFSET
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
-from reports.patients import MEAN, means_by_structure
 from reports.render.blocks import Block
 from reports.render.formats import count, has_values
 from reports.render.tables import PERCENT, ROW, Column, Table, counts
 from reports.setting import in_order, is_sagittal
 from reports.sources import Sources
+from reports.statistics.patients import MEAN, means_by_structure
 
 COLUMNS = (
     *("row", "structure", "num_patients", "level_error", "ci95_low", "ci95_high", "interval"),

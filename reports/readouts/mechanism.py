@@ -8,17 +8,17 @@ import pandas as pd
 
 from records.row_names import is_box_arm
 from reports.chapters.parts import Part
+from reports.claims.claim import PREDICTED, GapError, Side
 from reports.claims.samples import correlation, paired
-from reports.claims.sides import PREDICTED, GapError, Side
 from reports.claims.values import PatientValues
-from reports.comparisons import compare, holm
 from reports.evidence import Evidence
-from reports.intervals import intervals
-from reports.pictures.plots import arms
+from reports.plots.intervals import arms
 from reports.render.blocks import Block, Figures
 from reports.render.formats import has_values
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, prints_boxes
+from reports.statistics.comparisons import compare, holm
+from reports.statistics.intervals import intervals
 
 ARMS = ("arm", "num_patients", "dice", "difference", "difference_low", "difference_high", "p_holm")
 PRELIMINARY = (

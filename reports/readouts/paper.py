@@ -7,13 +7,13 @@ from reports.chapters.parts import Part
 from reports.endpoint import averaged_words, averages_regions
 from reports.evidence import Evidence
 from reports.papers import printed_boxes
-from reports.patients import MEAN
 from reports.readouts.costs import encoder_weights
 from reports.readouts.statistics import comparisons
 from reports.render.blocks import Block, Gap, Grid, Heading, Lines
 from reports.render.formats import DASH, has_values, is_number, number, pick, spoken
 from reports.render.tables import COUNT, Column, Line, Table, counts, wide
 from reports.setting import label_of, main_split, splits_by_image, sweep
+from reports.statistics.patients import MEAN
 from reports.summaries import slice_level
 
 

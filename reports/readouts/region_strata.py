@@ -7,8 +7,7 @@ import pandas as pd
 
 from reports.chapters.parts import Part, nobody
 from reports.evidence import Evidence
-from reports.intervals import intervals
-from reports.pictures.regions import by_stratum
+from reports.plots.intervals import by_stratum
 from reports.readouts.region_tables import NAMES
 from reports.readouts.regions import METRICS, patient_means, shown_regions
 from reports.render.blocks import Block, Figures, Folded
@@ -16,7 +15,8 @@ from reports.render.formats import spoken
 from reports.render.tables import PATIENTS, Column, Table
 from reports.setting import label_of
 from reports.sources import Sources
-from reports.strata import SLICE, strata, tertiles
+from reports.statistics.intervals import intervals
+from reports.statistics.strata import SLICE, strata, tertiles
 
 THIRDS = ("first", "middle", "last")
 TITLES = {"dice": "Dice, %", "csa_error_percent": "error, %", "csa_error_mm2": "error, mm²"}
@@ -61,7 +61,7 @@ def build_region_strata(cases: pd.DataFrame, row: str) -> pd.DataFrame:
 
 
 def region_strata(cases: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """`reports.strata.strata`, and parts by what the records say themselves.
+    """`reports.statistics.strata.strata`, and parts by what the records say themselves.
 
     `true fat low | middle | high` by the share of fat in the true mask of the slice, `area low | ...` by the true area
     of its largest region, and, where no level is known, `stack first | middle | last` third of a volume's slices in the

@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.chapters.parts import Part, nobody
 from reports.evidence import Evidence
-from reports.pictures.regions import spread
+from reports.plots.distribution import spread
 from reports.readouts.regions import POOLED, regions_of_row, shown_regions
 from reports.region_scores import region_names
 from reports.render.blocks import Block, Figures, Folded, Grid

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.intervals import clustered_intervals, intervals
 from reports.region_scores import region_output_cases
 from reports.sources import Sources
+from reports.statistics.intervals import intervals
 
 POOLED = "csa_error_pooled_percent"
 # What is printed of a region, and the factor that makes a share of it percent.
@@ -77,7 +77,7 @@ def build_regions(cases: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(records, columns=[name for name in COLUMNS if name in (records or [{}])[0]])
     if table.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    clustered, own = clustered_intervals(np.stack(totals), np.stack(sizes)), intervals(samples)
+    clustered, own = intervals(np.stack(totals), np.stack(sizes)), intervals(samples)
     table[["clustered_low", "clustered_high", "clustered_interval"]] = clustered[["low", "high", "interval"]]
     table[["patient_mean", "patient_low", "patient_high", "patient_interval"]] = own
     table["num_patients"] = [len(sample) for sample in samples]

@@ -1,4 +1,4 @@
-"""What is beyond chance: comparisons with the reference, values of patients, and ranks (`reports.statistics`)."""
+"""What is beyond chance: comparisons with the reference, values of patients, and ranks (`reports.statistics.table`)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,9 +9,10 @@ import pandas as pd
 from reports.chapters.parts import Part
 from reports.endpoint import averaged_kind, averaged_words, compared_names, single_names
 from reports.evidence import Evidence
-from reports.patients import MEAN
-from reports.pictures.plots import boxes, differences, ranks
-from reports.pictures.style import row_styles
+from reports.plots.distribution import boxes
+from reports.plots.heat_map import ranks
+from reports.plots.intervals import differences
+from reports.plots.style import row_styles
 from reports.render.blocks import Block, Figure, Figures, Folded, Gap, Text
 from reports.render.formats import (
     count,
@@ -28,7 +29,8 @@ from reports.render.formats import (
 )
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, wide
 from reports.setting import in_order, label_of, main_split, primary_comparisons, sweep
-from reports.statistics import patient_table
+from reports.statistics.patients import MEAN
+from reports.statistics.table import patient_table
 
 
 def _note(line: Line) -> str:

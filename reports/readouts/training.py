@@ -5,8 +5,8 @@ import pandas as pd
 from reports.chapters.parts import Part
 from reports.convergence import build_convergence, build_trainings
 from reports.evidence import Evidence
-from reports.pictures.style import row_styles
-from reports.pictures.training import CURVES, curves, timeline
+from reports.plots.curves import CURVES, curves, timeline
+from reports.plots.style import row_styles
 from reports.render.blocks import Block, Figure, Figures
 from reports.render.formats import has_values, listed, word
 from reports.render.tables import COUNT, PERCENT, ROW, Column, Table

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparisons import NUM_FLIPS, compare, holm
-from reports.intervals import SEED, intervals
 from reports.papers import varied_settings
-from reports.patients import MEAN, over_seeds, seed_spread
 from reports.sources import Sources
+from reports.statistics.comparisons import NUM_FLIPS, compare, holm
+from reports.statistics.intervals import SEED, intervals
+from reports.statistics.patients import MEAN, over_seeds, seed_spread
 
 VALUES = (
     *("path", "value", "row", "published", "mean", "ci95_low", "ci95_high", "interval", "num_patients"),

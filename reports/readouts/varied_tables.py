@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from reports.chapters.parts import Part, nobody
-from reports.comparisons import ALPHA, NUM_FLIPS
 from reports.evidence import Evidence
 from reports.papers import varied_settings
-from reports.patients import MEAN
-from reports.pictures.varied import gain_by_area, value_differences
+from reports.plots.intervals import gain_by_area, value_differences
 from reports.render.blocks import Block, Figure, Figures, Gap, Heading, Text
 from reports.render.formats import interval, is_number, number, p_value, pick, record
 from reports.render.tables import COUNT, P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, Column, Table
+from reports.statistics.comparisons import ALPHA, NUM_FLIPS
+from reports.statistics.patients import MEAN
 
 DIFFERENCE: dict[str, Any] = {"interval": "difference", **POINTS}
 SEED_SD = Column("seed SD, points", "seed_sd", **POINTS_SD)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.intervals import FEWEST_FOR_TEST
 from reports.render.blocks import Block, Cell, Folded, Grid
 from reports.render.formats import DASH, interval, is_number, number, p_value, spoken, word
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 Line = Mapping[str, Any]
 # How a column is written: shares in percent, with one decimal; differences of them, with two and their sign.

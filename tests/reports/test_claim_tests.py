@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from reports.claims.claim import Side
 from reports.claims.samples import correlation, pseudo_values
-from reports.claims.sides import Side
 from reports.claims.values import PatientValues
 from reports.readouts.mechanism import ARMS, PRELIMINARY, SALIENCY, arms_table, preliminary_table, saliency_table
 from tests.made.claim_evidence import STRUCTURES, draw_cases, make_evidence

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from records.runs import load_runs
 from reports.chapters.contents import sections
 from reports.collect import collect, gather
-from reports.comparisons import wilcoxon_p
 from reports.readouts.curve import build_curve, curve_cases, patient_values, unequal_training
 from reports.readouts.labels import curve_sentence
+from reports.statistics.comparisons import wilcoxon_p
 from tests.made.spine_folders import write_curve, write_spine, write_spines
 
 pytestmark = pytest.mark.slow  # whole reports
