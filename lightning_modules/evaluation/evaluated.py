@@ -1,6 +1,7 @@
 """From a prediction on the network's grid to masks, boxes and maps on the untouched grid of the image."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from lightning_modules.evaluation.pose import Pose
 from metrics.keypoints import decode_heatmaps
 from metrics.mechanism import Mechanism
 from models.prediction import Prediction
+from pictures.view import SliceView, grey_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +195,12 @@ def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "
     )
 
 
-def windowed(item: EvaluatedSlice) -> UInt8[np.ndarray, "H W"]:
-    """The first channel for pictures, see `grey_levels`."""
-    return grey_levels(item.image[0])
+def view_of(item: EvaluatedSlice, view: str, **shown: Any) -> SliceView:
+    """The first channel of a slice for pictures.
 
-
-def grey_levels(grey: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Intensities for pictures: the 1 % darkest pixels are black, the 0.5 % brightest white."""
-    low, high = np.percentile(grey, [1, 99.5])
-    return (np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1) * 255).round().astype(np.uint8)
+    Args:
+        item: The slice.
+        view: Of its anatomy.
+        shown: What else a `SliceView` takes.
+    """
+    return SliceView(grey=grey_levels(item.image[0]), spacing_mm=item.spacing_mm, view=view, **shown)
