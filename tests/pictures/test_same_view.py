@@ -20,10 +20,8 @@ def places(picture: np.ndarray, colour: str) -> np.ndarray:
     """Top, bottom, left and right of what has a hue, as shares of the picture."""
     red, green, blue = np.moveaxis(picture.astype(float) - picture.mean(axis=2, keepdims=True), 2, 0)
     hue = np.array(to_rgb(colour)) - np.mean(to_rgb(colour))
-    alike = (
-        red * hue[0] + green * hue[1] + blue * hue[2] > 0.2 * 255 * (hue**2).sum()
-    )  # half of what the fainter of both is painted
-    rows, columns = np.nonzero(alike)
+    least = 0.2 * 255 * (hue**2).sum()  # half of what the fainter of both is painted
+    rows, columns = np.nonzero(red * hue[0] + green * hue[1] + blue * hue[2] > least)
     edges = (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1)
     return np.divide(edges, np.repeat(picture.shape[:2], 2))
 
