@@ -8,13 +8,26 @@ import pandas as pd
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
 
 from records.row_names import row_of, settings_of, variant_names
+from reports.render.tables import COUNT, PERCENT, Column, Table
+from reports.render.text import print_table
 from reports.task import sweep_folder
 
 FILE = "care.csv"
-PERCENT = ("dice", "box_iou")
+METRICS = ("dice", "box_iou", "keypoint_error_mm")
+TABLE = Table(
+    title="Patients who validate: {patients}",
+    terminal=True,
+    columns=[
+        Column("row", "row", kind="row", short=True),
+        Column("setting", "setting", kind="text", short=True),
+        Column("Dice, %", "dice", short=True, **PERCENT),
+        Column("box IoU, %", "box_iou", short=True, **PERCENT),
+        Column("key points off, mm", "keypoint_error_mm", short=True),
+        Column("epoch", "epoch", short=True, **COUNT),
+    ],
+)
 
 
 class CareAtEnd(Callback):
@@ -63,7 +76,7 @@ def care_table(folder: Path) -> pd.DataFrame:
                     "patients": card["patients"]["validation"],
                     "score": best["val/score"],
                     "epoch": int(best["epoch"]) + 1,
-                    **{metric: best.get(f"val/{metric}", float("nan")) for metric in (*PERCENT, "keypoint_error_mm")},
+                    **{metric: best.get(f"val/{metric}", float("nan")) for metric in METRICS},
                 }
             )
     return pd.DataFrame(records).sort_values(["row", "score"], ascending=[True, False], kind="stable")
@@ -71,14 +84,8 @@ def care_table(folder: Path) -> pd.DataFrame:
 
 def print_care(table: pd.DataFrame) -> None:
     """Prints the table, shares in percent."""
-    shown = Table(title=f"Patients who validate: {table['patients'].min()}", title_justify="left")
-    for name in ("row", "setting", "Dice, %", "box IoU, %", "key points off, mm", "epoch"):
-        shown.add_column(name, justify="left" if name in ("row", "setting") else "right")
-    for line in table.to_dict("records"):
-        numbers = (100 * line["dice"], 100 * line["box_iou"], line["keypoint_error_mm"])
-        texts = ("-" if pd.isna(number) else f"{number:.1f}" for number in numbers)
-        shown.add_row(line["row"], line["setting"], *texts, str(line["epoch"]))
-    Console(highlight=False, soft_wrap=True, width=140).print(shown)
+    grid = TABLE.of(table, {}, patients=table["patients"].min())
+    print_table(grid, Console(highlight=False, soft_wrap=True, width=140))
 
 
 def _config_and_card(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

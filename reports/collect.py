@@ -8,31 +8,30 @@ import pandas as pd
 from records.gaps import expected_rows
 from records.row_names import by_name_and_number
 from records.runs import Runs
+from reports.case_tables import joined_cases
+from reports.chapters.notes import write_notes
 from reports.claims.judge import judge
-from reports.comparisons import rank_probabilities
-from reports.costs import build_costs
 from reports.endpoint import averaged_names, with_averaged
 from reports.evidence import Evidence
-from reports.intervals import FEWEST_FOR_TEST
-from reports.muscles.regions import region_cases
-from reports.muscles.tables import read_muscles
-from reports.notes import beside_notes, write_notes
 from reports.papers import empty_published, load_published, method_names, place_of, proposed_row, row_label
-from reports.patients import GROUP, MEAN, patient_scores, scored_metrics
-from reports.readouts import joined_cases, read_out
-from reports.statistics import COLUMNS as STATISTICS_COLUMNS
-from reports.statistics import build_statistics, patient_table
+from reports.readouts import built_tables
+from reports.region_scores import region_cases
+from reports.sources import Sources
+from reports.statistics.comparisons import rank_probabilities
+from reports.statistics.intervals import FEWEST_FOR_TEST
+from reports.statistics.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
+from reports.statistics.table import build_statistics, patient_table
 from reports.summaries import (
     TABLE_COLUMNS,
     build_detection,
     build_folds,
     build_inflation,
     build_table,
-    primary_split,
 )
-from reports.varied.evidence import vary
 
 RECONSTRUCTED = "reconstructed"
+RANKS = ["row", "rank", "probability"]
 
 
 def collect(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
@@ -56,7 +55,7 @@ def with_claims(evidence: Evidence) -> Evidence:
 
 
 def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | None, margin: float) -> Evidence:
-    """Everything of a report but the claims.
+    """Everything of a report but the claims; without a single model trained on all masks, what there is beside them.
 
     Raises:
         ValueError: As in `collect`.
@@ -64,19 +63,29 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
     if not 0 < margin < 1:
         raise ValueError(f"report.margin is {margin}, expected a difference in Dice between 0 and 1, such as 0.005")
     published = load_published(table) if table else empty_published()
-    if not runs.runs:
-        return _without_table(runs, published, margin)
     rows = ordered_rows(runs, published)
-    reference, note = _reference(rows, published, reference)
-    cases = joined_cases(runs.runs)
-    regions = region_cases((*runs.runs, *runs.fused))
+    reference, note = _reference(rows, published, reference) if rows else ("", ())
+    cases, regions = joined_cases(runs.runs), region_cases((*runs.runs, *runs.fused))
     averaged = averaged_names(runs.structures, regions, published)
     compared = with_averaged(cases, regions.loc[regions["row"].isin(rows)], averaged)
-    scores = patient_scores(compared, scored_metrics(cases), averaged)
+    scores = pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
+    statistics, summary = (pd.DataFrame(columns=list(names)) for names in (STATISTICS_COLUMNS, TABLE_COLUMNS))
     scored = {run.row for run in runs.runs if run.scored}
     systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
-    statistics = build_statistics(
-        compared, scores, rows=rows, systems=systems, reference=reference, margin=margin, averaged=averaged
+    if rows:
+        scores = patient_scores(compared, scored_metrics(cases), averaged)
+        known = {"rows": rows, "systems": systems, "reference": reference, "margin": margin, "averaged": averaged}
+        statistics = build_statistics(compared, scores, **known)
+        summary = build_table(runs, compared, statistics, published, rows, averaged)
+    sources = Sources(
+        runs=runs,
+        published=published,
+        rows=rows,
+        reference=reference,
+        averaged=averaged,
+        cases=cases,
+        scores=scores,
+        regions=regions,
     )
     evidence = Evidence(
         runs=runs,
@@ -90,56 +99,18 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
             "cases": cases,
             "scores": scores,
             "statistics": statistics,
-            "table": build_table(runs, compared, statistics, published, rows, averaged),
-            "costs": build_costs(runs, rows),
+            "table": summary,
             "detection": build_detection(cases, rows),
-            "ranks": _ranks(scores, systems, primary_split(cases)),
-            "folds": build_folds(runs),
+            "ranks": _ranks(scores, systems, sources.split),
+            "folds": build_folds(runs if rows else replace(runs, runs=runs.everything)),
             "inflation": build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
-            **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=rows, reference=reference),
-            **read_muscles(runs, regions, primary_split(cases), reference, published),
-            **vary(cases, scores, rows, published),
             "claims": pd.DataFrame(),
+            **built_tables(sources),
         },
         notes=(),
         overlay="",
     )
     return replace(evidence, notes=(*note, *write_notes(evidence)))
-
-
-def _without_table(runs: Runs, published: pd.DataFrame, margin: float) -> Evidence:
-    """What there is to say without a single model trained on all masks, such as a curve alone."""
-    cases, scores = joined_cases(()), pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
-    every_row = sorted({run.row for run in runs.everything})
-    regions = region_cases(runs.fused)
-    averaged = averaged_names(runs.structures, regions, published)
-    evidence = Evidence(
-        runs=runs,
-        published=published,
-        rows=(),
-        labels=_labels(every_row, published, runs),
-        averaged=averaged,
-        reference="",
-        margin=margin,
-        tables={
-            "cases": cases,
-            "scores": scores,
-            "statistics": pd.DataFrame(columns=list(STATISTICS_COLUMNS)),
-            "table": pd.DataFrame(columns=list(TABLE_COLUMNS)),
-            "costs": build_costs(runs, ()),
-            "detection": build_detection(cases, ()),
-            "ranks": pd.DataFrame(columns=["row", "rank", "probability"]),
-            "folds": build_folds(replace(runs, runs=runs.everything)),
-            "inflation": build_inflation(scores, (), runs.structures),
-            **read_out(runs, cases, scores, regions=regions, averaged=averaged, rows=(), reference=""),
-            **read_muscles(runs, regions, primary_split(cases), "", published),
-            **vary(cases, scores, (), published),
-            "claims": pd.DataFrame(),
-        },
-        notes=("No finished run trained on all masks, so there is no table.", *runs.problems),
-        overlay="",
-    )
-    return replace(evidence, notes=(*evidence.notes, *beside_notes(evidence)))
 
 
 def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
@@ -156,9 +127,9 @@ def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.
 
 def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
     """Rank stability on the patients that all rows have; none where they are too few to speak of a cohort."""
-    shared = primary_values(scores, rows, split).dropna()
+    shared = primary_values(scores, rows, split).dropna() if rows else pd.DataFrame()
     if len(shared) < FEWEST_FOR_TEST or shared.shape[1] < 2:
-        return pd.DataFrame(columns=["row", "rank", "probability"])
+        return pd.DataFrame(columns=RANKS)
     return rank_probabilities(shared)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from records.run import Run
-from reports.intervals import intervals
+from reports.statistics.intervals import intervals
 
 SHARE = 0.95
 TRAININGS = ("row", "fold", "seed", "epochs", "final_dice", "epochs_to_95")

@@ -34,13 +34,7 @@ def build_workspace(entity: str, project: str, structures: Sequence[str]) -> ws.
 
     Runs of one row of a table share a wandb group, folds and seeds inside: panels show the mean and range of rows.
     """
-    sections = {
-        "Table": _table(structures),
-        "Curves": _curves(structures),
-        "Training": _training(),
-        "Cases": _cases(),
-        "Cost": _cost(),
-    }
+    sections = _panels(structures)
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -53,95 +47,61 @@ def build_workspace(entity: str, project: str, structures: Sequence[str]) -> ws.
     )
 
 
-def _table(structures: Sequence[str]) -> list:
-    """Test results, a bar a row."""
+def _panels(structures: Sequence[str]) -> dict[str, list]:
+    """Panels by section: test results and costs a bar a row, what is logged while training over the epochs."""
+    words = {name: name.replace("_", " ") for name in structures}
     means = {"Dice": "test/dice", "HD95 mm": "test/hd95_mm", "box IoU": "test/box_iou"}
-    return [
-        *(_bars(f"Test {title}, mean over structures", f"{key}/mean") for title, key in means.items()),
-        _bars("Missed structures", "test/num_missed"),
-        _bars("False alarms", "test/num_false_alarms"),
-        *(_bars(f"Test Dice, {_words(name)}", f"test/dice/{name}") for name in structures),
-    ]
-
-
-def _curves(structures: Sequence[str]) -> list:
-    """Validation over the epochs."""
-    return [
-        _lines("Validation Dice", "val/dice"),
-        _lines("Validation box IoU", "val/box_iou"),
-        _lines("Score that chooses the best checkpoint", "val/score"),
-        *(_lines(f"Validation Dice, {_words(name)}", f"val/dice/{name}") for name in structures),
-    ]
-
-
-def _training() -> list:
-    """Losses, and which parts of the network learn in which epoch."""
     terms = _lines("Loss, every term", logarithmic=True)
     terms.metric_regex = "^loss/"
-    return [
-        _lines("Loss, total", "loss/total", logarithmic=True),
-        terms,
-        _lines("BSN learns (1) or rests (0)", "schedule/bsn"),
-        _lines("ESNet learns (1) or rests (0)", "schedule/esnet"),
-        MediaBrowser(title="Curves of a run", media_keys=["train/curves"]),
-        MediaBrowser(title="Slices before and after augmentation", media_keys=["train/augmentations"]),
-    ]
+    curves = {"Validation Dice": "val/dice", "Validation box IoU": "val/box_iou"}
+    curves |= {"Score that chooses the best checkpoint": "val/score"}
+    costs = {"Parameters": "parameters", "FLOP per image": "flop_per_image", "ms per image": "ms_per_image"}
+    costs |= {"Peak memory, MB": "peak_memory_mb", "Training, s": "training_seconds"}
+    costs |= {"Training, images per s": "training_images_per_s"}
+    parameters, dice = SummaryMetric("cost/parameters"), SummaryMetric("test/dice/mean")
+    return {
+        "Table": [
+            *(_bars(f"Test {title}, mean over structures", f"{key}/mean") for title, key in means.items()),
+            _bars("Missed structures", "test/num_missed"),
+            _bars("False alarms", "test/num_false_alarms"),
+            *(_bars(f"Test Dice, {title}", f"test/dice/{name}") for name, title in words.items()),
+        ],
+        "Curves": [
+            *(_lines(title, key) for title, key in curves.items()),
+            *(_lines(f"Validation Dice, {title}", f"val/dice/{name}") for name, title in words.items()),
+        ],
+        "Training": [
+            _lines("Loss, total", "loss/total", logarithmic=True),
+            terms,
+            _lines("BSN learns (1) or rests (0)", "schedule/bsn"),
+            _lines("ESNet learns (1) or rests (0)", "schedule/esnet"),
+            MediaBrowser(title="Curves of a run", media_keys=["train/curves"]),
+            MediaBrowser(title="Slices before and after augmentation", media_keys=["train/augmentations"]),
+        ],
+        "Cases": [
+            MediaBrowser(title="Worst to best: masks and boxes", media_keys=["test/overlays"], num_columns=3),
+            MediaBrowser(title="Worst to best: attention", media_keys=["test/saliency"], num_columns=3),
+            MediaBrowser(title="Worst to best: all panels", media_keys=["test/sheet"]),
+            WeavePanelSummaryTable(table_name="test/cases", layout=Layout(w=24, h=12)),
+        ],
+        "Cost": [
+            *(_bars(title, f"cost/{key}") for title, key in costs.items()),
+            ScatterPlot(title="Test Dice over parameters", x=parameters, y=dice, log_x=True),
+        ],
+    }
 
 
-def _cases() -> list:
-    """Test slices and the table of all of them."""
-    return [
-        MediaBrowser(title="Worst to best: masks and boxes", media_keys=["test/overlays"], num_columns=3),
-        MediaBrowser(title="Worst to best: attention", media_keys=["test/saliency"], num_columns=3),
-        MediaBrowser(title="Worst to best: all panels", media_keys=["test/sheet"]),
-        WeavePanelSummaryTable(table_name="test/cases", layout=Layout(w=24, h=12)),
-    ]
-
-
-def _cost() -> list:
-    """What a row costs, and Dice against it."""
-    return [
-        _bars("Parameters", "cost/parameters"),
-        _bars("FLOP per image", "cost/flop_per_image"),
-        _bars("ms per image", "cost/ms_per_image"),
-        _bars("Peak memory, MB", "cost/peak_memory_mb"),
-        _bars("Training, s", "cost/training_seconds"),
-        _bars("Training, images per s", "cost/training_images_per_s"),
-        ScatterPlot(
-            title="Test Dice over parameters",
-            x=SummaryMetric("cost/parameters"),
-            y=SummaryMetric("test/dice/mean"),
-            log_x=True,
-        ),
-    ]
+OVER_ROWS = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 
 
 def _bars(title: str, key: str) -> BarPlot:
     """A number of the runs' summaries, a bar a row."""
-    return BarPlot(
-        title=title,
-        metrics=[SummaryMetric(key)],
-        groupby="Group",
-        groupby_aggfunc="mean",
-        groupby_rangefunc="minmax",
-    )
+    return BarPlot(title=title, metrics=[SummaryMetric(key)], **OVER_ROWS)
 
 
 def _lines(title: str, *keys: str, logarithmic: bool = False) -> LinePlot:
     """Metrics over the epochs, a line a row."""
-    return LinePlot(
-        title=title,
-        x="epoch",
-        y=list(keys),
-        log_y=logarithmic,
-        groupby="Group",
-        groupby_aggfunc="mean",
-        groupby_rangefunc="minmax",
-    )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return LinePlot(title=title, x="epoch", y=list(keys), log_y=logarithmic, **OVER_ROWS)
 
 
 def read_structures(anatomy: str) -> list[str]:

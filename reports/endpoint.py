@@ -15,7 +15,7 @@ def averaged_names(structures: Sequence[str], regions: pd.DataFrame, published: 
 
     Args:
         structures: Of the anatomy, in order.
-        regions: `reports.muscles.regions.region_cases`; a table may print a region that no run has scores of.
+        regions: `reports.region_scores.region_cases`; a table may print a region that no run has scores of.
         published: The paper's table; empty without one.
     """
     scored = set(regions["structure"])

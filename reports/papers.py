@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parent / "published"
 NUMBERS = ("mean", "sd", "ci95_low", "ci95_high")
@@ -58,6 +60,18 @@ def read_published(path: Path) -> pd.DataFrame:
     table.loc[fraction, list(NUMBERS)] *= 100
     table.loc[fraction, "unit"] = "percent"
     return table
+
+
+def printed_boxes(published: pd.DataFrame) -> dict[str, float]:
+    """Box IoU that the paper prints, percent, of each structure; {} where it prints none."""
+    boxes = published.loc[published["metric"].astype(str) == "box_iou"]
+    return {str(name): float(mean) for name, mean in zip(boxes["structure"], boxes["mean"], strict=True)}
+
+
+def paper_facts(published: pd.DataFrame) -> Mapping[str, Any]:
+    """What published/papers.yaml says of the paper that a table is of; {} without one."""
+    known: Any = OmegaConf.to_container(OmegaConf.load(FOLDER / "papers.yaml"))
+    return next((facts for facts in known.values() if facts["row"] == proposed_row(published)), {})
 
 
 def proposed_row(published: pd.DataFrame) -> str | None:

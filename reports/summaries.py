@@ -10,9 +10,9 @@ import pandas as pd
 from metrics.aggregate import METRICS, summarise
 from records.gaps import num_folds, num_untested
 from records.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
-from reports.intervals import intervals
 from reports.papers import method_names, place_of, printed_row, row_label
-from reports.patients import MEAN, over_seeds
+from reports.statistics.intervals import intervals
+from reports.statistics.patients import MEAN, over_seeds
 
 TABLE_COLUMNS = (
     *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),

@@ -1,9 +1,7 @@
 """What `task=report` runs, and the callback that reports at the end of a sweep."""
 
 import logging
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +12,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from records.runs import load_runs
-from reports import tables
+from records.whole_files import replace_text
 from reports.collect import gather, with_claims
 from reports.evidence import AGREEMENT, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
+from reports.readouts import files
+from reports.render import text
 
 logger = logging.getLogger(__name__)
 
 REPORTED = ("train", "test", "score", "report")
 FOLDER = "report"
-OPTIONAL = ("keypoints", "levels", "confusion", "convergence", "agreement", "curve", "fusion")
-OPTIONAL += ("thresholds", "threshold_errors")
-OPTIONAL += ("regions", "region_outputs", "region_strata", "grades", "grade_confusion", "grade_agreement", "fat_states")
-OPTIONAL += ("varied", "varied_noise", "varied_gains")
 
 
 def write(config: DictConfig) -> None:
@@ -63,36 +59,34 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
     failures = []
     try:
         evidence = with_claims(evidence)
-        _replace(folder / "claims.csv", evidence["claims"].to_csv(index=False))
-        _replace(folder / "table.md", tables.markdown(evidence))
+        replace_text(folder / "claims.csv", evidence["claims"].to_csv(index=False))
+        replace_text(folder / "table.md", text.markdown(evidence))
     except Exception as error:  # the tables are written; a page without claims is worth having
         logger.debug("claims", exc_info=True)
         failures.append(f"the claims ({_describe(error)})")
     try:
-        _write_page(evidence, folder)
+        from reports.render.page import write_page
+
+        write_page(evidence, folder)
     except Exception as error:
         logger.debug("page", exc_info=True)
         failures.append(f"the page ({_describe(error)})")
-    tables.print_tables(evidence)
+    text.print_tables(evidence)
     logger.info("The report is in %s.", folder)
     if failures:
         raise ValueError(f"{' and '.join(failures)} failed; the tables are in {folder}")
 
 
 def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Writes the tables and the statistics; of those in OPTIONAL, the ones that have a row, and no old one."""
-    writers: dict[str, Callable[[Evidence], str]] = {
-        "statistics.csv": lambda evidence: evidence["statistics"].to_csv(index=False),
-        "table.csv": tables.csv,
-        "table.md": tables.markdown,
-        "table.tex": tables.latex,
-    }
-    for name, build in writers.items():
-        _replace(folder / name, build(evidence))
-    for name in OPTIONAL:
+    """Writes the tables and the statistics; of those of read-outs, the ones that have a row, and no old one."""
+    for name in ("statistics", "table"):
+        replace_text(folder / f"{name}.csv", evidence[name].to_csv(index=False))
+    replace_text(folder / "table.md", text.markdown(evidence))
+    replace_text(folder / "table.tex", text.latex(evidence))
+    for name in files():
         table, path = evidence[name], folder / f"{name}.csv"
         if len(table):
-            _replace(path, table.to_csv(index=False))
+            replace_text(path, table.to_csv(index=False))
         else:
             path.unlink(missing_ok=True)
 
@@ -160,25 +154,6 @@ def _overlay(asked: str | None) -> str:
     return asked or ""
 
 
-def _write_page(evidence: Evidence, folder: Path) -> None:
-    from reports.page.page import write_page
-
-    partial = folder / f".page.{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        written = write_page(evidence, partial)
-        written.replace(folder / written.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def _describe(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    said = str(error).strip().rstrip(".")
+    return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}".rstrip(": ")

@@ -11,7 +11,7 @@ from metrics.grade_agreement import weighted_kappa
 from metrics.resampling import interval_of_tables
 from records.readout_files import PREDICTED, TRUE
 from records.run import Run
-from reports.intervals import clustered_intervals
+from reports.statistics.intervals import intervals
 
 THRESHOLD = "area_threshold"  # column of morphometry.csv
 BELOW, NOT_BELOW, MISSED = "below", "not below", "missed"
@@ -119,7 +119,7 @@ def _tables(states: pd.DataFrame) -> np.ndarray:
 
 def _measures(tables: np.ndarray) -> dict[str, Any]:
     right = np.stack([tables[:, place, place] for place in (0, 1)])
-    shares = clustered_intervals(right, tables.sum(axis=2).T)
+    shares = intervals(right, tables.sum(axis=2).T)
     found: dict[str, Any] = {}
     lines: Any = shares.to_dict("records")
     for name, line in zip(MEASURES, lines, strict=False):
@@ -150,7 +150,7 @@ def build_threshold_errors(slices: pd.DataFrame) -> pd.DataFrame:
         record: dict[str, Any] = dict(zip(KEYS, key, strict=True))
         record |= {"near_low_mm2": low, "near_high_mm2": high, "num_patients": sizes.shape[1]}
         record |= {"num_slices": len(near), "num_missed": len(near) - len(found)}
-        for area, line in zip(AREAS, clustered_intervals(totals, sizes).to_dict("records"), strict=True):
+        for area, line in zip(AREAS, intervals(totals, sizes).to_dict("records"), strict=True):
             record |= {area: line["mean"], **{f"{area}_{end}": line[end] for end in ("low", "high", "interval")}}
         records.append(record)
     return pd.DataFrame(records, columns=list(ERROR_COLUMNS))

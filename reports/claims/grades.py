@@ -9,10 +9,13 @@ import pandas as pd
 from metrics.goutallier import GradeScale
 from records.readout_files import PREDICTED as OTHER
 from records.readout_files import TRUE
-from reports.claims.findings import Finding, too_few
-from reports.claims.sides import PREDICTED, GapError, Side
-from reports.intervals import FEWEST_FOR_TEST
-from reports.muscles.grades import graded_rank
+from reports.claims.claim import PREDICTED, Finding, GapError, Side, too_few
+from reports.readouts.grades import graded_rank
+from reports.statistics.intervals import FEWEST_FOR_TEST
+
+# One number a patient, and one of all of them.
+GRADINGS = ("grade_true", "grade_pred", "highest_grade_true", "highest_grade_pred")
+AGREEMENTS = ("grade_accuracy", "grade_kappa")
 
 
 def grade_values(grades: pd.DataFrame, scales: Mapping[str, GradeScale], side: Side) -> pd.Series:

@@ -7,10 +7,9 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from reports.claims.decisions import judge_one
-from reports.claims.findings import CONTRADICTED, NOT_REACHED, NOT_TESTABLE, Finding
-from reports.claims.ledger import CLAIMS_FILE, Claim, load_claims, published_structures
-from reports.claims.sides import PREDICTED
+from reports.claims.claim import CONTRADICTED, NOT_REACHED, NOT_TESTABLE, PREDICTED, Claim, Finding, GapError, missing
+from reports.claims.ledger import CLAIMS_FILE, load_claims, published_structures
+from reports.claims.run_tests import TESTS
 from reports.claims.superiority import judge_superiority
 from reports.claims.values import PatientValues
 from reports.evidence import Evidence
@@ -18,32 +17,7 @@ from reports.evidence import Evidence
 RULES = (
     "The unit is the patient, averaged over slices and seeds; only runs with folds by patient count.",
     "Effects are signed so that positive is what the paper says; intervals are 95 %, not corrected for multiplicity.",
-    "superior, ordered: reproduced if Wilcoxon's signed-rank test gives p < 0.05 in the claimed direction after Holm "
-    "over the superiority tests of the same family; contradicted if it does so in the other direction; not reached if "
-    "the interval excludes an improvement of the margin (for Dice half the published difference, at most the margin of "
-    "interest; for other metrics ours) and neither is shown; "
-    "else within noise. Mean, its interval and ranks must point the same way.",
-    "superior over several rows, ordered: every pair must be shown (largest p); one pair is enough to contradict.",
-    "equivalent, non_inferior: reproduced if two one-sided t tests, or one, show at 5 % that the difference is within "
-    "the margin, or above minus the margin; contradicted if the interval lies outside.",
-    "at_least: reproduced if the interval's lower end is not below the stated value by more than the margin; not "
-    "reached if its upper end is. at_most: the same the other way round. even: reproduced if no stratum is below the "
-    "mean of all slices by more than the margin; contradicted if one is shown to be. "
-    "Accuracy and kappa of grades have the interval that the table of grades prints.",
-    "correlated: Spearman's correlation within structures over slices, its interval over patients (jackknife); "
-    "reproduced above the margin, not reached below, contradicted below 0.",
-    "gains: as at_least, of the difference. gains_within: reproduced if on every structure the interval of the "
-    "difference lies in the stated range, widened by the margin; not reached if on one it lies outside. Both are "
-    "contradicted where the interval lies below 0: the other side is better.",
-    "synergistic: as superior, of what two changes together add beyond the sum of what each adds alone.",
-    "beyond_seeds: the range of the means of a setting's values; reproduced if fewer than 5 % of draws that deal the "
-    "values anew among the trainings of each fold reach it, not reached if not although they stay below the paper's "
-    "range.",
-    "smaller_gains_more: minus the rank correlation of gain and true area over a patient's structures; reproduced if "
-    "the interval of its mean lies above the margin, not reached if below, contradicted if below 0.",
-    "faster: the share of epochs saved until 95 % of the final validation Dice, paired by fold and seed; reproduced if "
-    "its interval lies above the margin, not reached if below, contradicted if below 0.",
-    "cheaper: a cost, not a sample; reproduced if lower by the margin, contradicted if higher by it.",
+    *(test.rule for test in TESTS.values() if test.rule),
     "Fewer than six patients, or a row, arm, stratum or column that is not there: not testable, with the command that "
     "provides it.",
 )
@@ -70,11 +44,19 @@ def judge(evidence: Evidence, claims: tuple[Claim, ...] | None = None) -> pd.Dat
         rows = {*evidence.rows, *evidence.published["row"]}
         claims = tuple(claim for claim in known if any(row.startswith(claim.paper) for row in rows))
     values = PatientValues(evidence)
-    pairwise = [claim for claim in claims if claim.test in ("superior", "ordered", "synergistic")]
-    findings = judge_superiority(pairwise, values)
-    findings |= {claim.id: judge_one(claim, values, evidence) for claim in claims if claim.id not in findings}
+    findings = judge_superiority([claim for claim in claims if "family" in TESTS[claim.test].needs], values)
+    findings |= {claim.id: _judge(claim, values) for claim in claims if claim.id not in findings}
     records = [_record(claim, findings[claim.id], values) for claim in claims]
     return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _judge(claim: Claim, values: PatientValues) -> Finding:
+    """Finding of a claim that is judged by itself."""
+    test = TESTS[claim.test].judge
+    try:
+        return test(claim, values) if test else Finding(verdict=NOT_TESTABLE)
+    except GapError as gap:
+        return missing(claim, gap)
 
 
 def _record(claim: Claim, finding: Finding, values: PatientValues) -> dict[str, object]:

@@ -11,49 +11,16 @@ margin of interest).
 """
 
 import csv
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from math import nan
 from pathlib import Path
 
-from metrics.aggregate import METRICS
-from reports.spines.levels import READOUTS
+from reports.claims.claim import Claim
+from reports.claims.run_tests import TESTS
+from reports.claims.tests import AGREEMENTS, GRADINGS, LEVELS
+from reports.claims.values import in_group
 
 CLAIMS_FILE = Path(__file__).parents[1] / "published" / "claims.csv"
-
-# What `reports.claims.values` derives from cases.csv beside the metrics of a summary.
-DERIVED = (
-    *("detection_precision", "detection_recall", "found_share", "missed_share", "false_alarm_share", "dice_spread"),
-    *("preliminary_dice", "preliminary_ceiling_dice", "saliency_inside", "area_inside", "saliency_enrichment"),
-    *("area_true_mm2", "area_pred_mm2", "csa_error_mm2", "csa_bias_percent", "segmented_percent"),
-    *READOUTS,
-)
-# What `reports.claims.grades` makes of the grades of patients: one number a patient, or one of all of them.
-GRADINGS = ("grade_true", "grade_pred", "highest_grade_true", "highest_grade_pred")
-AGREEMENTS = ("grade_accuracy", "grade_kappa")
-LEVELS = ("at_least", "at_most")  # tests of a level, which need not be a mean over patients
-COSTS = ("parameters", "flop_per_image", "ms_per_image", "peak_memory_mb", "training_s")
-SPEEDS = ("epochs_to_95",)
-
-# Test -> the columns that must not be empty.
-REQUIRED = {
-    "superior": ("row", "metric", "structure", "family", "cost"),
-    "ordered": ("row", "metric", "structure", "family", "cost"),
-    "equivalent": ("row", "metric", "structure", "margin", "cost"),
-    "non_inferior": ("row", "metric", "structure", "margin", "cost"),
-    "at_least": ("row", "metric", "structure", "value", "margin", "cost"),
-    "at_most": ("row", "metric", "structure", "value", "margin", "cost"),
-    "even": ("row", "metric", "structure", "stratum", "margin", "cost"),
-    "correlated": ("row", "metric", "other_metric", "structure", "margin", "cost"),
-    "gains": ("row", "other_row", "metric", "structure", "value", "margin", "cost"),
-    "gains_within": ("row", "other_row", "metric", "structure", "value", "margin", "cost"),
-    "synergistic": ("row", "other_row", "metric", "structure", "family", "cost"),
-    "faster": ("row", "other_row", "metric", "margin", "cost"),
-    "cheaper": ("row", "other_row", "metric", "margin", "cost"),
-    "beyond_seeds": ("row", "metric", "value", "cost"),
-    "smaller_gains_more": ("row", "other_row", "metric", "structure", "margin", "cost"),
-    "none": ("remark",),
-}
 # Rows that a test takes on the right side, where it takes more than one; None for any number.
 OTHER_ROWS = {"superior": None, "synergistic": 3}
 # Tests that compare a left side with a right one, so that something must differ between the two.
@@ -64,38 +31,6 @@ COLUMNS = (
     *("stratum", "other_stratum", "metric", "other_metric", "structure", "value", "margin"),
     *("cost", "remark", "otherwise"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One statement of a paper, in our words, and how it is tested.
-
-    `value` is NaN where the test needs none, and the lower end of a range with `upper`; `margin` is None where none is
-    stated. `family` names the superiority tests that share one Holm correction; `cost` is the part of a command that
-    provides the data; `remark` is always printed, `otherwise` is what it means if it is not so.
-    """
-
-    id: str
-    paper: str
-    section: str
-    claim: str
-    test: str
-    family: str
-    row: str
-    other_row: str
-    arm: str
-    other_arm: str
-    stratum: str
-    other_stratum: str
-    metric: str
-    other_metric: str
-    structure: str
-    value: float
-    upper: float
-    margin: float | None
-    cost: str
-    remark: str
-    otherwise: str
 
 
 def load_claims(path: Path, *, margin: float, structures: Collection[str]) -> tuple[Claim, ...]:
@@ -122,16 +57,12 @@ def load_claims(path: Path, *, margin: float, structures: Collection[str]) -> tu
             if "" in line:
                 raise ValueError(f"{where}: more than {len(COLUMNS)} cells; quote a cell that has a comma")
             cells = {name: cell.strip() for name, cell in line.items()}
-            _check_line(cells, structures, where)
+            for fault in _fault(cells, structures):
+                raise ValueError(f"{where}: {fault}")
             if cells["id"] in claims:
                 raise ValueError(f"{where}: the id {cells['id']} is taken by an earlier line")
             claims[cells["id"]] = _claim(cells, margin, where)
     return tuple(claims.values())
-
-
-def in_group(structure: str, group: str) -> bool:
-    """Whether a structure belongs to a group: `mean`, its name, the beginning of its name, or several joined by `+`."""
-    return any(part == "mean" or structure == part or structure.startswith(f"{part}_") for part in group.split("+"))
 
 
 def published_structures(folder: Path) -> set[str]:
@@ -146,59 +77,54 @@ def published_structures(folder: Path) -> set[str]:
     return names
 
 
-def _check_line(cells: Mapping[str, str], structures: Collection[str], where: str) -> None:
-    test = cells["test"]
-    if test not in REQUIRED:
-        raise ValueError(f"{where}: unknown test {test!r}; expected one of {', '.join(REQUIRED)}")
-    empty = [name for name in ("id", "paper", "section", "claim", *REQUIRED[test]) if not cells[name]]
+def _fault(cells: Mapping[str, str], structures: Collection[str]) -> Iterator[str]:
+    """What is wrong with a line, one thing after the other."""
+    test, value, names = cells["test"], cells["value"], cells["structure"]
+    if test not in TESTS:
+        yield f"unknown test {test!r}; expected one of {', '.join(TESTS)}"
+    empty = [name for name in ("id", "paper", "section", "claim", *TESTS[test].needs) if not cells[name]]
     if empty:
-        raise ValueError(f"{where}: the test {test} needs {', '.join(empty)}, which is empty")
+        yield f"the test {test} needs {', '.join(empty)}, which is empty"
     if test in TWO_SIDED and not any(cells[name] for name in SWITCHES):
-        raise ValueError(f"{where}: the test {test} compares two sides; state one of {', '.join(SWITCHES)}")
+        yield f"the test {test} compares two sides; state one of {', '.join(SWITCHES)}"
     if test == "superior" and cells["other_stratum"]:
-        raise ValueError(f"{where}: superiority is tested on pairs, and two strata have none; use equivalent")
+        yield "superiority is tested on pairs, and two strata have none; use equivalent"
     if (";" in cells["row"] and test != "ordered") or (";" in cells["other_row"] and test not in OTHER_ROWS):
-        raise ValueError(f"{where}: the test {test} takes one row on either side; got several, joined by ';'")
+        yield f"the test {test} takes one row on either side; got several, joined by ';'"
     num_rows = OTHER_ROWS.get(test)
     if num_rows is not None and len(cells["other_row"].split(";")) != num_rows:
-        raise ValueError(f"{where}: other_row of the test {test} is {num_rows} rows: one change, the other, neither")
-    if (test == "gains_within") != (" to " in cells["value"]):
-        raise ValueError(f"{where}: value is {cells['value']!r}; gains_within, and it alone, takes `low to high`")
-    chains = [name for name in ("row", "structure") if ";" in cells[name]]
-    if len(chains) != (test == "ordered"):
-        raise ValueError(
-            f"{where}: ordered, and it alone, takes two rows or more or two structures or more, by ';'; got "
-            f"{cells['row']!r} and {cells['structure']!r}"
-        )
-    known = {"cheaper": COSTS, "faster": SPEEDS}.get(test, (*METRICS, *DERIVED, *GRADINGS, *AGREEMENTS))
+        yield f"other_row of the test {test} is {num_rows} rows: one change, the other, neither"
+    if (test == "gains_within") != (" to " in value):
+        yield f"value is {value!r}; gains_within, and it alone, takes `low to high`"
+    if len([name for name in ("row", "structure") if ";" in cells[name]]) != (test == "ordered"):
+        given = f"{cells['row']!r} and {names!r}"
+        yield f"ordered, and it alone, takes two rows or more or two structures or more, by ';'; got {given}"
+    known = TESTS[test].metrics
     for name in ("metric", "other_metric"):
         if cells[name] and cells[name] not in known:
-            raise ValueError(f"{where}: unknown {name} {cells[name]!r}; expected one of {', '.join(known)}")
+            yield f"unknown {name} {cells[name]!r}; expected one of {', '.join(known)}"
     if cells["metric"] in AGREEMENTS and test not in LEVELS:
-        raise ValueError(
-            f"{where}: {cells['metric']} is not one number a patient; {' and '.join(LEVELS)} alone take it"
-        )
+        yield f"{cells['metric']} is not one number a patient; {' and '.join(LEVELS)} alone take it"
     graded = cells["metric"] in (*GRADINGS, *AGREEMENTS)
-    for part in cells["structure"].replace(";", "+").split("+"):
+    for part in names.replace(";", "+").split("+"):
         if not graded and part not in ("", "mean") and not any(in_group(name, part) for name in structures):
-            raise ValueError(f"{where}: {part!r} is no structure or group of {', '.join(sorted(structures))}")
+            yield f"{part!r} is no structure or group of {', '.join(sorted(structures))}"
 
 
 def _claim(cells: Mapping[str, str], report_margin: float, where: str) -> Claim:
     margin = report_margin if cells["margin"] == "report" else _number(cells["margin"], "margin", where)
-    if margin is not None and margin < 0:
+    if margin < 0:
         raise ValueError(f"{where}: the margin is {margin:g}; expected zero or more")
     value, upper = (_number(cell, "value", where) for cell in (*cells["value"].split(" to "), "")[:2])
-    if value is not None and upper is not None and value >= upper:
+    if value >= upper:
         raise ValueError(f"{where}: value is {cells['value']}; expected the lower end first")
     text = {name: cells[name] for name in COLUMNS if name not in ("margin", "value")}
-    return Claim(**text, margin=margin, value=nan if value is None else value, upper=nan if upper is None else upper)
+    return Claim(**text, margin=margin, value=value, upper=upper)
 
 
-def _number(cell: str, name: str, where: str) -> float | None:
-    if not cell:
-        return None
+def _number(cell: str, name: str, where: str) -> float:
+    """NaN where there is none."""
     try:
-        return float(cell)
+        return float(cell or nan)
     except ValueError:
         raise ValueError(f"{where}: {name} is {cell!r}; expected a number or nothing") from None

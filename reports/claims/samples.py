@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from reports.claims.sides import Side
+from reports.claims.claim import Side
 from reports.claims.values import FEWER_IS_BETTER, PatientValues
 
 

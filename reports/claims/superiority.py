@@ -1,27 +1,16 @@
 """Superiority: is one side better than the other, over all such claims of a family."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from reports.claims.findings import (
-    CONTRADICTED,
-    NOT_REACHED,
-    REPRODUCED,
-    WITHIN_NOISE,
-    Finding,
-    missing,
-    sides,
-    too_few,
-)
-from reports.claims.ledger import Claim
+from reports.claims.claim import NOT_REACHED, REPRODUCED, Claim, Finding, GapError, Side, missing, too_few
 from reports.claims.samples import contrast, paired
-from reports.claims.sides import GapError, Side
 from reports.claims.values import PatientValues
-from reports.comparisons import ALPHA, compare, holm, smallest_p
-from reports.intervals import FEWEST_FOR_TEST
+from reports.statistics.comparisons import ALPHA, compare, holm, smallest_p
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +47,13 @@ def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[st
             found[claim.id] = too_few(shortest, len(shortest))
         else:
             samples[claim.id] = pairs
-    tests = _tests([claim for claim in claims if claim.id in samples], samples)
-    families: dict[str, list[str]] = {}
-    for claim in claims:
-        if claim.id in tests:
-            families.setdefault(claim.family, []).append(claim.id)
-    for family, ids in families.items():
+    # Every comparison at once, because that shares the permutations.
+    table = compare([sample for pairs in samples.values() for sample in pairs], 0.0)
+    owner = np.repeat(list(samples), [len(pairs) for pairs in samples.values()]) if samples else []
+    by_id = {claim.id: claim for claim in claims}
+    tests = {str(name): _joined(by_id[str(name)], part) for name, part in table.groupby(owner, sort=False)}
+    for family in dict.fromkeys(by_id[name].family for name in tests):
+        ids = [name for name in tests if by_id[name].family == family]
         adjusted = holm(np.array([tests[name].p for name in ids]))
         found |= {name: _verdict(tests[name], p, family, len(ids)) for name, p in zip(ids, adjusted, strict=True)}
     return found
@@ -71,23 +61,10 @@ def judge_superiority(claims: Sequence[Claim], values: PatientValues) -> dict[st
 
 def _samples(claim: Claim, values: PatientValues) -> list[np.ndarray]:
     """One number a patient for each thing that must be above 0."""
-    pairs = sides(claim)
+    pairs = claim.sides()
     if claim.test == "synergistic":
         return [contrast(values, pairs[0][0], *(right for _, right in pairs))]
     return [paired(values, left, right) for left, right in pairs]
-
-
-def _tests(claims: Sequence[Claim], samples: Mapping[str, list[np.ndarray]]) -> dict[str, _Test]:
-    """Every comparison at once, because that shares the permutations; then a test for each claim."""
-    flat = [sample for claim in claims for sample in samples[claim.id]]
-    if not flat:
-        return {}
-    table = compare(flat, 0.0)
-    ends = np.cumsum([len(samples[claim.id]) for claim in claims])
-    return {
-        claim.id: _joined(claim, table.iloc[end - len(samples[claim.id]) : end].reset_index(drop=True))
-        for claim, end in zip(claims, ends, strict=True)
-    }
 
 
 def _joined(claim: Claim, pairs: pd.DataFrame) -> _Test:
@@ -104,18 +81,16 @@ def _joined(claim: Claim, pairs: pd.DataFrame) -> _Test:
     else:
         p, direction = 1.0, 0
     hardest = int(differences.argmin())
-    left, right = sides(claim)[hardest]
+    left, right = claim.sides()[hardest]
+    which = f"the smallest difference is {_named(left, right)} against {_named(right, left)}"
     finding = Finding(
         effect=float(differences[hardest]),
         low=float(lows[hardest]),
         high=float(highs[hardest]),
         num_patients=int(pairs["num_pairs"].to_numpy().min()),
-        notes=(f"the smallest difference is {_named(left, right)} against {_named(right, left)}",)
-        if len(pairs) > 1
-        else (),
+        notes=(which,) if len(pairs) > 1 else (),
     )
-    excluded = claim.margin is not None and bool((highs < claim.margin).any())
-    return _Test(finding=finding, p=p, direction=direction, excluded=excluded)
+    return _Test(finding=finding, p=p, direction=direction, excluded=bool((highs < claim.margin).any()))
 
 
 def _named(side: Side, other: Side) -> str:
@@ -124,22 +99,18 @@ def _named(side: Side, other: Side) -> str:
 
 
 def _verdict(test: _Test, p: float, family: str, num_tests: int) -> Finding:
-    verdict = WITHIN_NOISE
-    if p < ALPHA and test.direction > 0:
-        verdict = REPRODUCED
-    elif p < ALPHA and test.direction < 0:
-        verdict = CONTRADICTED
-    elif test.excluded:
-        verdict = NOT_REACHED
+    shown = p < ALPHA
+    found = test.finding.judged(
+        shown and test.direction > 0, missed=test.excluded, reversed_=shown and test.direction < 0
+    )
     tests = f" after Holm over {num_tests} tests of the family {family}" if num_tests > 1 else ""
-    notes = [f"p = {p:.2g}{tests}", *test.finding.notes]
-    if test.direction == 0:
-        notes[0] = "mean, its interval and ranks do not point the same way"
-    if test.excluded and verdict == REPRODUCED:
+    known = f"p = {p:.2g}{tests}" if test.direction else "mean, its interval and ranks do not point the same way"
+    notes = [known, *found.notes]
+    if test.excluded and found.verdict == REPRODUCED:
         notes.append("a real difference, but smaller than the margin")
-    elif verdict == NOT_REACHED:
+    elif found.verdict == NOT_REACHED:
         notes.append("not significant, but the interval excludes an improvement of the margin")
-    smallest = smallest_p(test.finding.num_patients) * num_tests
+    smallest = smallest_p(found.num_patients) * num_tests
     if smallest >= ALPHA:
-        notes.append(f"the smallest p that {test.finding.num_patients} patients allow here is {min(smallest, 1.0):.2g}")
-    return replace(test.finding, verdict=verdict, notes=tuple(notes))
+        notes.append(f"the smallest p that {found.num_patients} patients allow here is {min(smallest, 1.0):.2g}")
+    return replace(found, notes=tuple(notes))

@@ -1,5 +1,6 @@
 """One value a patient for either side of a claim, from the joined case tables."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,12 @@ import pandas as pd
 from metrics.aggregate import patient_means
 from metrics.cases import DETECTION_IOU
 from records.runs import BY_PATIENT
-from reports.claims.findings import Finding, estimate
-from reports.claims.grades import grade_level, grade_values
-from reports.claims.ledger import AGREEMENTS, GRADINGS, in_group
-from reports.claims.sides import PREDICTED, GapError, Side
+from reports.claims.claim import PREDICTED, Finding, GapError, Side, estimate
+from reports.claims.grades import AGREEMENTS, GRADINGS, grade_level, grade_values
 from reports.evidence import Evidence
-from reports.muscles.grades import grade_scales
-from reports.patients import LOWER_IS_BETTER
-from reports.strata import SLICE, strata
+from reports.readouts.grades import grade_scales
+from reports.statistics.patients import LOWER_IS_BETTER
+from reports.statistics.strata import SLICE, strata
 
 # Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
 _STATUS_SHARES = {
@@ -32,6 +31,7 @@ class PatientValues:
     """Values per patient of any `Side`, each computed once: the mean over seeds of the patient's mean over slices."""
 
     def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
         cases = evidence["cases"] if evidence["beside"].empty else pd.concat([evidence["cases"], evidence["beside"]])
         self._by_patient = bool((cases["split"] == BY_PATIENT).any())
         drawn: Any = _keyed(cases)
@@ -58,6 +58,11 @@ class PatientValues:
             GapError: If there are none.
         """
         return list(dict.fromkeys(self.cases(side)["structure"]))
+
+    def by_structure(self, left: Side, right: Side) -> dict[str, tuple[Side, Side]]:
+        """Both sides on each structure that the left one is measured on."""
+        names = self.structures(left)
+        return {name: (replace(left, structure=name), replace(right, structure=name)) for name in names}
 
     def cases(self, side: Side) -> pd.DataFrame:
         """The rows of the case tables that a side is measured on; one per seed, slice and structure.
@@ -175,3 +180,8 @@ def _slice_shares(cases: pd.DataFrame) -> pd.DataFrame:
     inside, area = (sums[name].to_numpy(dtype=float) for name in columns)
     shares = dict(zip(SALIENCY, (inside, area, inside / area), strict=True))
     return pd.DataFrame({"patient": sums.index.get_level_values("patient").astype(str), **shares})
+
+
+def in_group(structure: str, group: str) -> bool:
+    """Whether a structure belongs to a group: `mean`, its name, the beginning of its name, or several joined by `+`."""
+    return any(part == "mean" or structure == part or structure.startswith(f"{part}_") for part in group.split("+"))

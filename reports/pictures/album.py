@@ -11,9 +11,9 @@ from records.predictions import INDEX, StoredSlice
 from records.runs import Run
 from reports.endpoint import averages_regions
 from reports.evidence import AGREEMENT, Evidence
-from reports.page.values import pick
 from reports.pictures.panels import View, common_view, load_slice
-from reports.pictures.style import COLOURS
+from reports.plots.style import COLOURS
+from reports.render.formats import pick
 
 KEYS = ["case", "slice"]
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from records.runs import Run
 from reports.evidence import Evidence
-from reports.page.blocks import Block, Figure, Figures, Gap, Text
-from reports.page.setting import label_of, trained
-from reports.page.values import listed
+from reports.render.blocks import Block, Figure, Figures, Gap, Text
+from reports.render.formats import listed
+from reports.setting import label_of, trained
 
 SHEET = Path("figures") / "augmentations.png"
 QUALITY = 88

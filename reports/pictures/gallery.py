@@ -9,12 +9,12 @@ import pandas as pd
 from records.predictions import StoredSlice
 from reports.endpoint import averaged_kind
 from reports.evidence import Evidence
-from reports.page.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
-from reports.page.setting import label_of, prints_boxes
-from reports.page.values import has_values, is_number, number, percent, pick
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import View, load_slice, panel
 from reports.pictures.region_gallery import region_gallery
+from reports.render.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
+from reports.render.formats import has_values, is_number, number, percent, pick
+from reports.setting import label_of, prints_boxes
 
 AGAIN = "python run.py task=test checkpoint=RUN/checkpoints/best.ckpt output=RUN, with the run's own settings"
 PREDICTS = "Coloured: the prediction; white line: the truth."

@@ -14,7 +14,7 @@ from PIL import Image
 from metrics.agreement_map import agreement_map
 from pictures.view import SliceView, common_half_mm, corners_of
 from records.predictions import StoredSlice, read_arrays
-from reports.page.blocks import Figure
+from reports.render.blocks import Figure
 
 PANEL_PX = 300  # width of a panel
 MARGIN_MM = 12.0  # of image around the structures

@@ -9,13 +9,13 @@ import pandas as pd
 
 from records.predictions import StoredSlice
 from reports.evidence import Evidence
-from reports.muscles.areas import shown_regions
-from reports.muscles.regions import region_names
-from reports.page.blocks import Block, Figure, Gallery, Heading, PictureRow
-from reports.page.setting import label_of
-from reports.page.values import number, percent, pick, spoken
 from reports.pictures.album import KEYS, Album
 from reports.pictures.panels import load_slice, panel
+from reports.readouts.regions import shown_regions
+from reports.region_scores import region_names
+from reports.render.blocks import Block, Figure, Gallery, Heading, PictureRow
+from reports.render.formats import number, percent, pick, spoken
+from reports.setting import label_of
 
 # Quantiles of Dice over the slices with a picture: neither a lucky nor a hopeless one. Whether the lower one is
 # insufficient, as the paper calls its example, is for the reader to say.

@@ -10,14 +10,20 @@ from omegaconf import OmegaConf
 
 from lightning_modules.tasks.settings import check_settings
 from tests.house.test_recipes import COMMANDS as RECIPES
-from tests.made.pages import PAGES, ROOT, RUN, anchors, blocks, links, run_lines, sections, single_runs, spans, text_of
+from tests.made.pages import PAGES, ROOT, RUN, anchors, blocks, links, run_lines, sections, spans, swept, text_of
 
 README, CONF = ROOT / "README.md", ROOT / "conf"
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 PLACES = (*PACKAGES, "conf", "docs", ".ci", ".github")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Commands of recipes need the files that stand above them: test_recipes runs both.
-LINES = sorted({line for page in PAGES for line in run_lines(page)} - set(RECIPES))
+LINES = {line for page in PAGES for line in run_lines(page)} - set(RECIPES)
+# In words and tables a command is what begins with one of these and goes on; the changelog names what is gone.
+WHOLE = re.compile(r"(?:-m )?(?:experiment|sweep|task)=\S+(?: [~+]?[\w./]+=\S+)+")
+IN_WORDS = {span for page in PAGES if page.name != "CHANGELOG.md" for span in spans(page) if WHOLE.fullmatch(span)}
+LINES = sorted(
+    LINES | {span for span in IN_WORDS if "..." not in span and not re.search(r"(?:cohort|sweep)=NAME", span)}
+)
 # Lines of code blocks that are no `python run.py`; their extras and modules are looked for below.
 SHELL = ("pip install", "pre-commit", "pytest", "ruff", "pyright", "python -m ", "python3 -m venv", ". .venv/")
 DRAWN = "─"  # a picture of characters
@@ -74,23 +80,26 @@ def _fences_below(page, title):
     return re.findall(r"^```\n(.*?)^```$", after, re.MULTILINE | re.DOTALL)[:1]
 
 
+GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_composes(line):
     """Whatever settings and choices it names are there, and of the kind that they should be."""
-    for overrides in single_runs(line):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", overrides=[*overrides, "output=DIR"] if "output=" not in line else overrides)
-        check_settings(config)
+    values = swept(line)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=["output=DIR", *(own[0] for own in values)])
+    check_settings(config)
+    for group, _, choice in (each.partition("=") for own in values for each in own[1:]):
+        assert group not in GROUPS or (CONF / group / f"{choice}.yaml").exists(), f"{group}={choice}"
 
 
 def test_the_commands_of_the_documentation_are_found():
     assert {"", "sweep=bs_esnet_table1", "task=predict input=SCANS output=DIR"} <= set(LINES)
     assert len(LINES) > 40
-    expected = [["a=1", "b=3"], ["a=2", "b=3"], ["a=1", "b=4"]]
-    assert list(single_runs("-m a=1,2 b=3,4")) == expected
+    assert swept("-m a=1,2 b='range(2)' c=x") == [["a=1", "a=2"], ["b=0", "b=1"], ["c=x"]]
 
 
-GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
 CHOICE = re.compile(r"`(?:[^`\n]*\s)?(?P<group>[\w/]+)=(?P<first>\w+)`(?P<more>(?:(?:,| and| or|, or) `\w+`)*)")
 
 
@@ -104,9 +113,15 @@ def test_choices_in_words_are_files(page):
                     assert (CONF / match["group"] / f"{choice}.yaml").exists(), f"{match['group']}={choice}"
 
 
-def test_settings_in_words_begin_with_a_node_that_is_there():
+@pytest.fixture(scope="module")
+def settings():
+    """Those of the default run."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        known = {str(key) for key in compose("config")} | GROUPS | {"hydra"}
+        return compose("config", overrides=["output=DIR"])
+
+
+def test_settings_in_words_begin_with_a_node_that_is_there(settings):
+    known = {str(key) for key in settings} | GROUPS | {"hydra"}
     pages = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
     found = {setting for page in pages for span in spans(page) for setting in re.findall(r"^([a-z][\w./]*)=", span)}
     wrong = {name for name in found if re.split(r"[./]", name)[0] not in known and name not in known}
@@ -114,12 +129,14 @@ def test_settings_in_words_begin_with_a_node_that_is_there():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_paths_and_names_in_backticks_exist(page):
+def test_paths_and_names_in_backticks_exist(page, settings):
     for span in spans(page):
         if re.fullmatch(rf"(?:{'|'.join(map(re.escape, PLACES))})/[\w./*-]*|run\.py", span):
             assert list(ROOT.glob(span.rstrip("/"))), span
         elif re.fullmatch(rf"(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+(?:\(.*\))?", span):
-            assert span.endswith((".csv", ".md")) or _is_defined(span.partition("(")[0].split(".")), span
+            name = span.partition("(")[0]
+            known = span.endswith((".csv", ".md")) or OmegaConf.select(settings, name) is not None
+            assert known or page.name == "CHANGELOG.md" or _is_defined(name.split(".")), span
 
 
 def _is_defined(parts):

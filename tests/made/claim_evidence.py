@@ -1,13 +1,15 @@
 """Evidence with a known truth, for the tests of the claims ledger: what `judge` reads, and nothing else."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
-from reports.muscles.grades import AGREEMENT_COLUMNS, GRADE_COLUMNS
-from reports.muscles.regions import COLUMNS
+from records.runs import Runs
+from reports.evidence import Evidence
+from reports.papers import empty_published
+from reports.readouts.grades import AGREEMENT_COLUMNS, GRADE_COLUMNS
+from reports.region_scores import COLUMNS
 
 LEVELS = ("L2/3", "L3/4", "L4/5", "L5/S1")
 STRUCTURES = ("canal", "psoas_left", "psoas_right", "erector_spinae_left")
@@ -22,15 +24,29 @@ def make_evidence(
 ):
     """What `judge` and `mechanism_tables` take of an Evidence; `costs` is FLOP per image of each row."""
     cases = pd.concat(tables, ignore_index=True)
-    flop = pd.Series(costs or {}, dtype=float).rename_axis("row").rename("flop_per_image").reset_index()
     rows = tuple(dict.fromkeys(cases["row"]))
-    published = pd.DataFrame({"row": []})
-    trained = pd.DataFrame(columns=["row", "fold", "seed", "epochs_to_95"]) if trainings is None else trainings
-    empty = {"region_cases": pd.DataFrame(columns=list(COLUMNS)), "grades": pd.DataFrame(columns=list(GRADE_COLUMNS))}
-    empty["grade_agreement"] = pd.DataFrame(columns=list(AGREEMENT_COLUMNS))
-    others = {**empty, "runs": SimpleNamespace(runs=())}
-    others |= {"beside": pd.DataFrame() if beside is None else beside, "trainings": trained, "margin": 0.005}
-    return SimpleNamespace(cases=cases, costs=flop, reference=reference, rows=rows, published=published, **others)
+    return Evidence(
+        runs=Runs(runs=(), cohort="made", structures=STRUCTURES, problems=(), expected=pd.DataFrame()),
+        published=empty_published(),
+        rows=rows,
+        labels={row: row for row in rows},
+        averaged=STRUCTURES,
+        reference=reference,
+        margin=0.005,
+        tables={
+            "cases": cases,
+            "costs": pd.Series(costs or {}, dtype=float).rename_axis("row").rename("flop_per_image").reset_index(),
+            "beside": pd.DataFrame() if beside is None else beside,
+            "trainings": pd.DataFrame(columns=["row", "fold", "seed", "epochs_to_95"])
+            if trainings is None
+            else trainings,
+            "region_cases": pd.DataFrame(columns=list(COLUMNS)),
+            "grades": pd.DataFrame(columns=list(GRADE_COLUMNS)),
+            "grade_agreement": pd.DataFrame(columns=list(AGREEMENT_COLUMNS)),
+        },
+        notes=(),
+        overlay="",
+    )
 
 
 def draw_cases(

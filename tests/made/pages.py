@@ -77,17 +77,10 @@ def run_lines(page: Path) -> list[str]:
     return [line.removeprefix(RUN).strip() for line in lines if line.startswith(RUN)]
 
 
-def single_runs(line: str) -> Iterator[list[str]]:
-    """Overrides of the runs of a command: the first value of every sweep, then each of its other values alone."""
+def swept(line: str) -> list[list[str]]:
+    """Of every setting of a command, one override for each of its values: `a=1,2 b=3` is [[a=1, a=2], [b=3]]."""
     words = [word for word in shlex.split(line) if word != "-m"]
-    parsed = OverridesParser.create().parse_overrides(words)
-    values = [list(_values(each)) for each in parsed]
-    yield [own[0] for own in values]
-    for place, own in enumerate(values):
-        yield from (
-            [*(each[0] for each in values[:place]), value, *(each[0] for each in values[place + 1 :])]
-            for value in own[1:]
-        )
+    return [list(_values(each)) for each in OverridesParser.create().parse_overrides(words)]
 
 
 def _values(override: Override) -> Iterator[str]:

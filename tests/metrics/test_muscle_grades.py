@@ -8,14 +8,14 @@ import pytest
 from metrics.goutallier import GradeScale
 from records.readout_files import read_morphometry
 from records.runs import load_runs
-from reports.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
-from reports.muscles.grades import (
+from reports.readouts.grades import (
     build_grade_agreement,
     build_grade_confusion,
     build_grades,
     build_states,
     grade_scales,
 )
+from reports.statistics.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
 from tests.made.muscle_folders import SIMPLIFIED, write_muscles
 
 NAME = "goutallier_simplified"

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from reports.claims.claim import Side
 from reports.claims.samples import correlation, pseudo_values
-from reports.claims.sides import Side
 from reports.claims.values import PatientValues
-from reports.mechanism import ARMS, PRELIMINARY, SALIENCY, mechanism_tables
+from reports.readouts.mechanism import ARMS, PRELIMINARY, SALIENCY, arms_table, preliminary_table, saliency_table
 from tests.made.claim_evidence import STRUCTURES, draw_cases, make_evidence
 from tests.reports.test_claims import CLAIMS, judged
 
@@ -145,7 +145,7 @@ def test_saliency_is_summed_over_the_structures_of_a_slice():
     flat = draw_cases("attention_unet", 0.9, saliency_share=0.05, area_share=0.05)
     bs_esnet.loc[bs_esnet["structure"] == "canal", ["saliency_share", "area_share"]] = np.nan
     evidence = make_evidence(bs_esnet, flat, draw_cases("unet", 0.9, saliency_share=np.nan, area_share=np.nan))
-    table = mechanism_tables(evidence)["saliency"].set_index("row")
+    table = saliency_table(evidence).set_index("row")
     assert list(table.index) == ["bs_esnet", "attention_unet"]
     assert table.loc["bs_esnet", ["share_inside", "area_share", "enrichment"]].tolist() == pytest.approx([0.3, 0.15, 2])
     assert table.loc["attention_unet", "enrichment"] == pytest.approx(1)
@@ -156,9 +156,9 @@ def test_saliency_is_summed_over_the_structures_of_a_slice():
 def test_mechanism_tables_have_their_columns_and_values():
     own = with_preliminary(1.0)
     evidence = make_evidence(own, own.assign(arm="none", dice=own["dice"] - 0.1), own.assign(arm="shuffled"))
-    tables = mechanism_tables(evidence)
-    arms, preliminary = tables["arms"], tables["preliminary"]
-    assert [tuple(table.columns) for table in tables.values()] == [ARMS, PRELIMINARY, SALIENCY]
+    arms, preliminary = arms_table(evidence), preliminary_table(evidence)
+    found = (arms, preliminary, saliency_table(evidence))
+    assert [tuple(table.columns) for table in found] == [ARMS, PRELIMINARY, SALIENCY]
     assert arms["arm"].tolist() == ["predicted", "none", "shuffled"]
     assert arms["difference"].tolist() == pytest.approx([np.nan, -0.1, 0.0], nan_ok=True)
     assert arms["p_holm"].iloc[1] < 0.001 < arms["p_holm"].iloc[2] == 1
@@ -168,9 +168,9 @@ def test_mechanism_tables_have_their_columns_and_values():
         < preliminary.loc[0, "correlation"]
         < preliminary.loc[0, "correlation_high"]
     )
-    assert tables["saliency"].empty
+    assert saliency_table(evidence).empty
 
 
 def test_mechanism_tables_are_empty_where_there_is_nothing():
-    tables = mechanism_tables(make_evidence(draw_cases("unet", 0.9)))
-    assert all(table.empty for table in tables.values())
+    evidence = make_evidence(draw_cases("unet", 0.9))
+    assert all(build(evidence).empty for build in (arms_table, preliminary_table, saliency_table))

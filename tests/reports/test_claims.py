@@ -8,9 +8,10 @@ import pytest
 
 from records.runs import load_runs
 from reports.claims.judge import COLUMNS, RULES, judge
-from reports.claims.ledger import CLAIMS_FILE, REQUIRED, load_claims, published_structures
+from reports.claims.ledger import CLAIMS_FILE, load_claims, published_structures
+from reports.claims.run_tests import TESTS
 from reports.collect import collect
-from reports.mechanism import mechanism_tables
+from reports.readouts.mechanism import arms_table
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_grid
 
@@ -49,8 +50,8 @@ def test_every_claim_of_the_file_gets_a_verdict(whole):
 def test_the_claims_of_a_paper_are_judged_where_its_system_was_run_or_its_table_is_printed():
     evidence = make_evidence(draw_cases("unet", 0.9))
     assert judge(evidence).empty
-    evidence.published = pd.DataFrame({"row": ["unet", "bs_esnet"]})
-    assert list(judge(evidence)["id"]) == OF_BS_ESNET
+    published = pd.DataFrame({"row": ["unet", "bs_esnet"]})
+    assert list(judge(replace(evidence, published=published))["id"]) == OF_BS_ESNET
 
 
 @pytest.mark.slow
@@ -63,12 +64,11 @@ def test_the_ledger_of_real_run_folders(tmp_path):
     expected = {"beats-unet": "reproduced", "boxes-matter-none": "reproduced", "boxes-matter-shuffled": "not reached"}
     expected |= {"beats-unet-at-l5-s1": "not testable", "best-canal": "not testable", "best-psoas-left": "not testable"}
     assert ledger["verdict"].loc[list(expected)].to_dict() == expected
-    assert mechanism_tables(evidence)["arms"]["arm"].tolist() == ["predicted", "none", "shuffled"]
+    assert arms_table(evidence)["arm"].tolist() == ["predicted", "none", "shuffled"]
 
 
 def test_the_verdict_does_not_depend_on_the_order_of_patients_or_rows(whole):
-    shuffled = make_evidence(whole.cases.sample(frac=1, random_state=1))
-    shuffled.costs, shuffled.rows = whole.costs, whole.rows
+    shuffled = whole.with_tables(cases=whole["cases"].sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(judge(whole), judge(shuffled))
 
 
@@ -193,4 +193,4 @@ def test_holm_runs_over_the_family_alone():
 
 def test_the_rules_explain_every_test():
     text = " ".join(RULES)
-    assert [test for test in REQUIRED if test != "none" and test not in text] == []
+    assert [test for test in TESTS if test != "none" and test not in text] == []

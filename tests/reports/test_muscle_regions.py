@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
-from reports.intervals import clustered_intervals, intervals
-from reports.muscles.areas import POOLED, build_regions, shown_regions
-from reports.muscles.regions import region_cases, region_output_cases
-from reports.muscles.strata import region_strata
 from reports.papers import empty_published, load_published
+from reports.readouts.region_strata import region_strata
+from reports.readouts.regions import POOLED, build_regions, shown_regions
+from reports.region_scores import region_cases, region_output_cases
+from reports.statistics.intervals import intervals
 from tests.made.muscle_folders import ANATOMY, write_muscles
 
 ALONE = {"alone": ["fat_left"]}
@@ -145,12 +145,12 @@ def test_an_interval_by_patient_of_one_value_each_is_the_usual_one():
     for num in (4, 12, 25):
         sample = rng.normal(50, 5, num)
         usual = intervals([sample]).loc[0, ["mean", "low", "high"]].tolist()
-        assert clustered_intervals(sample[None], np.ones((1, num))).loc[0].tolist()[:3] == pytest.approx(usual)
+        assert intervals(sample[None], np.ones((1, num))).loc[0].tolist()[:3] == pytest.approx(usual)
 
 
 def test_copies_of_a_slice_make_no_interval_narrower():
     values = np.random.default_rng(1).normal(50, 5, 25)
-    once, often = (clustered_intervals(count * values[None], np.full((1, 25), float(count))) for count in (1, 30))
+    once, often = (intervals(count * values[None], np.full((1, 25), float(count))) for count in (1, 30))
     np.testing.assert_allclose(once[["low", "high"]], often[["low", "high"]])
     width = once.loc[0, "high"] - once.loc[0, "low"]
     assert width > 4 * 2 * 1.96 * np.repeat(values, 30).std() / np.sqrt(750)
@@ -158,7 +158,7 @@ def test_copies_of_a_slice_make_no_interval_narrower():
 
 def test_patients_without_a_value_are_in_no_interval():
     sums, sizes = np.array([[2.0, 0.0, 9.0], [0.0, 0.0, 0.0]]), np.array([[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
-    found = clustered_intervals(sums, sizes)
+    found = intervals(sums, sizes)
     assert found.loc[0].tolist() == [11 / 4, 2.0, 3.0, "range"]
     assert found.loc[1, ["mean", "low"]].isna().all()
 

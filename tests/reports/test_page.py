@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from records.runs import load_runs
+from reports.chapters.contents import sections
+from reports.chapters.order import compared, order_sentence
 from reports.collect import gather
-from reports.page.blocks import Folded, Table
-from reports.page.order import compared, order_sentence
-from reports.page.page import sections, write_page
+from reports.render.blocks import grids
+from reports.render.page import write_page
 from tests.made.run_folders import write_grid, write_run
 
 pytestmark = pytest.mark.slow  # whole reports
@@ -74,7 +75,7 @@ def evidence(tmp_path_factory):
     (folder / "grid_bs_esnet_table1.csv").write_text("cell,experiment,ablation,split,fold,seed,overrides,status\n")
     found = gather(load_runs([folder]), table="bs_esnet_table1", reference=None, margin=0.005)
     verdicts = ("reproduced", "within noise", "not reached", "contradicted", "not testable")
-    return replace(found, claims=pd.DataFrame([CLAIM | {"verdict": verdict} for verdict in verdicts]))
+    return found.with_tables(claims=pd.DataFrame([CLAIM | {"verdict": verdict} for verdict in verdicts]))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def page(evidence, built, tmp_path_factory):
 def page_of(evidence, built, folder):
     """The page of sections that are there already, as drawing them is what takes long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.page.page.sections", lambda _: built)
+        patch.setattr("reports.render.page.sections", lambda _: built)
         return write_page(evidence, folder)
 
 
@@ -111,22 +112,13 @@ def kinds(found):
     return {section.key: {block.kind for block in section.blocks} for section in found}
 
 
-def tables_in(blocks):
-    """Every table of some blocks, folded ones among them."""
-    for block in blocks:
-        if isinstance(block, Table):
-            yield block
-        elif isinstance(block, Folded):
-            yield from tables_in(block.blocks)
-
-
 def test_a_dice_has_one_decimal_in_every_table(built):
-    tables = [table for section in built for table in tables_in(section.blocks)]
     shown = {
-        (table.caption, name): [cell for row in table.rows for cell in row[place : place + 1]]
-        for table in tables
+        (table.title, name): [row[place] for row in table.rows]
+        for section in built
+        for table in grids(section.blocks)
         for place, name in enumerate(table.header)
-        if "Dice, %" in name or (name != "image" and table.caption.startswith("Dice, percent"))
+        if "Dice, %" in name or (place and table.title.startswith("Dice by structure in percent"))
     }
     assert len(shown) >= 4
     texts = {key: " ".join(cell.text for cell in cells) for key, cells in shown.items()}
@@ -244,8 +236,8 @@ def test_without_any_run_every_section_says_what_is_missing(evidence, tmp_path):
 def test_undefined_values_are_dashes(evidence, tmp_path):
     numbers = {
         name: value.assign(**dict.fromkeys(value.select_dtypes("float").columns, np.nan))
-        for name, value in vars(evidence).items()
-        if isinstance(value, pd.DataFrame) and name != "cases"
+        for name, value in evidence.tables.items()
+        if name != "cases"
     }
     reader = Reader(write_page(evidence.with_tables(**numbers), tmp_path).read_text(encoding="utf-8"))
     assert reader.crossed == []

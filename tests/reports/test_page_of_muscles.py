@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 
 from records.runs import load_runs
-from reports import tables
+from reports.chapters.contents import printed_tables, sections
+from reports.chapters.headline import unfinished_rows
+from reports.chapters.order import order_sentence
 from reports.claims.judge import judge
 from reports.collect import collect, gather
 from reports.endpoint import averaged_names, averaged_words, single_names
-from reports.layout import sections as printed
-from reports.muscles.grades import build_grade_agreement, grade_scales
-from reports.page.grades import grades
-from reports.page.headline import unfinished_rows
-from reports.page.order import order_sentence
-from reports.page.page import sections, write_page
-from reports.page.regions import muscle_sentences
 from reports.papers import empty_published, load_published
 from reports.pictures.album import open_album
 from reports.pictures.region_gallery import at_quantile
+from reports.readouts.grade_tables import grades
+from reports.readouts.grades import build_grade_agreement, grade_scales
+from reports.readouts.region_tables import muscle_sentences
+from reports.render import text as tables
+from reports.render.page import write_page
 from reports.task import write_tables
 from tests.made.muscle_folders import OF_MUSCLES, STRUCTURES, write_muscles
 from tests.made.run_folders import write_run
@@ -130,7 +130,7 @@ def test_draws_without_kappa_are_counted_and_too_many_make_the_claim_untestable(
         drawn = drawn.assign(patient=[f"p{k:03}" for k in range(len(pairs))], truth=[true for true, _ in pairs])
         found = graded(evidence.with_tables(grades=drawn), prediction=[other for _, other in pairs])
         line = judged(found, "baur-kappa").iloc[0]
-        assert found.grade_agreement.loc[0, "kappa_undefined"] > 0
+        assert found["grade_agreement"].loc[0, "kappa_undefined"] > 0
         assert (line["verdict"] != "not testable") == testable
         assert note in line["note"]
         assert any("kappa is not defined in" in text for table in grades_of(found) for text in table.notes)
@@ -195,10 +195,10 @@ def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
     fused = {"task": "fuse", "row": "baur_unet_fused"}
     write_muscles(tmp_path / "f", num_patients=3, noise=0.05, settings=fused)
     found = gather(load_runs([tmp_path]), table="baur_table2", reference=None, margin=0.005)
-    line, single = found.fusion.iloc[0], line_of(found.table, structure="mean")
+    line, single = found["fusion"].iloc[0], line_of(found["table"], structure="mean")
     assert (line["row"], line["num_pairs"]) == ("baur_unet_fused", 3)
     assert 100 * line["single_dice"] == pytest.approx(single["patient_mean"])
-    scores = found.region_cases.loc[found.region_cases["structure"].isin(found.averaged)]
+    scores = found["region_cases"].loc[found["region_cases"]["structure"].isin(found.averaged)]
     own = scores.loc[scores["row"] == "baur_unet_fused"].groupby(["patient", "structure"])["dice"].mean()
     assert line["dice"] == pytest.approx(own.groupby("patient").mean().mean())
     assert line["dice"] > line["single_dice"]
@@ -214,7 +214,7 @@ def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
 
 
 def test_grades_come_after_what_the_endpoint_is_of(evidence):
-    titles = [section.title for section in printed(evidence)]
+    titles = [section.title for section in printed_tables(evidence)]
     grades = [place for place, title in enumerate(titles) if "rade" in title]
     dice = [place for place, title in enumerate(titles) if "Dice" in title and "Claims" not in title]
     assert grades
@@ -267,7 +267,7 @@ def test_a_report_without_regions_or_grades_says_nothing_of_them(tmp_path):
     write_run(tmp_path / "a", "unet", num_patients=3, num_folds=1)
     found = collect(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     assert "muscles" not in {section.key for section in sections(found)}
-    assert all(getattr(found, name).empty for name in OF_MUSCLES)
+    assert all(found[name].empty for name in OF_MUSCLES)
 
 
 def test_the_tables_are_written_and_read_back(evidence, tmp_path):
@@ -278,10 +278,15 @@ def test_the_tables_are_written_and_read_back(evidence, tmp_path):
 
 
 def test_every_printed_section_is_a_rectangle(evidence):
-    found = {section.title: section for section in printed(evidence)}
-    for section in found.values():
-        assert {len(line) for line in section.lines} == {len(section.header)}, section.title
-    assert next(iter(found)).startswith("Regions, mean")
-    titles = ("Regions: intervals", "Grades of patients", "Patients of each pair", "Measurements")
+    found = {table.title: table for table in printed_tables(evidence)}
+    for table in found.values():
+        assert {len(line) for line in table.rows} == {len(table.header)}, table.title
+    titles = (
+        "U-Net: regions, mean",
+        "U-Net: regions, 95 %",
+        "Grades of patients",
+        "U-Net: patients by grade",
+        "Measurements",
+    )
     assert all(any(title.startswith(word) for title in found) for word in titles)
     assert tables.latex(evidence).isascii()

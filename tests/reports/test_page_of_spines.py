@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from records.runs import load_runs
-from reports import tables
+from reports.chapters.contents import printed_tables, sections
 from reports.collect import gather
-from reports.layout import sections as printed
-from reports.page.page import sections, write_page
-from reports.task import OPTIONAL, write_tables
+from reports.readouts import files
+from reports.render import text
+from reports.render.page import write_page
+from reports.task import write_tables
 from tests.made.muscle_folders import OF_MUSCLES
 from tests.made.run_folders import write_run
 from tests.made.spine_folders import write_curve, write_spine, write_spines
@@ -114,9 +115,9 @@ def test_undefined_values_are_dashes(evidence, tmp_path):
 
 def test_the_tables_are_written_where_there_is_something_and_old_ones_go(evidence, tmp_path):
     write_tables(evidence, tmp_path)
-    foreign = [name for name in OPTIONAL if name in OF_MUSCLES or name.startswith(("varied", "threshold"))]
+    foreign = [name for name in files() if name in OF_MUSCLES or name.startswith(("varied", "threshold"))]
     assert not any((tmp_path / f"{name}.csv").exists() for name in foreign)
-    for name in (name for name in OPTIONAL if name not in foreign):
+    for name in (name for name in files() if name not in foreign):
         read = pd.read_csv(tmp_path / f"{name}.csv")
         assert list(read.columns) == list(evidence[name].columns)
         assert len(read) == len(evidence[name]) > 0
@@ -125,16 +126,16 @@ def test_the_tables_are_written_where_there_is_something_and_old_ones_go(evidenc
 
 
 def test_every_printed_section_is_a_rectangle(evidence):
-    found = {section.title: section for section in printed(evidence)}
-    for section in found.values():
-        assert {len(line) for line in section.lines} == {len(section.header)}, section.title
-    titles = ("Labels against", "Fusions", "Key points", "Structures", "Measurements", "Epochs")
+    found = {section.title: section for section in printed_tables(evidence)}
+    for table in found.values():
+        assert {len(line) for line in table.rows} == {len(table.header)}, table.title
+    titles = ("Labels against", "Fusions", "Key points", "Structures", "Measurements", "Epochs", "Detection")
     assert all(any(title.startswith(word) for title in found) for word in titles)
-    assert tables.latex(evidence).isascii()
+    assert text.latex(evidence).isascii()
 
 
 def test_the_terminal_shows_the_curve(evidence):
     stream = io.StringIO()
-    tables.print_tables(evidence, Console(file=stream, width=200))
+    text.print_tables(evidence, Console(file=stream, width=200))
     assert "Labels against accuracy" in stream.getvalue()
     assert "mixed" in stream.getvalue()

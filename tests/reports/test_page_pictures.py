@@ -14,13 +14,13 @@ from pictures.view import DPI
 from records.predictions import StoredSlice
 from records.runs import load_runs
 from reports.collect import gather
-from reports.page.blocks import Figures, Gap, Text
-from reports.page.values import interval, number, p_value, pick, points
 from reports.pictures.augmentations import augmentations
 from reports.pictures.gallery import FIGURE_5, choose, ranked
 from reports.pictures.panels import PANEL_PX, common_view, load_slice, panel
-from reports.pictures.style import COLOURS, MARKERS, row_styles
-from reports.pictures.training import mean_curve, stretches
+from reports.plots.curves import mean_curve, stretches
+from reports.plots.style import COLOURS, MARKERS, row_styles
+from reports.render.blocks import Figures, Gap, Text
+from reports.render.formats import interval, number, p_value, pick, points
 from tests.made.run_folders import write_run
 
 RED, GREEN = "#ff0000", "#00ff00"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from callbacks.terminal import print_summary
 from pictures.marks import mark_bar, mark_sides
-from reports.pictures.style import published_rows, row_styles
+from reports.plots.style import published_rows, row_styles
 from tests.conftest import ROOT
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from records.runs import load_runs
-from reports import tables
 from reports.collect import gather
-from reports.costs import build_costs
-from reports.page.findings import costs as cost_section
+from reports.readouts.costs import build_costs
+from reports.readouts.costs import costs as cost_section
+from reports.render import text
 from tests.made.run_folders import write_grid
 
 SMALL = {"num_patients": 4, "num_folds": 2, "structures": ("disc",)}
@@ -30,7 +30,7 @@ def costs_of(tmp_path_factory):
 
     def of(folder):
         runs = load_runs([folder])
-        return replace(gathered, runs=runs, costs=build_costs(runs, gathered.rows))
+        return replace(gathered, runs=runs).with_tables(costs=build_costs(runs, gathered.rows))
 
     return of
 
@@ -82,7 +82,7 @@ def test_the_papers_cells_stand_beside_ours_and_words_say_when_they_are_far(tmp_
     ]
     (shown,) = html_lines(evidence, "the paper's")
     assert (shown["the paper's"], shown["cells, mm (low-level, bottleneck)"]) == (expected, f"{low:g}, {bottleneck:g}")
-    assert f"| {low:g}, {bottleneck:g} | {expected} | 800 | 3200 | 0 |" in tables.markdown(evidence)
+    assert f"| {low:g}, {bottleneck:g} | {expected} | 800 | 3,200 | 0 |" in text.markdown(evidence)
 
 
 def test_older_runs_say_nothing_of_cells_and_masks_and_have_no_such_table(tmp_path):
@@ -91,7 +91,7 @@ def test_older_runs_say_nothing_of_cells_and_masks_and_have_no_such_table(tmp_pa
     assert evidence["costs"].loc[0, ["cells_mm", "paper_cells_mm"]].tolist() == ["", ""]
     assert evidence["costs"].loc[0, ["steps", "num_masked", "num_keypoint_only"]].isna().all()
     assert html_lines(evidence, "steps") == []
-    assert "cells mm" not in tables.markdown(evidence)
+    assert "cells, mm" not in text.markdown(evidence)
 
 
 @pytest.mark.slow

@@ -8,11 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from records.runs import load_runs
+from reports.chapters.contents import sections
 from reports.collect import collect, gather
-from reports.comparisons import wilcoxon_p
-from reports.page.labels import curve_sentence
-from reports.page.page import sections
-from reports.spines.curve import build_curve, curve_cases, patient_values, unequal_training
+from reports.readouts.curve import build_curve, curve_cases, patient_values, unequal_training
+from reports.readouts.labels import curve_sentence
+from reports.statistics.comparisons import wilcoxon_p
 from tests.made.spine_folders import write_curve, write_spine, write_spines
 
 pytestmark = pytest.mark.slow  # whole reports
@@ -125,10 +125,10 @@ def test_few_masks_never_join_the_table(folder, tmp_path):
     assert {run.row for run in together.everything} == {"scarnet"}
     both = gather(together, table="scarnet_table1", reference=None, margin=0.005)
     alone = gather(load_runs([tmp_path]), table="scarnet_table1", reference=None, margin=0.005)
-    pd.testing.assert_frame_equal(both.table, alone.table)
-    pd.testing.assert_frame_equal(both.statistics, alone.statistics)
-    assert len(both.curve)
-    assert alone.curve.empty
+    pd.testing.assert_frame_equal(both["table"], alone["table"])
+    pd.testing.assert_frame_equal(both["statistics"], alone["statistics"])
+    assert len(both["curve"])
+    assert alone["curve"].empty
 
 
 def test_a_curve_without_a_table_is_a_report(folder):

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from records.runs import AS_PUBLISHED, BY_PATIENT, load_runs
+from reports.chapters.notes import write_notes
 from reports.collect import gather, primary_values
-from reports.comparisons import holm, wilcoxon_p
 from reports.evidence import Evidence
-from reports.intervals import t_interval
-from reports.notes import write_notes
-from reports.patients import patient_scores
-from reports.strata import strata, tertile_limits
+from reports.statistics.comparisons import holm, wilcoxon_p
+from reports.statistics.intervals import t_interval
+from reports.statistics.patients import patient_scores
+from reports.statistics.strata import strata, tertile_limits
 from tests.made.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
 
 pytestmark = pytest.mark.slow  # whole reports
@@ -151,7 +151,7 @@ def test_the_order_of_patients_and_rows_changes_nothing(tmp_path, shuffle):
     keys = ["row", "stratum", "structure", "metric"]
     frames = [each.statistics.sort_values(keys).reset_index(drop=True) for each in (one, other)]
     pd.testing.assert_frame_equal(*frames, check_like=True)
-    pd.testing.assert_frame_equal(one.ranks, other.ranks)
+    pd.testing.assert_frame_equal(one["ranks"], other["ranks"])
 
 
 def test_a_better_metric_that_is_lower_is_bold_when_lower(tmp_path):

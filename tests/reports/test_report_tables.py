@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from records.runs import AS_PUBLISHED, load_runs
-from reports import tables
+from reports.chapters.contents import printed_tables
 from reports.collect import gather
-from reports.layout import sections
+from reports.render import text as tables
 from reports.task import ReportAtEnd, sweep_folder, write
 from tests.conftest import ROOT
 from tests.made.run_folders import STRUCTURES, write_grid, write_run
@@ -64,7 +64,7 @@ def parts(monkeypatch):
         ),
     )
     monkeypatch.setattr("reports.collect.judge", lambda evidence: stand_ins.judge(evidence))
-    monkeypatch.setitem(sys.modules, "reports.page.page", stand_ins)
+    monkeypatch.setitem(sys.modules, "reports.render.page", stand_ins)
     return stand_ins
 
 
@@ -93,42 +93,37 @@ def test_a_second_rater_is_no_competitor(tmp_path):
 
 @pytest.mark.slow
 def test_every_section_is_a_rectangle(evidence):
-    found = sections(evidence)
+    found = list(printed_tables(evidence))
     assert len(found) > 6
-    for section in found:
-        assert {len(line) for line in section.lines} == {len(section.header)}, section.title
+    for table in found:
+        assert {len(line) for line in table.rows} == {len(table.header)}, table.title
 
 
-def test_markdown_has_published_and_ours_in_two_lines(evidence):
+def test_markdown_has_published_beside_ours(evidence):
     lines = markdown_lines(tables.markdown(evidence), "Dice in percent")
     names = lines[0]
-    own = next(number for number, line in enumerate(lines) if line[0] == "BS-ESNet")
-    assert lines[own][1] == "published"
-    assert lines[own][names.index("disc")] == "97.5 ± 1.8"
-    assert lines[own + 1][1] == "ours"
+    own = next(line for line in lines if line[0] == "BS-ESNet")
     found = evidence["table"].set_index(["row", "structure"]).loc[("bs_esnet", "disc")]
-    assert f"{found['slice_mean']:.1f} ± {found['slice_sd']:.1f}" in lines[own + 1][names.index("disc")]
-    detection = next(line for line in lines if line[0] == "Detection IoU (%)")
-    assert detection[names.index("disc")] == "82.5"
+    ours = f"{found['slice_mean']:.1f} ± {found['slice_sd']:.1f} (97.5 ± 1.8)"
+    assert own[names.index("disc")].strip("*") == ours
+    boxes = next(line for line in lines if line[0].startswith("box IoU of BS-ESNet"))
+    assert boxes[names.index("disc")].endswith("(82.5)")
 
 
 def test_markdown_marks_gaps_and_missing_folds(evidence):
     text = tables.markdown(evidence)
     lines = markdown_lines(text, "Dice in percent")
-    gap = next(number for number, line in enumerate(lines) if line[0] == "Mask R-CNN")
-    assert set(lines[gap + 1][2:]) == {"-"}
-    assert any(line[1] == r"ours\*" for line in lines[2:])
+    gap = next(line for line in lines if line[0] == "Mask R-CNN no finished run")
+    assert {cell.split(" ")[0] for cell in gap[1:]} == {"–"}
+    assert any(line[0].endswith("folds are missing") for line in lines[2:])
     assert "no finished cell for fold 1" in text
-    assert "`*`: a fold, or a part of one, is missing" in text
 
 
 def test_bold_in_print_is_bold_in_the_statistics(evidence):
     lines = markdown_lines(tables.markdown(evidence), "Dice in percent")
-    label, marked = "", {}
-    for line in lines[2:]:
-        label = line[0] or label
-        if line[1].startswith("ours") and "," not in line[1]:
-            marked[label] = line[lines[0].index("canal")].startswith("**")
+    own = [line for line in lines[2:] if "no finished run" not in line[0] and "box IoU" not in line[0]]
+    marked = {line[0].removesuffix(" folds are missing"): line[lines[0].index("canal")] for line in own}
+    marked = {label: text.startswith("**") for label, text in marked.items()}
     expected = evidence["statistics"].query("metric == 'dice' and structure == 'canal' and stratum == '' and arm == ''")
     assert {label.replace("\\_", "_") for label, bold in marked.items() if bold} == {
         evidence.labels[row] for row in expected.loc[expected["bold"], "row"]
@@ -143,7 +138,7 @@ def test_notes_say_size_n_and_commands(evidence):
 
 
 def test_csv_is_the_contract(evidence):
-    read = pd.read_csv(io.StringIO(tables.csv(evidence)))
+    read = pd.read_csv(io.StringIO(evidence["table"].to_csv(index=False)))
     assert tuple(read.columns) == TABLE_COLUMNS
     ours = read.loc[(read["row"] == "bs_esnet") & (read["structure"] == "mean")].iloc[0]
     found = (
@@ -177,7 +172,7 @@ def test_latex_is_balanced_ascii_with_the_right_number_of_cells(evidence):
     [
         ("50 % of a_b & c#", r"50 \% of a\_b \& c\#"),
         ("1.0 ± 0.2", r"1.0 $\pm$ 0.2"),
-        ("<0.001", "$<$0.001"),
+        ("< 0.001 · −1", r"$<$ 0.001 $\cdot$ $-$1"),
         ("{\\x}~^", r"\{\textbackslash{}x\}\textasciitilde{}\textasciicircum{}"),
     ],
 )
@@ -202,13 +197,13 @@ def test_a_dice_has_one_decimal_and_a_difference_of_two_has_two(evidence):
     """The margin of interest is half a point: differences have to be read against it."""
     names = [name.replace("_", " ") for name in STRUCTURES]
     levels, differences = {}, {}
-    for section in sections(evidence):
-        for place, name in enumerate(section.header):
-            found = decimals(" ".join(line[place].text for line in section.lines))
-            if "Dice %" in name or "mean [95 %]" in name or (section.title.startswith("Dice") and name in names):
-                levels[section.title, name] = found
-            elif name.startswith("difference to") and "epochs" not in section.title.lower():
-                differences[section.title, name] = found
+    for table in printed_tables(evidence):
+        for place, name in enumerate(table.header):
+            found = decimals(" ".join(line[place].text for line in table.rows))
+            if "Dice, %" in name or (table.title.startswith("Dice") and name.removesuffix(" [95 %]") in names):
+                levels[table.title, name] = found
+            elif name.startswith("difference, points"):
+                differences[table.title, name] = found
     assert len(levels) > len(names)
     assert {key: found for key, found in levels.items() if found != {1}} == {}
     assert differences
@@ -221,7 +216,8 @@ def test_two_splits_are_two_tables_and_the_inflation(tmp_path):
     write_grid(tmp_path / "b", {"unet": 0.87}, num_patients=8, split=AS_PUBLISHED)
     text = tables.markdown(gather(load_runs([tmp_path]), table=None, reference=None, margin=0.005))
     assert text.count("## Dice in percent") == 2
-    assert len(markdown_lines(text, "What folds dealt by image add")) == 2 + 6
+    assert len(markdown_lines(text, "What folds dealt by image add to Dice\n")) == 2 + 1
+    assert len(markdown_lines(text, "What folds dealt by image add to Dice: each structure")) == 2 + 5
     assert "dealt by image" in text
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import nct, norm, rankdata, t
 from statsmodels.stats.multitest import multipletests
 
-from reports.comparisons import (
+from reports.statistics.comparisons import (
     bold_rows,
     compare,
     detectable_difference,

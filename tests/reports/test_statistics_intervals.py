@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, norm
 
-from reports.intervals import NUM_DRAWS, SEED, bca_intervals, intervals, kind, t_interval
+from reports.statistics.intervals import NUM_DRAWS, SEED, bca_intervals, intervals, kind, t_interval
 
 SKEWED = (12.0, 1.5)  # of a beta distribution: like Dice, near 1 with a tail to the left
 SKEWED_MEAN = SKEWED[0] / sum(SKEWED)

@@ -12,9 +12,9 @@ from metrics.resampling import interval_of_counts, interval_of_tables
 from metrics.structure_areas import area_row
 from records.readout_files import Readouts, read_morphometry
 from records.runs import load_runs
+from reports.chapters.contents import printed_tables
 from reports.collect import gather
-from reports.layout import sections as printed
-from reports.page.thresholds import thresholds
+from reports.readouts.thresholds import thresholds
 from reports.task import write_tables
 from reports.thresholds import (
     BELOW,
@@ -195,23 +195,22 @@ def evidence(tmp_path_factory):
 
 def test_the_page_has_three_readings_and_the_error(evidence):
     *tables, errors = thresholds(evidence)
-    assert [table.caption.split(": ")[1] for table in tables] == [
-        "slices.",
-        "patients, at least one level.",
-        "patients, at least two levels.",
+    assert [table.title.split(": ")[1] for table in tables] == [
+        "slices",
+        "patients, at least one level",
+        "patients, at least two levels",
     ]
     for table in (*tables, errors):
         assert [row[0].text for row in table.rows] == [evidence.labels[row] for row in evidence.rows]
         assert {len(row) for row in table.rows} == {len(table.header)}
     own = evidence["thresholds"].loc[evidence["thresholds"]["unit"] == SLICE].set_index("row")
     cells = dict(zip(tables[0].header, tables[0].rows[0], strict=True))
-    assert cells["sensitivity, %"].text == f"{100 * own.loc['unet', 'sensitivity']:.1f}"
+    assert cells["sensitivity, % [95 %]"].text == f"{100 * own.loc['unet', 'sensitivity']:.1f}"
     assert (cells["missed"].text, cells["missed"].below) == ("1", "1 below")
     assert cells["row"].below == "sac below 100 mm²"
     assert cells["n"].below == "24 patients"
-    (section,) = (found for found in printed(evidence) if found.title == "Areas below a threshold")
-    assert len(section.lines) == 6
-    assert {len(found) for found in section.lines} == {len(section.header)}
+    printed = [found for found in printed_tables(evidence) if found.title.startswith("Areas below a threshold")]
+    assert printed == tables
 
 
 def test_the_page_says_why_there_is_no_number(evidence):
@@ -234,5 +233,5 @@ def test_without_a_threshold_there_is_nothing(tmp_path):
     write_run(tmp_path / "a", "unet", num_patients=3)
     found = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
     assert thresholds(found) == []
-    assert found.thresholds.empty
-    assert found.threshold_errors.empty
+    assert found["thresholds"].empty
+    assert found["threshold_errors"].empty

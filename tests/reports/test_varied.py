@@ -1,25 +1,23 @@
 """A setting that a paper varies: its rows, the paper's numbers beside them, seed noise, and gain by size."""
 
 from math import isnan, nan
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from records.runs import load_runs
+from reports.chapters.contents import printed_tables
 from reports.claims.judge import judge
 from reports.claims.ledger import CLAIMS_FILE, load_claims, published_structures
 from reports.collect import gather
-from reports.layout import sections
-from reports.page.varied import varied
 from reports.papers import load_published, place_of, printed_row, varied_settings
-from reports.patients import patient_scores
-from reports.pictures.varied import paired_differences
+from reports.plots.intervals import paired_differences
+from reports.readouts.gains import build_gains, rank_correlations
+from reports.readouts.varied import build_noise, build_values
+from reports.readouts.varied_tables import noise_sentences, size_sentences, varied
+from reports.statistics.patients import patient_scores
 from reports.task import write_tables
-from reports.varied.evidence import vary
-from reports.varied.gains import rank_correlations
-from reports.varied.sections import noise_sentences, size_sentences
 from tests.made.claim_evidence import draw_cases, make_evidence
 from tests.made.run_folders import write_run
 
@@ -53,7 +51,14 @@ def cases_of(means, *, seeds=(0, 1, 2), seed_sd=0.0, gain=0.0, num_patients=12):
 
 def tables_of(cases):
     rows = [row for row in ROWS.values() if row in set(cases["row"])]
-    return vary(cases, patient_scores(cases, ("dice",)), rows, PUBLISHED)
+    scores = patient_scores(cases, ("dice",))
+    values = build_values(scores, rows, PUBLISHED)
+    gains = build_gains(cases, scores, rows, PUBLISHED)
+    return {"varied": values, "varied_noise": build_noise(cases, scores, values), "varied_gains": gains}
+
+
+def evidence_of(tables):
+    return make_evidence(cases_of({1.0: 0.9}), reference="msff").with_tables(**tables)
 
 
 def test_several_tables_are_one_without_double_rows():
@@ -120,7 +125,7 @@ def test_an_effect_is_told_from_seed_noise(means, larger, words):
     line = tables["varied_noise"].iloc[0]
     assert (line["p"] < 0.05) == larger == (line["range"] > line["noise_range"])
     assert (line["num_folds"], line["num_seeds"], line["num_values"]) == (2, 3, 4)
-    (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
+    (text,) = noise_sentences(evidence_of(tables))
     assert words in text
     assert "Margin of interest: 0.5 points" in text
 
@@ -143,7 +148,7 @@ def test_noise_of_two_trainings_by_hand():
 def test_one_seed_tells_nothing_about_noise():
     tables = tables_of(cases_of({0.0: 0.88, 1.0: 0.91}, seeds=(0,)))
     assert isnan(tables["varied_noise"]["p"].iloc[0])
-    (text,) = noise_sentences(SimpleNamespace(**tables, margin=0.005))
+    (text,) = noise_sentences(evidence_of(tables))
     assert "one seed" in text
 
 
@@ -155,7 +160,7 @@ def test_gains_stand_in_the_order_of_area_and_the_correlation_is_theirs():
     assert gains["difference"][:-1].tolist() == pytest.approx(expected, abs=0.003)
     assert gains["area_mm2"][:-1].tolist() == sorted(AREAS.values())
     assert gains.loc["mean", "correlation_high"] < 0
-    (text,) = size_sentences(SimpleNamespace(**tables))
+    (text,) = size_sentences(evidence_of(tables))
     assert text.endswith("small structures gain more.")
 
 
@@ -174,9 +179,7 @@ def test_rank_correlation_by_hand():
 )
 def test_claims_about_the_varied_setting(means, gain, verdicts):
     cases = cases_of(means, gain=gain, seed_sd=0.0005)
-    evidence = make_evidence(cases, reference="msff")
-    for name, table in tables_of(cases).items():
-        setattr(evidence, name, table)
+    evidence = make_evidence(cases, reference="msff").with_tables(**tables_of(cases))
     chosen = ("ligamentum-flavum-gains", "small-structures-gain-most", "alpha-beyond-seeds")
     ledger = judge(evidence, tuple(CLAIMS[name] for name in chosen)).set_index("id")
     assert ledger.loc[list(chosen), "verdict"].tolist() == verdicts
@@ -193,7 +196,7 @@ def test_claims_of_the_paper_are_margined_by_its_numbers():
     means = PUBLISHED.set_index("row")["mean"] / 100
     families = ("msff table 1", "msff neighbours", "alpha")
     tested = [claim for claim in CLAIMS.values() if claim.test == "superior" and claim.family in families]
-    tested = [claim for claim in tested if claim.margin is not None]
+    tested = [claim for claim in tested if not isnan(claim.margin)]
     assert len(tested) == 12
     for claim in tested:
         half = (means[claim.row] - means[claim.other_row]) / 2
@@ -210,17 +213,17 @@ def test_the_report_has_the_setting_encoder_weights_and_what_is_reconstructed(tm
     runs = load_runs([tmp_path], varied_settings(PUBLISHED))
     evidence = gather(runs, table=["msff_table2_alpha"], reference=None, margin=0.005)
     assert (evidence.reference, evidence.rows) == ("msff", (f"msff {PATH}=0.0", "msff", "lumnet"))
-    printed = {section.title: section for section in sections(evidence)}
-    primary = printed["Primary endpoint, mean over structures, by patient (split by patient)"]
+    printed = {table.title: table for table in printed_tables(evidence)}
+    primary = printed["Primary endpoint: Dice, patient mean over structures, split by patient"]
     assert primary.header[-1] == "encoder weights"
-    assert [(line[0].text, line[-1].text) for line in primary.lines] == [
+    assert [(line[0].text, line[-1].text) for line in primary.rows] == [
         ("MSFF network, alpha 0", "none"),
         ("MSFF network, alpha 1", "none"),
         ("lumnet (reconstructed)", "vgg11.pth"),
     ]
-    assert [line[1].text for line in printed["Values of alpha, Dice by patient"].lines] == ["0", "1"]
+    assert [line[1].text for line in printed["Values of alpha, Dice by patient"].rows] == ["0", "1"]
     gains = printed["Gain by structure, from the smallest up: alpha 1 minus alpha 0"]
-    assert [line[0].text for line in gains.lines] == ["disc", "lamina", "mean"]
+    assert [line[0].text for line in gains.rows] == ["disc", "lamina", "mean"]
     assert [block.kind for block in varied(evidence)] == ["text", "figures", "table", "heading", "figures", "table"]
     write_tables(evidence, tmp_path / "lumnet")
     for name in ("varied", "varied_noise", "varied_gains"):
