@@ -8,12 +8,14 @@ import pytest
 
 from datamodules.splits.split import IMAGE
 from lightning_modules.evaluation.prediction_files import PredictionFolder
-from lightning_modules.evaluation.readouts import CONFUSION, KEYPOINTS, region_outputs
 from lightning_modules.grid.grid_status import COLUMNS as GRID
 from lightning_modules.tasks import training
 from lightning_modules.tasks.initial_weights import Taken
 from metrics.cases import CASE_COLUMNS, STATUSES
+from metrics.keypoints import KEYPOINT_COLUMNS
+from metrics.levels import CONFUSION_COLUMNS, SLICE
 from metrics.morphometry import MORPHOMETRY_COLUMNS
+from metrics.regions import REGION_COLUMNS
 from metrics.spine_shape import SPINE_MEASURES
 from records.predictions import Predictions
 from tests.callbacks.test_prediction_writer import small_slice
@@ -26,9 +28,9 @@ TAKEN = Taken(path=ROOT, classes={}, weights=(), fresh=()).table()
 RUN = {
     "cases.csv": CASE_COLUMNS,
     "morphometry.csv": (*MORPHOMETRY_COLUMNS, *SPINE_MEASURES),
-    "keypoints.csv": KEYPOINTS.columns,
-    "confusion.csv": CONFUSION.columns,
-    "region_outputs.csv": region_outputs([]).columns,
+    "keypoints.csv": ("case", "patient", "level", "slice", "domain", *KEYPOINT_COLUMNS),
+    "confusion.csv": (*SLICE, *CONFUSION_COLUMNS),
+    "region_outputs.csv": (*SLICE, *REGION_COLUMNS),
     "split.csv": ("fold", "part", *IMAGE),
     "initial_weights.csv": TAKEN.columns,
     "grid_NAME.csv": GRID,
