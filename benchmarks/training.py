@@ -139,11 +139,11 @@ def measure(overrides: list[str], *, steps: int, turns: int) -> dict[str, Any]:
     }
 
 
-def composed(overrides: list[str], folder: Path) -> DictConfig:
+def composed(overrides: list[str], folder: Path, defaults: tuple[str, ...] = DEFAULTS) -> DictConfig:
     """The configuration of a run, long enough for the benchmark to stop it."""
     conf = Path(__file__).parents[1] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
-        base = [*DEFAULTS, f"output={folder}", "trainer.max_epochs=1000", "trainer.limit_val_batches=0"]
+        base = [*defaults, f"output={folder}", "trainer.max_epochs=1000", "trainer.limit_val_batches=0"]
         base += ["+trainer.enable_checkpointing=false"]  # else Lightning writes one of its own at the end
         config = compose("config", overrides=[*base, *overrides])
     # Nothing is saved, scored or drawn. Joint throughout: all parts of a network learn in the steps that are timed.

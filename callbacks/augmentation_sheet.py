@@ -3,35 +3,28 @@
 import logging
 import textwrap
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 
 import lightning
 import numpy as np
-import torch
-from jaxtyping import Float, Int, UInt8
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from callbacks.loggers import log_image
-from callbacks.overlays import BAR_MM, add_legend, save
+from callbacks.overlays import save
 from callbacks.writer import Writer
-from datamodules.anatomy import Anatomy
 from datamodules.batch import SpineBatch
 from datamodules.slice_batches import SliceBatches
 from datamodules.slices import SliceDataModule
 from lightning_modules.segmentation import SegmentationModule
-from pictures.marks import mark_bar, mark_sides
+from pictures.sheet import new_sheet, patches
+from pictures.view import SliceView, grey_levels, window_of
 
 logger = logging.getLogger(__name__)
 
 FILE = "augmentations.png"
 MOST_LOOKED_AT = 48  # slices among which those that show something are looked for; a cohort may have thousands
-PANEL_PX, GAP_PX = 256, 5  # height of a panel, as far as whole pixels allow, and between panels
-DPI = 120
-LEFT, TOP = 0.25, 0.55  # inches beside and above the panels
+PANEL_PX, DPI = 256, 120  # height of a panel, as far as whole pixels allow
 FEWEST_INCHES = 6.0  # width, for the caption
 
 
@@ -109,103 +102,57 @@ def draws(data: SliceDataModule, rows: Sequence[int], number: int) -> list[Spine
 
 
 def draw_sheet(batches: Sequence[SpineBatch], data: SliceDataModule) -> Figure:
-    """A row per batch, the first as stored; a column per slice.
+    """A row per batch, the first as stored; a column per slice, grey levels in the window of the stored slice.
+
+    One window a column shows changes of intensity, which each slice's own would hide.
 
     Args:
         batches: The same slices in each (`draws`).
         data: Where they come from.
     """
-    rows, columns = batches[0].mask.shape[1:]
-    zoom = max(1, round(PANEL_PX / rows))  # whole numbers: the network's pixels stay pixels, and no outline is lost
-    sheet = mosaic(batches, data.anatomy, zoom)
-    figure, axis = _canvas(sheet.shape[:2], data)
-    axis.imshow(sheet, interpolation="none", aspect="auto")
-    axis.set_axis_off()
-    step = np.array([zoom * rows + GAP_PX, zoom * columns + GAP_PX])
-    _label(axis, batches, step)
-    _draw_points(axis, batches, data.anatomy, zoom, step)
-    _mark(axis, batches, data, zoom, step)
+    figure, axes = _new_sheet(batches, data)
+    anatomy, first = data.anatomy, batches[0]
+    colours = [anatomy.colours[name] for name in anatomy.structures]
+    windows = [window_of(image.numpy()) for image in first.image[:, 0]]
+    for number, (row, batch) in enumerate(zip(axes, batches, strict=True)):
+        row[0].set_ylabel(f"augmented, draw {number}" if number else "as stored", fontsize=8)
+        for column, (axis, window) in enumerate(zip(row, windows, strict=True)):
+            view = SliceView(
+                grey=grey_levels(batch.image[column, 0].numpy(), window),
+                spacing_mm=(data.store.grid.spacing_mm,) * 2,
+                view=anatomy.view,
+                has_mm=not data.nominal_spacing,
+                interpolation="none",  # the network's pixels stay pixels
+            )
+            view.show(axis)
+            view.outline(axis, batch.mask[column].numpy(), colours)
+            points = [anatomy.colours.get(name, "#ffffff") for name in anatomy.keypoints]
+            view.points(axis, batch.keypoints[column].numpy(), points)
+            view.mark(axis)
+    for axis, case, level in zip(axes[0], first.case, first.level, strict=True):
+        axis.set_title(f"{case}\n{level}".strip(), fontsize=6.5)
     return figure
 
 
-def _canvas(size: tuple[int, int], data: SliceDataModule) -> tuple[Figure, Axes]:
-    """A figure with title, legend and caption, and the place for a picture of (rows, columns), pixel upon pixel."""
-    high, wide = size
-    width = max(wide / DPI + LEFT, FEWEST_INCHES)
+def _new_sheet(batches: Sequence[SpineBatch], data: SliceDataModule) -> tuple[Figure, np.ndarray]:
+    """The sheet with title, legend and caption, but its panels empty."""
+    rows, columns = batches[0].mask.shape[1:]
+    zoom = max(1, round(PANEL_PX / rows)) / DPI  # whole pixels of the picture to one of the network
+    width = max(columns * zoom * len(batches[0]) + 0.4, FEWEST_INCHES)
     caption = textwrap.fill(_caption(data), round(15 * width))
-    below = 0.05 + 0.13 * (caption.count("\n") + 1)
-    figure = Figure(figsize=(width, 1), dpi=DPI)
-    FigureCanvasAgg(figure)
-    drawn = {name.replace("_", " "): data.anatomy.colours[name] for name in data.anatomy.structures}
-    bottom = ceil((below + add_legend(figure, drawn) + 0.06) * DPI) / DPI
-    height = bottom + high / DPI + TOP
-    figure.set_size_inches(width, height)
-    figure.legends[0].set_bbox_to_anchor((0.5, below / height))
+    figure, axes = new_sheet(
+        (len(batches), len(batches[0])),
+        (rows * zoom, columns * zoom),
+        legend=patches({name: data.anatomy.colours[name] for name in data.anatomy.structures}),
+        **{"left": 0.25, "top": 0.55, "below": 0.1 + 0.13 * (caption.count("\n") + 1)},
+        least_width=FEWEST_INCHES,
+        dpi=DPI,
+    )
+    height = figure.get_figheight()
     figure.text(0.5, 0.05 / height, caption, fontsize=6.5, ha="center", va="bottom", linespacing=1.3)
     title = f"Training slices of the cohort {data.cohort.name}, before and after augmentation"
     figure.text(0.5, 1 - 0.06 / height, title, fontsize=9, ha="center", va="top")
-    left = max(LEFT, round((width * DPI - wide) / 2) / DPI)
-    return figure, figure.add_axes((left / width, bottom / height, wide / DPI / width, high / DPI / height))
-
-
-def mosaic(batches: Sequence[SpineBatch], anatomy: Anatomy, zoom: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Every slice of every batch, outlined, with white gaps; grey levels in the window of the stored slice.
-
-    One window a column shows changes of intensity, which each slice's own would hide.
-    """
-    colours = [anatomy.colours[name] for name in anatomy.structures]
-    stored = batches[0].image[:, 0].flatten(1)
-    low, high = stored.quantile(torch.tensor([0.01, 0.995]), dim=1)[..., None, None]
-    lines = []
-    for batch in batches:
-        grey = ((batch.image[:, 0] - low) / (high - low).clamp_min(1e-6)).clamp(0, 1).numpy() * 255
-        panels = [outlined(grey[k], batch.mask[k].numpy(), colours, zoom) for k in range(len(batch))]
-        padded = [np.pad(panel, ((0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=255) for panel in panels]
-        lines.append(np.concatenate(padded, axis=1))
-    return np.concatenate(lines)[:-GAP_PX, :-GAP_PX]
-
-
-def outlined(
-    grey: Float[np.ndarray, "h w"], mask: Int[np.ndarray, "h w"], colours: Sequence[str], zoom: int
-) -> UInt8[np.ndarray, "H W 3"]:
-    """A slice with the edge of every class in its colour, `zoom` times as large."""
-    grey, classes = (np.repeat(np.repeat(each, zoom, axis=0), zoom, axis=1) for each in (grey, mask))
-    around = np.pad(classes, 1, mode="edge")
-    beside = (around[1:-1, :-2], around[1:-1, 2:], around[:-2, 1:-1], around[2:, 1:-1])
-    edge = (classes > 0) & np.logical_or.reduce([classes != other for other in beside])
-    table = np.array([(0, 0, 0), *(to_rgb(colour) for colour in colours)]) * 255
-    return np.where(edge[..., None], table[classes], grey[..., None]).round().astype(np.uint8)
-
-
-def _label(axis: Axes, batches: Sequence[SpineBatch], step: np.ndarray) -> None:
-    """Names the rows at their left and the columns above; `step` is (rows, columns) from a panel to the next."""
-    for number in range(len(batches)):
-        text = f"augmented, draw {number}" if number else "as stored"
-        axis.text(-6, (number + 0.5) * step[0], text, fontsize=8, rotation=90, ha="right", va="center")
-    first = batches[0]
-    for number, (case, level) in enumerate(zip(first.case, first.level, strict=True)):
-        place = (number + 0.5) * step[1]
-        axis.text(place, -6, f"{case}\n{level}".strip(), fontsize=6.5, ha="center", va="bottom")
-
-
-def _draw_points(axis: Axes, batches: Sequence[SpineBatch], anatomy: Anatomy, zoom: int, step: np.ndarray) -> None:
-    colours = [anatomy.colours.get(name, "#ffffff") for name in anatomy.keypoints]
-    for line, batch in enumerate(batches):
-        for column, points in enumerate(batch.keypoints.numpy()):
-            corner = (column * step[1], line * step[0])
-            at = (points + 0.5) * zoom - 0.5 + corner  # a pixel's centre is at its whole number, here as there
-            axis.scatter(*at.T, c=colours, s=12, edgecolors="white", linewidths=0.5)
-
-
-def _mark(axis: Axes, batches: Sequence[SpineBatch], data: SliceDataModule, zoom: int, step: np.ndarray) -> None:
-    """The patient's sides and a bar of millimetres on every panel."""
-    for line, batch in enumerate(batches):
-        for column in range(len(batch)):
-            left, top = float(column * step[1]), float(line * step[0])
-            frame = (left, left + float(step[1]) - GAP_PX, top + float(step[0]) - GAP_PX, top)
-            mark_sides(axis, data.anatomy.view, height=0.94, frame=frame)
-            if not data.nominal_spacing:
-                mark_bar(axis, data.store.grid.spacing_mm / zoom, BAR_MM, frame=frame)
+    return figure, axes
 
 
 def _caption(data: SliceDataModule) -> str:

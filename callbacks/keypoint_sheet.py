@@ -8,22 +8,22 @@ import lightning
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from callbacks.loggers import log_image
-from callbacks.overlays import BAR_MM, MARGIN_MM, extent_mm, save, worst_to_best, zoom
+from callbacks.overlays import MARGIN_MM, save, worst_to_best
 from callbacks.writer import Writer
 from datamodules.anatomy import Anatomy
 from datamodules.reading.geometry import SliceGrid
-from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
-from lightning_modules.evaluation.native_grid import to_native_grid
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, view_of
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.segmentation import SegmentationModule
 from metrics.keypoints import mean_error_mm
-from pictures.marks import mark_bar, mark_sides
+from pictures.sheet import new_sheet
+from pictures.view import Corners, SliceView, zoomed
 
-PANEL_INCHES = 2.9  # height
+PANEL_INCHES, FEWEST_INCHES = 2.9, 4.9  # height of a panel, width of the sheet for its legend
 PANELS = ("image and true points", "heat maps and decoded points", "attention")
 
 
@@ -111,51 +111,48 @@ def draw_keypoints(
             the spacing is nominal.
     """
     panels = PANELS if any(item.attention is not None for _, item in slices) else PANELS[:2]
-    half_mm = np.max([extent_mm(item, _places(item)) for _, item in slices], axis=0) / 2 + 2 * MARGIN_MM
-    height, width = PANEL_INCHES, PANEL_INCHES * half_mm[1] / half_mm[0]
-    figure = Figure(figsize=(max(width * len(slices), 4.5) + 0.4, height * len(panels) + 0.8), dpi=130)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(panels), len(slices), squeeze=False)
-    for column, (score, item) in zip(axes.T, slices, strict=True):
+    shown = [view_of(item, anatomy.view, around=_corners(item), has_mm=says_distance) for _, item in slices]
+    views = zoomed(shown, 2 * MARGIN_MM)
+    size = (PANEL_INCHES, PANEL_INCHES / views[0].proportion)
+    figure, axes = new_sheet(
+        (len(panels), len(slices)), size, legend=_legend(), left=0.25, top=0.5, least_width=FEWEST_INCHES
+    )
+    for column, view, (score, item) in zip(axes.T, views, slices, strict=True):
         for axis, panel in zip(column, panels, strict=True):
-            _draw_panel(axis, panel, item, anatomy, grid, looks_from)
-            zoom(axis, item, _places(item), half_mm)
-            mark_sides(axis, anatomy.view, height=0.92, fontsize=6.0)
-            if says_distance:
-                mark_bar(axis, item.spacing_mm[1], BAR_MM, fontsize=4.5)
+            view.show(axis)
+            _draw_panel(axis, panel, view, item, anatomy, grid, looks_from)
+            view.mark(axis)
         distance = f"\n{-score:.1f} mm off" if says_distance else ""
         column[0].set_title(f"{item.case}\nslice {item.slice}{distance}", fontsize=6)
     labels = [*panels[:2], f"attention from {anatomy.keypoints[looks_from]}"]
     for axis, label in zip(axes[:, 0], labels, strict=False):
         axis.set_ylabel(label, fontsize=7)
-    figure.legend(handles=_legend(), loc="lower center", ncols=3, fontsize=6.5, frameon=False, columnspacing=1.0)
-    inches = figure.get_figheight()
-    edge = 0.25 / figure.get_figwidth()
-    figure.subplots_adjust(left=edge, right=0.99, top=1 - 0.5 / inches, bottom=0.3 / inches, wspace=0.03, hspace=0.02)
     return figure
 
 
 def _draw_panel(
-    axis: Axes, panel: str, item: EvaluatedSlice, anatomy: Anatomy, grid: SliceGrid, looks_from: int
+    axis: Axes,
+    panel: str,
+    view: SliceView,
+    item: EvaluatedSlice,
+    anatomy: Anatomy,
+    grid: SliceGrid,
+    looks_from: int,
 ) -> None:
-    aspect = item.spacing_mm[0] / item.spacing_mm[1]
-    axis.imshow(windowed(item), cmap="gray", vmin=0, vmax=255, aspect=aspect)
-    axis.set(xticks=[], yticks=[])
-    axis.autoscale(False)
     colours = [anatomy.colours.get(name, "#ffffff") for name in anatomy.keypoints]
     if panel == PANELS[0]:
-        axis.scatter(*item.true_keypoints.T, c=colours, marker="o", s=14, edgecolors="white", linewidths=0.6)
+        view.points(axis, item.true_keypoints, colours)
     elif panel == PANELS[1] and item.keypoints is not None:
         if item.heatmap is not None:
-            shown = np.ma.masked_less(item.heatmap, 0.1)
-            axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55, aspect=aspect)
+            view.heat(axis, np.ma.masked_less(item.heatmap, 0.1), opacity=0.55, cmap="inferno")
         for true, found in zip(item.true_keypoints, item.keypoints, strict=True):
             axis.plot(*zip(true, found, strict=True), color="white", linewidth=0.8)
         axis.scatter(*item.keypoints.T, c=colours, marker="x", s=16, linewidths=1.2)
     elif item.attention is not None:
         looks = torch.from_numpy(item.attention[looks_from][None]).float()
-        weight = to_native_grid(looks, grid, item.true_mask.shape, item.spacing_mm)[0].numpy()
-        axis.imshow(weight, cmap="magma", vmin=0, vmax=max(float(weight.max()), 1e-9), alpha=0.6, aspect=aspect)
+        scan = NativeGrid(grid=grid, size=item.true_mask.shape, spacing_mm=item.spacing_mm)
+        weight = scan.values(looks)[0].numpy()
+        view.heat(axis, weight, most=max(float(weight.max()), 1e-9))
         if item.keypoints is not None:
             axis.scatter(*item.keypoints[looks_from], marker="+", s=30, c="cyan", linewidths=1.0)
 
@@ -169,7 +166,7 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _places(item: EvaluatedSlice) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the visible true points; a slice is kept only if it has one."""
-    visible = item.true_keypoints[np.isfinite(item.true_keypoints).all(axis=1)]
-    return visible[:, 1], visible[:, 0]
+def _corners(item: EvaluatedSlice) -> Corners:
+    """Where the visible true points lie; a slice is kept only if it has one."""
+    (left, top), (right, bottom) = (edge(item.true_keypoints, axis=0).tolist() for edge in (np.nanmin, np.nanmax))
+    return (top, left), (bottom, right)

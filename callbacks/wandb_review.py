@@ -11,14 +11,12 @@ import lightning
 import numpy as np
 import pandas as pd
 from lightning.pytorch.loggers import WandbLogger
-from matplotlib import colormaps
 
 from callbacks.loggers import CellLogger, wandb_loggers
-from callbacks.overlays import BAR_MM, mean_dice, worst_to_best
+from callbacks.overlays import mean_dice, worst_to_best
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
+from lightning_modules.evaluation.evaluated import EvaluatedSlice, view_of
 from lightning_modules.segmentation import SegmentationModule
-from pictures.marks import marked
 
 MAX_ROWS = 10_000  # of a table that a dashboard shows
 
@@ -134,13 +132,14 @@ def review_media(
     """
     import wandb  # half a second, which a run without a dashboard need not wait for
 
-    def with_marks(picture: np.ndarray, item: EvaluatedSlice) -> np.ndarray:
-        return marked(picture, anatomy.view, item.spacing_mm[1] if has_mm else None, BAR_MM)
+    def picture(item: EvaluatedSlice, saliency: np.ndarray | None = None) -> np.ndarray:
+        view = view_of(item, anatomy.view, has_mm=has_mm, interpolation="none")  # masks and boxes are laid over it
+        return view.pixels(view.grey.shape, lambda axis: None if saliency is None else view.heat(axis, saliency))
 
     labels = {0: "background", **{index + 1: name for index, name in enumerate(anatomy.structures)}}
     overlays = [
         wandb.Image(
-            with_marks(windowed(item), item),
+            picture(item),
             masks={
                 "prediction": {"mask_data": item.predicted_mask.astype(np.uint8), "class_labels": labels},
                 "ground_truth": {"mask_data": item.true_mask.astype(np.uint8), "class_labels": labels},
@@ -151,7 +150,7 @@ def review_media(
         for dice, item in slices
     ]
     saliency = [
-        wandb.Image(with_marks(saliency_picture(item), item), caption=_caption(dice, item))
+        wandb.Image(picture(item, item.saliency), caption=_caption(dice, item))
         for dice, item in slices
         if item.saliency is not None
     ]
@@ -183,13 +182,6 @@ def slice_boxes(item: EvaluatedSlice, labels: Mapping[int, str]) -> dict[str, An
         }
         for group, boxes in groups.items()
     }
-
-
-def saliency_picture(item: EvaluatedSlice) -> np.ndarray:
-    """The attention map over the image, bytes [H, W, 3]; 0 is black, 1 yellow."""
-    assert item.saliency is not None
-    shade = colormaps["magma"](np.clip(item.saliency, 0, 1))[..., :3] * 255
-    return (0.6 * shade + 0.4 * windowed(item)[..., None]).round().astype(np.uint8)
 
 
 def _caption(dice: float, item: EvaluatedSlice) -> str:

@@ -3,12 +3,14 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -150,6 +152,11 @@ class SliceDataModule(lightning.LightningDataModule):
     def patients(self, part: str) -> list[str]:
         """Names of the patients of a part, sorted."""
         return sorted(set(self.store.table["patient"].iloc[self.indices[part]]))
+
+    @cached_property
+    def patient_numbers(self) -> Int[Tensor, " s"]:
+        """Of every row of the store, a number for its patient: the same in every process."""
+        return torch.from_numpy(pd.factorize(self.store.table["patient"])[0])
 
     def state_dict(self) -> dict[str, int]:
         """What a checkpoint, written at the end of an epoch, needs for drawing the next one."""

@@ -44,10 +44,10 @@ class Supervision:
     """What training slices are taught with; validation and test are not touched, but for who validates.
 
     With `masked_patients` set, the training and validation patients of a fold keep their masks as far as this budget
-    goes, which those for validation count in (PROTOCOL, mixed supervision). Validation then takes the share of the
-    budget that it has of the split's training part, from three patients on; the others lose their masks, train with
-    their key points alone or not at all, and stay out of validation. A patient who lost the masks is left with what
-    keypoints.csv states; where that has nothing on the case, with the centroids, as if somebody had set them.
+    goes, which those for validation count in (docs/protocol.md, "Patients, parts, folds"). Validation then takes the
+    share of the budget that it has of the split's training part, from three patients on; the others lose their masks,
+    train with their key points alone or not at all, and stay out of validation. A patient who lost the masks is left
+    with what keypoints.csv states; where that has nothing on the case, with the centroids, as if somebody had set them.
 
     Attributes:
         masks: Whether masks are trained on.

@@ -1,5 +1,6 @@
 """The LightningModule of every system that is trained by one objective."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,19 +18,28 @@ from datamodules.slices import SliceDataModule
 from lightning_modules.evaluation.both_sides import both_sides
 from lightning_modules.evaluation.clean_up import AS_FOUND
 from lightning_modules.evaluation.evaluated import EvaluatedSlice, evaluate
+from lightning_modules.evaluation.network_grid import on_network_grid
 from lightning_modules.evaluation.pose import Pose, posed
 from lightning_modules.learning_rate import Schedule, over_own_epochs
 from lightning_modules.losses.objective import Objective
+from metrics.validation.scores import ValidationScores
 from models.prediction import Prediction
 from models.strides import strides_of
 
+logger = logging.getLogger(__name__)
+
 
 class SegmentationModule(lightning.LightningModule):
-    """Trains a network by an objective and hands every validation and test slice, evaluated, to the callbacks.
+    """Trains a network by an objective, scores validation, and hands every test slice, evaluated, to the callbacks.
+
+    Validation logs `val/dice`, `val/dice/<structure>` and `val/box_iou`, for a network with heat maps also
+    `val/keypoint_error_mm`, means over patients on the network's grid, and `val/score`, which the best checkpoint is
+    chosen by. Where the spacing is nominal, nothing in millimetres is logged.
 
     Args:
         network: Maps (image, annotated boxes) to a `Prediction`.
         objective: Losses.
+        metrics: What validation is scored by.
         optimizer: Builds the optimizer from parameter groups.
         scheduler: Share of the initial learning rate in each epoch; see `lightning_modules.learning_rate`.
         channels_last: Memory format of network and images; faster on most processors.
@@ -43,6 +53,7 @@ class SegmentationModule(lightning.LightningModule):
         *,
         network: nn.Module,
         objective: Objective,
+        metrics: ValidationScores,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         scheduler: Schedule,
         channels_last: bool = True,
@@ -53,6 +64,7 @@ class SegmentationModule(lightning.LightningModule):
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.objective = objective
+        self.metrics = metrics
         self.objective.see_network(strides_of(network))
         self._build_optimizer, self._schedule = optimizer, scheduler
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -86,6 +98,16 @@ class SegmentationModule(lightning.LightningModule):
         checkpoint["network"] = self._network_text
         checkpoint["data"] = self.data.identity
         checkpoint["seen"] = self._seen
+        checkpoint["smoothed_score"] = self.metrics.smoothed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the smoothed score, for a run that goes on."""
+        self.metrics.smoothed = checkpoint.get("smoothed_score")
+        if "smoothed_score" not in checkpoint and "optimizer_states" in checkpoint:
+            logger.warning(
+                "This run began with a version that validated on the pixels of the scans. It goes on with val/ on the "
+                "network's grid, where scores are higher: its best checkpoint will be of the epochs to come."
+            )
 
     def on_train_batch_start(self, batch: SpineBatch, batch_idx: int) -> None:
         """Seeds random layers by the step."""
@@ -113,9 +135,16 @@ class SegmentationModule(lightning.LightningModule):
             self.log(f"loss/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return total
 
-    def validation_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
-        """Returns the "slices" on their native grid."""
-        return {"slices": evaluate(self.decided(batch), batch, self.data.store)}
+    def validation_step(self, batch: SpineBatch, batch_idx: int) -> None:
+        """Scores a batch on the network's grid."""
+        place = {"patient_numbers": self.data.patient_numbers, "spacing_mm": self.data.store.grid.spacing_mm}
+        self.metrics.update(**on_network_grid(self.decided(batch), batch, **place))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over patients; the slices of all processes count, each once."""
+        for name, value in self.metrics.end_epoch().items():
+            if not (self.data.nominal_spacing and name.endswith("_mm")):
+                self.log(f"val/{name}", value, sync_dist=True)
 
     def test_step(self, batch: SpineBatch, batch_idx: int) -> dict[str, list[EvaluatedSlice]]:
         """Returns the "slices" on their native grid, with what shows how the network works unless they are posed."""

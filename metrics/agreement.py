@@ -1,4 +1,4 @@
-"""Agreement of two measurements of the same patients (PROTOCOL, "Intervals and tests": agreement)."""
+"""Agreement of two measurements of the same patients (docs/protocol.md, "Agreement")."""
 
 from dataclasses import dataclass
 from math import nan
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import f
 
-FEWEST = 6  # patients; below, PROTOCOL allows a range and no interval
+FEWEST = 6  # patients; below, docs/protocol.md allows a range and no interval
 CONFIDENCE = 0.95
 LIMITS = 1.96  # SDs of the differences on either side of their mean: 95 % of normal ones
 

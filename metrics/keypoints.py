@@ -12,8 +12,9 @@ from metrics.cases import Row
 Source = Literal["heatmap", "mask"]
 
 KEYPOINT_COLUMNS = (*("structure", "source", "visible", "true_x", "true_y", "x", "y", "peak", "error_mm", "nearest"),)
-# Heat maps are Gaussians of 3 mm, at least 1.5 pixels (PROTOCOL). Within three sigma lies all that there is of one, and
-# nothing yet of its neighbour, whose centre is about 17 mm away.
+# Heat maps are Gaussians of 3 mm (docs/protocol.md, "Mixed supervision, fairly"), on coarse grids wider: at least 1.5
+# pixels here. Within three sigma lies all that there is of one, and nothing yet of its neighbour, whose centre is about
+# 17 mm away.
 SIGMA_MM, SMALLEST_SIGMA_PX, REACH_SIGMAS = 3.0, 1.5, 3.0
 NOISE_SHARE = 0.1  # ours: of the peak; what is below does not pull
 NUM_STEPS = 10  # ours: after five, nothing moves by more than 0.01 pixels
@@ -140,7 +141,7 @@ def mean_error_mm(
     spacing_mm: tuple[float, float],
     image_size: tuple[int, int],
 ) -> float:
-    """Mean distance over the visible key points of a slice, for choosing a checkpoint; NaN where none is visible.
+    """Mean distance over the visible key points of a slice, mm; NaN where none is visible.
 
     A point that was missed counts with the diagonal of the image, as a missed mask does, so that finding nothing cannot
     look like an advantage.

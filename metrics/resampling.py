@@ -1,4 +1,4 @@
-"""Intervals of what is computed from counts of patients, as PROTOCOL allows them."""
+"""Intervals of what is computed from counts of patients, as docs/protocol.md allows them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -11,7 +11,8 @@ import pandas as pd
 from records.row_names import is_box_arm, settings_of
 from records.run import Run
 
-# PROTOCOL: all rows of a table share folds, steps, batch size, augmentation and tuning budget. Dotted paths, or nodes.
+# docs/protocol.md, "Fair rows": all rows of a table share folds, steps, batch size, augmentation and tuning budget.
+# Dotted paths, or nodes.
 BUDGET = (
     *("scale.name", "scale.epochs", "scale.batch_size", "trainer.max_epochs", "trainer.limit_train_batches"),
     *("trainer.gradient_clip_val", "data.samples_per_epoch", "data.size", "data.spacing_mm", "data.augmentation"),

@@ -43,6 +43,12 @@ ACTING = {
     *("callbacks.case_table.CaseTable", "callbacks.finite_loss.FiniteLoss"),
     "callbacks.weight_averaging.AveragedWeights",
 }
+# Measures of ours that validate: what they do follows from the anatomy, and which of them choose the best checkpoint is
+# said by `metrics.score`. One of your own counts with all its settings.
+MEASURES = {
+    *("metrics.validation.masks.PatientDice", "metrics.validation.masks.PatientBoxIou"),
+    "metrics.validation.keypoints.PatientKeypointError",
+}
 # Settings that are files: what is in them counts, wherever they lie.
 FILES = (("split", "path"), ("model", "weights"), ("model", "init"))
 CONTENT = "content:"
@@ -86,6 +92,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw = {key: value for key, value in raw.items() if key not in NOT_IN_NAME}
     raw["callbacks"] = _that_act(raw.get("callbacks") or {})
+    raw = _chosen_by(raw)
     raw = {**raw, "model": _started_from(raw["model"], config.anatomy.view)} if "model" in raw else raw
     raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
     raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
@@ -133,6 +140,21 @@ def _that_act(callbacks: dict[str, Any]) -> dict[str, Any]:
         for name, node in callbacks.items()
         if not (isinstance(node, dict) and _only_looks_on(str(node.get("_target_"))))
     }
+
+
+def _chosen_by(raw: dict[str, Any]) -> dict[str, Any]:
+    """Settings with what chooses the best checkpoint in the node where it stood before there was a node `metrics`.
+
+    So runs keep their names. That the means that choose are those of the network's grid now is a matter of the code, as
+    all that is computed from settings; the run card names the commit.
+    """
+    if not isinstance(metrics := raw.get("metrics"), dict):
+        return raw
+    own = {key: raw[key] for key in raw if key != "metrics"}
+    measures = {name: node for name, node in metrics["measures"].items() if node.get("_target_") not in MEASURES}
+    table = {**own["callbacks"].get("case_table", {}), "score": metrics["score"], "smoothing": metrics["smoothing"]}
+    own["callbacks"] = {**own["callbacks"], "case_table": table}
+    return {**own, "metrics": {"measures": measures}} if measures else own
 
 
 @cache

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from records.predictions import Predictions
 from records.readout_files import Readouts, read_readouts
 from records.row_names import row_of
 from records.run_files import read_config, read_epochs, read_error, read_json, read_scores, read_split
@@ -59,6 +61,11 @@ class Run:
     masked_patients: int | None = None
     draw: int = 0
     started_from: str = ""
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Its test slices, read when they are asked for; none of an arm, which keeps no pictures."""
+        return Predictions(self.folder)
 
     @property
     def curve_arm(self) -> str:

@@ -49,13 +49,20 @@ def care_table(folder: Path) -> pd.DataFrame:
     and what was measured in it: `dice`, `box_iou` (shares), `keypoint_error_mm`, NaN where a network has none.
 
     Raises:
-        ValueError: If no training below the folder has validated.
+        ValueError: If no training below the folder has validated, or not all of them by the same measure.
     """
     found = sorted(path.parent for path in folder.rglob("metrics.csv") if (path.parent / "run_card.json").exists())
     runs = [(path, *_config_and_card(path), pd.read_csv(path / "metrics.csv")) for path in found]
     runs = [run for run in runs if "val/score" in run[3].columns]
     if not runs:
         raise ValueError(f"{folder}: no training here has patients who validate (split.validation_fraction above 0)")
+    # Before there was a node `metrics`, validation was scored on the pixels of the scans, where everybody scores less.
+    older = [path.name for path, config, _, _ in runs if "metrics" not in config]
+    if 0 < len(older) < len(runs):
+        raise ValueError(
+            f"{folder}: {', '.join(older)} validated on the pixels of the scans, as older versions did, the "
+            "others on the network's grid: their scores cannot be compared; train these anew (retrain=true)"
+        )
     records = []
     for row in dict.fromkeys(row_of(config, card) for _, config, card, _ in runs):
         own = [(config, card, epochs) for _, config, card, epochs in runs if row_of(config, card) == row]

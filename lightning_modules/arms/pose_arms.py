@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.anatomy import Anatomy, View
 from datamodules.slices import SliceDataModule
-from lightning_modules.evaluation.native_grid import field_of_view
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.evaluation.pose import Pose
 from lightning_modules.segmentation import SegmentationModule
 
@@ -75,7 +75,8 @@ def count_cut(data: SliceDataModule, pose: Pose | None) -> tuple[int, int]:
     cut = whole = 0
     for index in data.indices["test"]:
         native = data.store.native(int(index))
-        seen = field_of_view(data.store.grid, native.mask.shape, native.spacing_mm, pose).numpy()
+        scan = NativeGrid(grid=data.store.grid, size=native.mask.shape, spacing_mm=native.spacing_mm, pose=pose)
+        seen = scan.field_of_view.numpy()
         whole += len(set(np.unique(native.mask)) - {0})
         cut += len(set(np.unique(native.mask[~seen])) - {0})
     return cut, whole

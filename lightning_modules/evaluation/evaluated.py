@@ -1,6 +1,7 @@
 """From a prediction on the network's grid to masks, boxes and maps on the untouched grid of the image."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,22 +9,16 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from datamodules.batch import SpineBatch, boxes_of_masks
-from datamodules.reading.geometry import SliceGrid
 from datamodules.slices import SliceDataModule
 from datamodules.store.slice_store import SliceStore
 from lightning_modules.evaluation.clean_up import AS_FOUND, CleanUp
-from lightning_modules.evaluation.native_grid import (
-    boxes_to_native,
-    field_of_view,
-    likeliest_on_native_grid,
-    points_to_native,
-    to_native_grid,
-)
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.evaluation.outputs import Outputs
 from lightning_modules.evaluation.pose import Pose
 from metrics.keypoints import decode_heatmaps
 from metrics.mechanism import Mechanism
 from models.prediction import Prediction
+from pictures.view import SliceView, grey_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,24 +104,24 @@ def _evaluate_slice(
 ) -> EvaluatedSlice:
     index, has_mask = int(batch.index[position]), bool(batch.has_mask[position])
     native = store.native(index)
-    place = (store.grid, native.mask.shape, native.spacing_mm)
-    seen = (*place, pose)
+    scan = NativeGrid(grid=store.grid, size=native.mask.shape, spacing_mm=native.spacing_mm)
+    seen = replace(scan, pose=pose)
     num_structures = outputs.probabilities.shape[1] - 1
-    likeliest = likeliest_on_native_grid(outputs.probabilities[position], *seen).numpy()
+    likeliest = seen.likeliest(outputs.probabilities[position]).numpy()
     predicted = clean_up(likeliest, store.anatomy)
     true_mask = torch.from_numpy(native.mask.astype(np.int64) * has_mask)
     network_boxes = None
     if outputs.boxes is not None and pose is None:
-        network_boxes = boxes_to_native(outputs.boxes[position], *place).numpy()
+        network_boxes = scan.boxes(outputs.boxes[position]).numpy()
     preliminary, ceiling = (
-        None if shares is None else likeliest_on_native_grid(shares[position], *seen).numpy()
+        None if shares is None else seen.likeliest(shares[position]).numpy()
         for shares in (outputs.preliminary, outputs.ceiling)
     )
     saliency, features, heatmap = (
-        None if values is None else to_native_grid(values[position], *seen)[0].numpy()
+        None if values is None else seen.values(values[position])[0].numpy()
         for values in (outputs.saliency, outputs.gated_features, outputs.highest)
     )
-    regions = None if outputs.regions is None else (to_native_grid(outputs.regions[position], *seen) > 0.5).numpy()
+    regions = None if outputs.regions is None else (seen.values(outputs.regions[position]) > 0.5).numpy()
     keypoints, peaks = _decoded(None if outputs.heatmaps is None else outputs.heatmaps[position], seen)
     return EvaluatedSlice(
         index=index,
@@ -147,11 +142,11 @@ def _evaluate_slice(
             preliminary_mask=preliminary,
             ceiling_mask=ceiling,
             saliency=saliency,
-            field=field_of_view(*seen).numpy() if outputs.shows_mechanism else None,
+            field=seen.field_of_view.numpy() if outputs.shows_mechanism else None,
         ),
         gated_features=features,
         has_mask=has_mask,
-        true_keypoints=points_to_native(batch.keypoints[position].double().cpu(), *place).numpy(),
+        true_keypoints=scan.points(batch.keypoints[position].double().cpu()).numpy(),
         keypoints=keypoints,
         keypoint_peaks=peaks,
         heatmap=heatmap,
@@ -162,13 +157,13 @@ def _evaluate_slice(
 
 
 def _decoded(
-    heatmaps: Float[Tensor, "k h w"] | None, seen: tuple[SliceGrid, tuple[int, int], tuple[float, float], Pose | None]
+    heatmaps: Float[Tensor, "k h w"] | None, seen: NativeGrid
 ) -> tuple[Float[np.ndarray, "k 2"] | None, Float[np.ndarray, " k"] | None]:
     """Key points in native pixels and the heights of their peaks, read off the maps as the network drew them."""
     if heatmaps is None:
         return None, None
-    points, peaks = decode_heatmaps(heatmaps.numpy(), (seen[0].spacing_mm, seen[0].spacing_mm))
-    return points_to_native(torch.from_numpy(points), *seen).numpy(), peaks
+    points, peaks = decode_heatmaps(heatmaps.numpy(), (seen.grid.spacing_mm, seen.grid.spacing_mm))
+    return seen.points(torch.from_numpy(points)).numpy(), peaks
 
 
 def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "H W"] | None) -> EvaluatedSlice:
@@ -180,6 +175,7 @@ def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "
         boxes_of_masks(torch.from_numpy(each)[None], num_structures)[0].numpy() for each in (true_mask, predicted)
     )
     points = torch.from_numpy(np.array(data.store.keypoints[index], dtype=np.float64))
+    scan = NativeGrid(grid=data.store.grid, size=native.mask.shape, spacing_mm=native.spacing_mm)
     return EvaluatedSlice(
         index=index,
         case=str(row["case"]),
@@ -195,16 +191,16 @@ def slice_with_mask(data: SliceDataModule, index: int, mask: UInt8[np.ndarray, "
         network_boxes=None,
         saliency=None,
         spacing_mm=native.spacing_mm,
-        true_keypoints=points_to_native(points, data.store.grid, native.mask.shape, native.spacing_mm).numpy(),
+        true_keypoints=scan.points(points).numpy(),
     )
 
 
-def windowed(item: EvaluatedSlice) -> UInt8[np.ndarray, "H W"]:
-    """The first channel for pictures, see `grey_levels`."""
-    return grey_levels(item.image[0])
+def view_of(item: EvaluatedSlice, view: str, **shown: Any) -> SliceView:
+    """The first channel of a slice for pictures.
 
-
-def grey_levels(grey: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Intensities for pictures: the 1 % darkest pixels are black, the 0.5 % brightest white."""
-    low, high = np.percentile(grey, [1, 99.5])
-    return (np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1) * 255).round().astype(np.uint8)
+    Args:
+        item: The slice.
+        view: Of its anatomy.
+        shown: What else a `SliceView` takes.
+    """
+    return SliceView(grey=grey_levels(item.image[0]), spacing_mm=item.spacing_mm, view=view, **shown)

@@ -145,7 +145,7 @@ def _start(pieces: Sequence[_Piece], steps: Sequence[int], places: Sequence[dict
 
     def agreeing(start: int) -> float:
         at = [(piece, start + step) for piece, step in zip(pieces, steps, strict=True)]
-        return sum(float(piece.votes[place]) for piece, place in at if 0 <= place < num_places)
+        return float(sum(piece.votes[place] for piece, place in at if 0 <= place < num_places))
 
     return max(starts, key=agreeing)
 

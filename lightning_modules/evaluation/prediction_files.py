@@ -1,6 +1,5 @@
 """The folder `predictions/` of a run: a compressed file per slice, for pictures and for computing tables again."""
 
-import io
 import re
 import shutil
 from collections.abc import Container, Iterator, Mapping
@@ -13,35 +12,22 @@ import torch
 from jaxtyping import Float, UInt8
 
 from datamodules.batch import boxes_of_masks
-from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
+from lightning_modules.evaluation.evaluated import EvaluatedSlice
 from lightning_modules.evaluation.rows import of_all_processes
+from pictures.view import grey_levels
+from records.predictions import FOLDER, INDEX, INDEX_COLUMNS, Predictions, StoredSlice, read_arrays
 from records.whole_files import naming, replace_text
-
-INDEX_COLUMNS = ("file", "case", "patient", "level", "slice")
 
 
 class PredictionFolder:
-    """Writes slices as they come, and at the end the index that makes the folder valid.
-
-    Radiological view: the patient's right is on the image's left. A file holds, on the native grid,
-
-    * `image` uint8 [H, W]: the first channel between its 1st and 99.5th percentile;
-    * `true_mask`, `predicted_mask` uint8 [H, W]: class indices; `labelled` bool [c]: classes that were annotated;
-    * `true_boxes` float32 [n, 4]: (cx, cy, w, h) in 0..1, NaN where absent; `network_boxes` the same, or [0, 4],
-      in the network's precision;
-    * `saliency` uint8 [H, W]: 255 times the map, or [0, 0]; `gated_features` uint8 [H, W]: as a share of its maximum,
-      or [0, 0];
-    * `regions` bool [r, H, W]: what the network judges one by one, in its order, or [0, 0, 0];
-    * `true_keypoints` float64 [k, 2]: (x, y) in pixels, NaN where not visible; `keypoints` the same from heat maps and
-      `keypoint_peaks` float64 [k], their heights; [0, 2] and [0] without heat maps;
-    * `spacing_mm` float64 [2]: row, column; `has_mask` bool: whether anybody drew `true_mask`.
+    """Writes slices (`StoredSlice`) as they come, and at the end the index that makes the folder valid.
 
     Args:
         folder: Of the run; `predictions/` in it is replaced.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / "predictions"
+        self.path = Path(folder) / FOLDER
         self._rows: dict[int, tuple[str | int, ...]] = {}  # of the index, by the slice's row in the store
 
     def clear(self) -> None:
@@ -57,7 +43,7 @@ class PredictionFolder:
         name = f"{item.index:05d}_{readable}_{item.slice}.npz"
         self.path.mkdir(exist_ok=True)
         with naming(self.path / name):
-            (self.path / name).write_bytes(compressed(item))
+            (self.path / name).write_bytes(stored(item).compressed())
         self._rows[item.index] = (name, item.case, item.patient, item.level, item.slice)
 
     def finish(self, *, is_first: bool = True) -> None:
@@ -70,32 +56,31 @@ class PredictionFolder:
         if not is_first:
             return
         table = pd.DataFrame([rows[index] for index in sorted(rows)], columns=list(INDEX_COLUMNS))
-        replace_text(self.path / "index.csv", table.to_csv(index=False))
+        replace_text(self.path.parent / INDEX, table.to_csv(index=False))
 
 
-def compressed(item: EvaluatedSlice) -> bytes:
-    """Content of the file of a slice, see `PredictionFolder`."""
-    no_map, no_boxes = np.zeros((0, 0), np.uint8), np.zeros((0, 4), np.float32)
+def stored(item: EvaluatedSlice) -> StoredSlice:
+    """What is kept of a slice."""
     features = item.gated_features
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        image=windowed(item),
+    maps = {
+        "network_boxes": item.network_boxes,
+        "saliency": None if item.saliency is None else _as_bytes(item.saliency),
+        "gated_features": None if features is None else _as_bytes(features / max(float(features.max()), 1e-6)),
+        "regions": item.regions,
+        "keypoints": None if item.keypoints is None else item.keypoints.astype(np.float64),
+        "keypoint_peaks": None if item.keypoint_peaks is None else item.keypoint_peaks.astype(np.float64),
+    }
+    return StoredSlice(
+        image=grey_levels(item.image[0]),
         true_mask=item.true_mask.astype(np.uint8),
         predicted_mask=item.predicted_mask.astype(np.uint8),
         labelled=item.labelled,
         true_boxes=item.true_boxes.astype(np.float32),
-        network_boxes=no_boxes if item.network_boxes is None else item.network_boxes,
-        saliency=no_map if item.saliency is None else _as_bytes(item.saliency),
-        gated_features=no_map if features is None else _as_bytes(features / max(float(features.max()), 1e-6)),
-        regions=np.zeros((0, 0, 0), bool) if item.regions is None else item.regions,
         true_keypoints=item.true_keypoints.astype(np.float64),
-        keypoints=np.zeros((0, 2)) if item.keypoints is None else item.keypoints.astype(np.float64),
-        keypoint_peaks=np.zeros(0) if item.keypoint_peaks is None else item.keypoint_peaks.astype(np.float64),
         spacing_mm=np.array(item.spacing_mm, np.float64),
         has_mask=np.array(item.has_mask),
+        **{name: array for name, array in maps.items() if array is not None},
     )
-    return buffer.getvalue()
 
 
 def _as_bytes(shares: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
@@ -109,8 +94,8 @@ def arrays_held(folder: Path) -> frozenset[str]:
     Raises:
         ValueError: If the first file is missing or cut off.
     """
-    rows = _index(folder)
-    return frozenset(_arrays(folder / "predictions" / rows[0]["file"])) if rows else frozenset()
+    paths = Predictions(folder).paths
+    return frozenset(read_arrays(paths[0])) if paths else frozenset()
 
 
 def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[str, str]]) -> Iterator[EvaluatedSlice]:
@@ -124,54 +109,39 @@ def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[st
     Raises:
         ValueError: If a file is missing or cut off.
     """
-    for number, row in enumerate(_index(folder)):
-        arrays = _arrays(folder / "predictions" / row["file"])
-        arrays.setdefault("has_mask", np.array((row["case"], row["slice"]) in annotated))
-        yield _slice(number, row, arrays, num_structures)
+    predictions = Predictions(folder)
+    rows = predictions.index[["case", "patient", "level", "slice"]].to_dict("records")
+    for number, (row, arrays) in enumerate(zip(rows, predictions, strict=True)):
+        arrays.setdefault("has_mask", np.array((row["case"], str(row["slice"])) in annotated))
+        yield _slice({"index": number, **row}, StoredSlice.of(arrays), num_structures)
 
 
-def _index(folder: Path) -> list[dict[str, str]]:
-    table = pd.read_csv(folder / "predictions" / "index.csv", dtype=str, keep_default_na=False)
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return dict(content)
-    except Exception as error:  # whatever a cut-off archive gives
-        raise ValueError(f"{file} cannot be read ({type(error).__name__}): test the run again") from None
-
-
-def _slice(
-    number: int, row: Mapping[str, str], arrays: Mapping[str, np.ndarray], num_structures: int
-) -> EvaluatedSlice:
-    true_mask, predicted = (arrays[name].astype(np.int64) for name in ("true_mask", "predicted_mask"))
+def _slice(names: Mapping[Any, Any], kept: StoredSlice, num_structures: int) -> EvaluatedSlice:
+    true_mask, predicted = kept.true_mask.astype(np.int64), kept.predicted_mask.astype(np.int64)
     true_boxes, mask_boxes = (
         boxes_of_masks(torch.from_numpy(mask)[None], num_structures)[0].numpy() for mask in (true_mask, predicted)
     )
     # Earlier versions kept single precision: the shortest number that it stands for is what the file said.
-    row_mm, column_mm = (float(str(value)) for value in arrays["spacing_mm"])
+    row_mm, column_mm = (float(str(value)) for value in kept.spacing_mm)
 
-    def held(name: str) -> Any:
+    def held(array: np.ndarray) -> np.ndarray | None:
         """An array, or None where the network has none or nobody kept it."""
-        return arrays[name] if name in arrays and len(arrays[name]) else None
+        return array if len(array) else None
 
     return EvaluatedSlice(
-        **{"index": number, "case": row["case"], "patient": row["patient"], "level": row["level"]},
-        slice=int(row["slice"]),
-        image=arrays["image"][None].astype(np.float32),
+        **names,
+        image=kept.image[None].astype(np.float32),
         true_mask=true_mask,
         predicted_mask=predicted,
-        labelled=arrays["labelled"],
+        labelled=kept.labelled,
         true_boxes=true_boxes,
         mask_boxes=mask_boxes,
-        network_boxes=held("network_boxes"),
+        network_boxes=held(kept.network_boxes),
         saliency=None,
         spacing_mm=(row_mm, column_mm),
-        has_mask=bool(arrays["has_mask"]),
-        true_keypoints=arrays.get("true_keypoints", np.zeros((0, 2))),
-        keypoints=held("keypoints"),
-        keypoint_peaks=held("keypoint_peaks"),
-        regions=held("regions"),
+        has_mask=bool(kept.has_mask),
+        true_keypoints=kept.true_keypoints,
+        keypoints=held(kept.keypoints),
+        keypoint_peaks=held(kept.keypoint_peaks),
+        regions=held(kept.regions),
     )

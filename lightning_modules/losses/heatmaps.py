@@ -24,7 +24,7 @@ class HeatmapRegression(Term):
         sigma_mm: Standard deviation of the Gaussians (DGMSNet, 3 mm).
         min_sigma_cells: What it is at least, in cells of the features that the heat maps are drawn from: a narrower
             peak falls between them. The paper's is 1.07 cells of 2.8 mm.
-        field_mm: Side of the square that the weight is stated for (PROTOCOL, 358 mm).
+        field_mm: Side of the square that the weight is stated for (docs/protocol.md, 358 mm).
         weight: See `Term`; the lambda of SCAR-Net, the beta of DGMSNet.
         part: See `Term`.
 

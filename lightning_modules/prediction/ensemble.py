@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from records.folder import RunFolder
 from records.identity import reduced, row_name
+from records.predictions import INDEX, read_arrays
 from records.registry import IDENTITY
 from records.whole_files import read_json
 
@@ -45,7 +46,7 @@ class Member:
     @cached_property
     def files(self) -> Mapping[Slice, Path]:
         """Where the prediction of each test slice lies."""
-        index = self.folder / "predictions" / "index.csv"
+        index = self.folder / INDEX
         table = self._table(index, "callbacks.prediction_writer.enabled=true")
         return {_slice(row): index.parent / str(row["file"]) for row in table.to_dict("records")}
 
@@ -64,8 +65,7 @@ class Member:
 
     def mask(self, where: Slice) -> UInt8[np.ndarray, "H W"]:
         """The predicted mask of a slice."""
-        with np.load(self.files[where]) as content:
-            return content["predicted_mask"]
+        return read_arrays(self.files[where])["predicted_mask"]
 
     def _table(self, path: Path, needs: str) -> pd.DataFrame:
         if not path.exists():

@@ -14,7 +14,7 @@ from datamodules.reading.dicom_series import Series
 from datamodules.reading.volume import Volume
 from datamodules.store.preparation import z_score
 from lightning_modules.evaluation.clean_up import AS_FOUND, CleanUp
-from lightning_modules.evaluation.native_grid import field_of_view, likeliest, to_native_grid
+from lightning_modules.evaluation.native_grid import NativeGrid, likeliest
 from lightning_modules.prediction.members import Member
 
 
@@ -109,15 +109,13 @@ def _outline_block(
 ) -> Block:
     image = z_score(np.stack([volume.voxels for volume in volumes]).astype(np.float32))
     spacing, size = volumes[0].pixel_mm, volumes[0].voxels.shape[1:]
+    scans = [NativeGrid(grid=member.grid, size=size, spacing_mm=spacing) for member in members]
     chosen = _chosen(members[0].slices, image.shape[1])
     masks = np.zeros((len(members) + 1, *volumes[0].voxels.shape), np.uint8)
-    fields = [field_of_view(member.grid, size, spacing) for member in members]
+    fields = [scan.field_of_view for scan in scans]
     found = [_of_member(member, image[:, chosen], spacing) for member in members]
     for place, index in enumerate(np.flatnonzero(chosen)):
-        foreground = [
-            to_native_grid(probabilities[place, 1:], member.grid, size, spacing)
-            for member, probabilities in zip(members, found, strict=True)
-        ]
+        foreground = [scan.values(probabilities[place, 1:]) for scan, probabilities in zip(scans, found, strict=True)]
         for number_of, values in enumerate([_mean_where_seen(foreground, fields), *foreground]):
             masks[number_of, index] = clean_up(likeliest(values).numpy(), members[0].anatomy)
     return Block(

@@ -25,6 +25,8 @@ TRACE = "HYDRA_FULL_ERROR"  # Hydra's own switch: set to 1, nothing is shortened
 
 _asked_for: list[str] = []  # what TRACE was before this process set it
 _said_at_once: list[Exception] = []
+# Settings that stood elsewhere in earlier versions.
+MOVED = {f"callbacks.case_table.{name}": f"metrics.{name}" for name in ("score", "smoothing")}
 LOST_PROCESS = re.compile(r"(closed|reset) by (remote )?peer")  # how torch says it
 LOST = (
     "another process of this distributed run has ended: killed, most often because memory ran out, "
@@ -175,6 +177,9 @@ def mistake(error: Exception, conf: Path | None = None) -> str:
         extra = f'; others are extras: pip install -e ".[{name}]"' if group == "hydra/launcher" else ""
         meant = did_you_mean(name, error.options)
         return f"there is no {group}={name}{meant}: choose from {', '.join(sorted(error.options))}{extra}"
+    unknown = re.match(r"Could not override '([\w.]+)'", str(error))
+    if unknown and unknown[1] in MOVED:
+        return f"{unknown[1]} has moved: give {MOVED[unknown[1]]}"
     misplaced = re.match(r"In '(ablation)/(\w+)': Could not override '([\w/]+)'", str(error))
     if misplaced and conf is not None:
         group, name, part = misplaced.groups()

@@ -135,7 +135,7 @@ def distances_mm(
     """How far each network's key points lie from the centres of its own mask, on average over the structures.
 
     A structure that it lacks while another network has it counts with the diagonal of the image, as a missed structure
-    does (PROTOCOL); one that no network has is left out.
+    does (docs/protocol.md); one that no network has is left out.
 
     Args:
         keypoints: (x, y) in pixels, of each of r networks; NaN where a heat map showed none.

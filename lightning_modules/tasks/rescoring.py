@@ -18,6 +18,7 @@ from lightning_modules.tasks.stored_run import StoredRun
 from metrics.aggregate import summarise
 from metrics.cases import FACTOR_COLUMNS, MECHANISM_COLUMNS
 from records.folder import RunFolder
+from records.predictions import INDEX
 from records.registry import register
 from records.run_files import write_cases
 from records.whole_files import read_json, replace_text, write_json
@@ -49,7 +50,7 @@ def rescore(config: DictConfig) -> None:
         raise ValueError("task=rescore needs runs=DIR, a run folder or a folder of run folders")
     given = config.runs if isinstance(config.runs, ListConfig) else [config.runs]
     paths = [Path(str(path)).expanduser() for path in given]
-    folders = sorted({index.parent.parent for path in paths for index in path.rglob("predictions/index.csv")})
+    folders = sorted({index.parent.parent for path in paths for index in path.rglob(INDEX)})
     if not folders:
         raise ValueError(f"task=rescore: no run in {', '.join(map(str, paths))} has predictions/ to compute from")
     failures = []

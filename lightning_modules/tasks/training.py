@@ -144,7 +144,8 @@ def build(
     num_classes = data.anatomy.num_classes
     network = instantiate(config.model)(in_channels=data.num_channels, num_classes=num_classes)
     objective = instantiate(config.objective)(num_classes=num_classes)
-    module = instantiate(config.module)(network=network, objective=objective, network_text=network_text(config))
+    parts = {"network": network, "objective": objective, "metrics": instantiate(config.metrics)}
+    module = instantiate(config.module)(**parts, network_text=network_text(config))
     if config.task == "train":
         check_cells(
             str(config.model._target_).rpartition(".")[2],

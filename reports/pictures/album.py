@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from metrics.agreement_map import MEANINGS, agreement_colours
+from records.predictions import INDEX, StoredSlice
 from records.runs import Run
 from reports.endpoint import averages_regions
 from reports.evidence import AGREEMENT, Evidence
-from reports.pictures.panels import Slice, View, common_view, load_slice
+from reports.pictures.panels import View, common_view, load_slice
 from reports.plots.style import COLOURS
 from reports.render.formats import pick
 
@@ -24,19 +25,24 @@ class Album:
     Attributes:
         slices: Columns row, seed, case, slice, path, dice (mean over what the primary endpoint averages, NaN
             where unknown), level and factors.
-        view_of: Structures in the order of the classes, each with its colour.
-        sides: Whether the patient's sides can be marked.
+        colours: Structures in the order of the classes, each with its colour.
+        plane: "axial" or "sagittal".
         num_scored: Slices of the reference that have scores, with or without a picture.
         agreement: Colours of `metrics.agreement_map.MEANINGS`; {} where pictures show structures alone.
     """
 
     slices: pd.DataFrame
     colours: Mapping[str, str]
-    sides: bool
+    plane: str
     num_scored: int
     agreement: Mapping[str, str] = field(default_factory=dict)
 
-    def find(self, row: str, where: Mapping[str, Any]) -> tuple[Slice | None, float]:
+    @property
+    def sides(self) -> bool:
+        """Whether the edges of a picture are the patient's right and left."""
+        return self.plane == "axial"
+
+    def find(self, row: str, where: Mapping[str, Any]) -> tuple[StoredSlice | None, float]:
         """The picture of a row's slice (lowest seed) and its Dice."""
         found = pick(self.slices, row=row, case=where["case"], slice=where["slice"])
         if found.empty:
@@ -49,10 +55,10 @@ class Album:
         structures = [(name.replace("_", " "), colour) for name, colour in self.colours.items()]
         return structures + [(MEANINGS[name], colour) for name, colour in self.agreement.items()]
 
-    def view(self, slices: Sequence[Slice]) -> View:
+    def view(self, slices: Sequence[StoredSlice]) -> View:
         """What all panels of these slices show."""
         agreement = list(self.agreement.values())
-        return common_view(slices, list(self.colours.values()), sides=self.sides, agreement=agreement)
+        return common_view(slices, list(self.colours.values()), view=self.plane, agreement=agreement)
 
 
 def open_album(evidence: Evidence) -> Album:
@@ -61,7 +67,7 @@ def open_album(evidence: Evidence) -> Album:
     runs = [run for run in runs if run.split == "by patient"] or runs
     frames = []
     for run in runs:
-        index = run.folder / "predictions" / "index.csv"
+        index = run.folder / INDEX
         if index.exists():
             table = pd.read_csv(index, dtype={"case": str, "patient": str, "level": str})
             if {"file", *KEYS} <= set(table.columns):
@@ -77,7 +83,7 @@ def open_album(evidence: Evidence) -> Album:
     return Album(
         slices=slices,
         colours={name: colours.get(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(names)},
-        sides=anatomy.get("view", "axial") == "axial",
+        plane=anatomy.get("view", "axial"),
         num_scored=len(pd.concat(scored).drop_duplicates()) if scored else 0,
         agreement=_agreement(evidence, runs),
     )

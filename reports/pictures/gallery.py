@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from records.predictions import StoredSlice
 from reports.endpoint import averaged_kind
 from reports.evidence import Evidence
 from reports.pictures.album import KEYS, Album
-from reports.pictures.panels import Slice, View, load_slice, panel
+from reports.pictures.panels import View, load_slice, panel
 from reports.pictures.region_gallery import region_gallery
 from reports.render.blocks import Block, Figure, Gallery, Gap, Heading, PictureRow
 from reports.render.formats import has_values, is_number, number, percent, pick
@@ -177,7 +178,7 @@ def features(evidence: Evidence, album: Album) -> list[Block]:
     return [Gallery(caption=caption, columns=list(columns.values()), rows=rows)]
 
 
-def _shown(item: Slice | None, kind: str, view: View, alt: str, caption: str = "") -> Figure | str:
+def _shown(item: StoredSlice | None, kind: str, view: View, alt: str, caption: str = "") -> Figure | str:
     """A panel, or a word where the slice has nothing of the kind."""
     if item is None:
         return "no picture"

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from records.predictions import StoredSlice
 from reports.evidence import Evidence
 from reports.pictures.album import KEYS, Album
-from reports.pictures.panels import Slice, load_slice, panel
+from reports.pictures.panels import load_slice, panel
 from reports.readouts.regions import shown_regions
 from reports.region_scores import region_names
 from reports.render.blocks import Block, Figure, Gallery, Heading, PictureRow
@@ -63,7 +64,7 @@ def at_quantile(slices: pd.DataFrame, share: float) -> dict[str, Any]:
     return {str(key): value for key, value in order.iloc[round(share * (len(order) - 1))].items()}
 
 
-def _only(item: Slice, classes: Sequence[int]) -> Slice:
+def _only(item: StoredSlice, classes: Sequence[int]) -> StoredSlice:
     """The slice with the masks of some classes alone."""
     masks = {
         name: np.where(np.isin(mask, classes), mask, 0)

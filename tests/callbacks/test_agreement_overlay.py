@@ -12,7 +12,8 @@ from PIL import Image
 from callbacks.overlays import Overlays, draw_sheet
 from datamodules.anatomy import Anatomy
 from metrics.agreement_map import COLOURS, MEANINGS, agreement_colours, agreement_map
-from reports.pictures.panels import Slice, View, panel
+from records.predictions import StoredSlice
+from reports.pictures.panels import View, panel
 from tests.callbacks.test_prediction_writer import small_slice
 
 NAMES = ("dural_sac", "ligamentum_flavum", "psoas", "multifidus", "erector_spinae", "lamina", "disc")
@@ -77,19 +78,9 @@ def test_a_panel_of_the_report_has_the_colours_of_the_agreement():
     true, predicted = np.zeros((40, 40), np.int64), np.zeros((40, 40), np.int64)
     true[10:30, 5:25] = 1
     predicted[10:30, 15:35] = 1
-    nothing = np.zeros((0, 0), np.uint8)
-    boxes = np.zeros((0, 4))
-    item = Slice(
-        image=np.zeros((40, 40)),
-        true_mask=true,
-        predicted_mask=predicted,
-        true_boxes=boxes,
-        network_boxes=boxes,
-        saliency=nothing,
-        gated_features=nothing,
-        spacing_mm=np.ones(2),
-    )
-    view = View(half_mm=(20.0, 20.0), colours=["#ffffff"], sides=False, agreement=["#ff0000", "#00ff00", "#ffff00"])
+    item = StoredSlice(image=np.zeros((40, 40), np.uint8), true_mask=true, predicted_mask=predicted)
+    colours = ["#ff0000", "#00ff00", "#ffff00"]
+    view = View(half_mm=(20.0, 20.0), colours=["#ffffff"], view="sagittal", agreement=colours)
     source = panel(item, "agreement", view, alt="a").source
     pixels = np.asarray(Image.open(io.BytesIO(b64decode(source.partition(",")[2]))).convert("RGB"), float)
     shades = {}

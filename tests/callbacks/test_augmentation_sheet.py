@@ -10,12 +10,14 @@ from hydra.utils import instantiate
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from callbacks.augmentation_sheet import AugmentationSheet, draw_sheet, draws, mosaic, outlined, telling_rows
+from callbacks.augmentation_sheet import AugmentationSheet, draw_sheet, draws, telling_rows
 from datamodules.anatomy import Anatomy
 from datamodules.augment_batched import BatchedAugmentation
 from datamodules.augmentation.mirror import mirror_slices
+from datamodules.slices import SliceDataModule
 from lightning_modules.segmentation import SegmentationModule
 from lightning_modules.tasks import training
+from pictures.view import grey_levels, window_of
 from tests.conftest import TINY_PHANTOM, compose_line
 from tests.made.augmentation_samples import ANATOMY, GEOMETRY_ONLY, KEYPOINTS, STRUCTURES, make, sample
 
@@ -63,40 +65,52 @@ def test_a_sagittal_slice_is_not_said_to_be_flipped():
     assert not any("flip" in text for text in make(BatchedAugmentation, sagittal).in_words)
 
 
-def test_colours_of_the_sides_follow_a_flip():
-    one, colours = sample(3), list(COLOURS.values())
-    flipped = mirror_slices(one, [True], COLOURED)
-    grey, mask = one.image[0, 0].numpy(), one.mask[0].numpy()
-    shown = outlined(flipped.image[0, 0].numpy(), flipped.mask[0].numpy(), colours, 2)
-    other = outlined(grey, np.array(COLOURED.mirrored_classes)[mask], colours, 2)
-    assert np.array_equal(shown, other[:, ::-1])
-    assert not np.array_equal(shown, outlined(grey, mask, colours, 2)[:, ::-1])
+def drawn(data, monkeypatch, *batches):
+    """The panels of a sheet of slices that no cohort has, column by column."""
+    monkeypatch.setattr(SliceDataModule, "anatomy", COLOURED)
+    return draw_sheet(batches, data).axes
 
 
-def test_only_the_edge_of_a_structure_is_coloured_and_the_network_s_pixels_stay_whole():
-    mask = np.zeros((9, 9), dtype=np.int64)
-    mask[2:7, 2:7] = 1
-    picture = outlined(np.full((9, 9), 100.0, np.float32), mask, ["#ff0000"], 3)
-    red = (picture == (255, 0, 0)).all(axis=2)
-    assert picture.shape == (27, 27, 3)
-    assert red.sum() == 4 * 14
-    assert red[6:21, 6:21].sum() == red.sum()
-    assert not red[7:20, 7:20].any()
-    assert set(picture[~red].ravel()) == {100}
+def outlines(axis):
+    """x of the edges of every structure, by its colour."""
+    places = {to_hex(lines.get_edgecolor()[0]): lines.get_paths() for lines in axis.collections if lines.get_paths()}
+    return {
+        colour: sorted(np.concatenate([path.vertices[:-1, 0] for path in paths]).tolist())
+        for colour, paths in places.items()
+        if colour in COLOURS.values()
+    }
 
 
-def test_grey_levels_of_a_column_are_those_of_its_stored_slice():
+def test_colours_of_the_sides_follow_a_flip(data, monkeypatch):
+    one, names = sample(3), {colour: name for name, colour in COLOURS.items()}
+    stored, flipped = map(outlines, drawn(data, monkeypatch, one, mirror_slices(one, [True], COLOURED)))
+    assert len(stored) == len(flipped) > 3
+    for colour, places in stored.items():
+        name = names[colour]
+        name = name.replace("left", "-").replace("right", "left").replace("-", "right")
+        mirrored = [one.mask.shape[2] - 1 - x for x in reversed(places)]
+        assert flipped[COLOURS[name]] == pytest.approx(mirrored)
+
+
+def test_the_network_s_pixels_stay_whole(data, monkeypatch):
+    batches = draws(data, telling_rows(data, 3), 1)
+    figure = draw_sheet(batches, data)
+    panels = [axis.get_window_extent() for axis in figure.axes]
+    rows, columns = batches[0].mask.shape[1:]
+    zoom = round(256 / rows)
+    for panel, axis in zip(panels, figure.axes, strict=True):
+        assert (panel.height, panel.width) == pytest.approx((zoom * rows, zoom * columns))
+        assert (panel.x0, panel.y0) == pytest.approx((round(panel.x0), round(panel.y0)), abs=1e-6)
+        assert axis.images[0].get_interpolation() == "none"
+
+
+def test_grey_levels_of_a_column_are_those_of_its_stored_slice(data, monkeypatch):
     one = sample(1, channels=1)
     darker = make(BatchedAugmentation, COLOURED, flip_probability=0.0, affine_probability=0.0, elastic_probability=0.0)
     changed = darker(one)
-    sheet = mosaic([one, changed], COLOURED, 1).astype(int)
-    height = one.mask.shape[1]
-    assert sheet.shape == (2 * height + 5, one.mask.shape[2], 3)
-    assert (sheet[height : height + 5] == 255).all()
-    inside = ~np.isin(one.mask[0].numpy(), range(1, 7))
-    before, after = sheet[:height][inside].mean(), sheet[height + 5 :][inside].mean()
-    expected = float((changed.image - one.image)[0, 0][torch.from_numpy(inside)].mean())
-    assert np.sign(after - before) == np.sign(expected)
+    images = (one.image[0, 0].numpy(), changed.image[0, 0].numpy())
+    for axis, image in zip(drawn(data, monkeypatch, one, changed), images, strict=True):
+        assert np.array_equal(axis.images[0].get_array()[..., 0], grey_levels(image, window_of(images[0])))
 
 
 def test_random_streams_and_slices_are_left_alone(data):
@@ -120,17 +134,14 @@ def test_the_sheet_is_whole(data):
     figure = draw_sheet(batches, data)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    (axis,) = figure.axes
     (legend,) = figure.legends
     caption, title = sorted((text.get_text() for text in figure.texts), key=len, reverse=True)
     assert ANGLE in caption.replace("\n", " ")
     assert data.cohort.name in title
     box, page = legend.get_window_extent(), figure.bbox
     assert page.x0 <= box.x0 <= box.x1 <= page.x1
-    assert box.y1 <= axis.get_window_extent().y0
+    assert box.y1 <= min(axis.get_window_extent().y0 for axis in figure.axes)
     assert figure.texts[0].get_window_extent().y1 <= box.y0 + 1
-    sheet = axis.images[0].get_array()
-    assert axis.get_window_extent().size == pytest.approx(sheet.shape[1::-1])
     assert to_hex(legend.get_patches()[0].get_facecolor()) == next(iter(data.anatomy.colours.values()))
 
 

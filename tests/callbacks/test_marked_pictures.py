@@ -6,24 +6,8 @@ import pytest
 from callbacks.augmentation_sheet import draw_sheet, draws, telling_rows
 from callbacks.wandb_review import review_media
 from lightning_modules.tasks import training
-from pictures.marks import marked
 from tests.callbacks.test_wandb_review import ANATOMY, cases_of, slice_of
 from tests.conftest import TINY_PHANTOM, compose_line
-
-
-@pytest.mark.parametrize("column_mm", [0.5, 1.0])
-def test_the_bar_is_as_long_as_it_says_and_the_rest_is_left_alone(column_mm):
-    grey = np.random.default_rng(0).integers(40, 200, (256, 300)).astype(np.uint8)
-    shown = marked(grey, "axial", column_mm, 20.0)
-    assert shown.shape == (256, 300, 3)
-    white = (shown == 255).all(axis=2)[int(0.93 * 256) : int(0.97 * 256)]
-    assert max(white[:, :200].sum(axis=1)) == pytest.approx(20 / column_mm, abs=2)
-    changed = (shown != grey[..., None]).any(axis=2)
-    assert changed[110:146, :25].any()
-    assert changed[110:146, -25:].any()
-    changed[110:146, :25] = changed[110:146, -25:] = changed[225:, :110] = False
-    assert not changed.any()
-    assert (marked(grey, "axial", None, 20.0)[225:] == grey[225:, :, None]).all(), "nobody measured this one"
 
 
 def test_pictures_for_wandb_are_marked():
@@ -42,10 +26,10 @@ def test_pictures_for_wandb_are_marked():
 
 def test_every_panel_of_the_augmentation_sheet_has_both(tmp_path, generated):
     data = training.build_data(compose_line(tmp_path / "run", generated, *TINY_PHANTOM, "experiment=unet"))
-    (axis,) = draw_sheet(draws(data, telling_rows(data, 3), 2), data).axes
-    texts = [text.get_text() for text in axis.texts]
-    assert [texts.count(name) for name in ("R", "L", "20 mm")] == [9, 9, 9]
-    bars = [line for line in axis.get_lines() if line.get_gid() == "bar"]
-    zoom = round(256 / data.store.grid.size[0])
-    lengths = [np.ptp(line.get_xdata()) / zoom * data.store.grid.spacing_mm for line in bars]
-    assert lengths == pytest.approx([20.0] * 18)
+    axes = draw_sheet(draws(data, telling_rows(data, 3), 2), data).axes
+    assert len(axes) == 9
+    for axis in axes:
+        assert [text.get_text() for text in axis.texts] == ["R", "L", "20 mm"]
+        bars = [line for line in axis.get_lines() if line.get_gid() == "bar"]
+        lengths = [np.ptp(line.get_xdata()) * data.store.grid.spacing_mm for line in bars]
+        assert lengths == pytest.approx([20.0] * 2)

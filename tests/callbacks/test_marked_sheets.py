@@ -119,7 +119,7 @@ def test_every_panel_of_the_key_points_is_marked(name, edges, spacing_mm, says_d
 def drawn_sheet(blocks, anatomy, tmp_path: Path, monkeypatch) -> Figure:
     """The sheet of a prediction is written, not returned: the figure that was."""
     kept = []
-    monkeypatch.setattr(sheet.Figure, "savefig", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: kept.append(figure))
     sheet.draw_sheet(blocks, anatomy, tmp_path / "overlay.png", title="anna", notice="No medical device.")
     return kept[0]
 

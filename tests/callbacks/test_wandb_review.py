@@ -10,9 +10,9 @@ import pytest
 import wandb
 
 from callbacks.overlays import worst_to_best
-from callbacks.wandb_review import MAX_ROWS, WandbReview, flat_summary, review_media, saliency_picture, shown_cases
+from callbacks.wandb_review import MAX_ROWS, WandbReview, flat_summary, review_media, shown_cases
 from datamodules.anatomy import Anatomy
-from lightning_modules.evaluation.evaluated import EvaluatedSlice, windowed
+from lightning_modules.evaluation.evaluated import EvaluatedSlice
 from tests.conftest import ROOT
 
 ANATOMY = Anatomy(
@@ -117,15 +117,15 @@ def test_a_table_that_is_too_long_shows_patients(tmp_path):
     assert shown.set_index("patient").loc["0", "dice"] == pytest.approx(first.mean())
 
 
-def test_pictures_are_bytes_of_the_image():
-    item = slice_of(image=np.linspace(-3, 3, 96, dtype=np.float32).reshape(1, 8, 12))
-    grey = windowed(item)
-    assert grey.dtype == np.uint8
-    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
-    assert abs(int(grey[4, 0]) - 128) < 8
-    dark, bright = (saliency_picture(replace(item, saliency=np.full((8, 12), value))) for value in (0.0, 1.0))
-    assert dark.dtype == np.uint8
-    assert (bright[..., 0].astype(int) - dark[..., 0] > 100).all(), "attention is bright"
+def test_attention_is_bright():
+    image, mask = np.zeros((1, 64, 96), np.float32), np.zeros((64, 96), np.int64)
+    items = [
+        slice_of(image=image, true_mask=mask, predicted_mask=mask, saliency=np.full((64, 96), value))
+        for value in (0.0, 1.0)
+    ]
+    shown = review_media([(0.7, item) for item in items], cases_of(3), ANATOMY)["test/saliency"]
+    dark, bright = (np.asarray(each.image.convert("RGB")).astype(int)[16:48, 16:80, 0] for each in shown)
+    assert (bright - dark > 100).all()
 
 
 @pytest.mark.parametrize(("count", "number"), [(1, 6), (2, 6), (5, 3), (9, 4), (100, 6), (4, 1)])

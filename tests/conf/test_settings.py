@@ -101,6 +101,8 @@ def test_an_ablation_of_no_row_says_so_without_a_name():
     error = ValueError("In 'ablation/odd': Could not override 'model/part'. No match in the defaults list.")
     assert "give the experiment that it belongs to" in mistake(error, ROOT / "conf")
     assert "Could not override" in mistake(error)
+    moved = ValueError("Could not override 'callbacks.case_table.smoothing'.")
+    assert mistake(moved) == "callbacks.case_table.smoothing has moved: give metrics.smoothing"
 
 
 def test_without_a_progress_bar_a_run_trains_as_well(composed):

@@ -180,7 +180,9 @@ def test_a_mirrored_test_looks_at_both_sides_and_exchanges_their_names(composed,
     )
     config = composed("experiment=unet", "model=unet")
     objective = instantiate(config.objective)(num_classes=4)
-    module = instantiate(config.module)(network=Brighter(), objective=objective, network_text="").eval()
+    module = instantiate(config.module)(
+        network=Brighter(), objective=objective, metrics=instantiate(config.metrics)
+    ).eval()
     assert isinstance(module, SegmentationModule)
     monkeypatch.setattr(SegmentationModule, "data", SimpleNamespace(anatomy=anatomy))
     batch = random_batch(num_classes=4)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from datamodules.batch import boxes_of_masks
 from datamodules.reading.geometry import SliceGrid
 from lightning_modules.evaluation.evaluated import evaluate
-from lightning_modules.evaluation.native_grid import boxes_to_native, to_native_grid
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.evaluation.rows import slice_rows
 from lightning_modules.losses.segmentation import class_shares
 from lightning_modules.tasks.training import build
@@ -39,7 +39,8 @@ def test_what_went_to_the_network_comes_back_where_it_was(drawn, spacing):
     grid = slice_grid(*drawn)
     rows, columns = np.meshgrid(np.arange(60), np.arange(50), indexing="ij")
     native = (2 + np.sin(rows / 9) + np.cos(columns / 7)).astype(np.float32)[None]
-    back = to_native_grid(torch.from_numpy(grid.resample_image(native, spacing)), grid, (60, 50), spacing)[0].numpy()
+    scan = NativeGrid(grid=grid, size=(60, 50), spacing_mm=spacing)
+    back = scan.values(torch.from_numpy(grid.resample_image(native, spacing)))[0].numpy()
     offsets = [
         np.abs((np.arange(n) - (n - 1) / 2) * spacing[axis] - grid.offset_mm[axis]) for axis, n in enumerate((60, 50))
     ]
@@ -60,9 +61,9 @@ def test_boxes_go_back_with_the_mask(drawn):
     mask = torch.zeros(1, *grid.size, dtype=torch.long)
     mask[0, 8:20, 10:26] = 1
     # A native grid of the same pixels, larger than the network's: the same box in the same millimetres.
-    native_size, spacing = (200, 220), (grid.spacing_mm, grid.spacing_mm)
-    box = boxes_to_native(boxes_of_masks(mask, 1)[0], grid, native_size, spacing)
-    probability = to_native_grid((mask == 1).float(), grid, native_size, spacing)
+    scan = NativeGrid(grid=grid, size=(200, 220), spacing_mm=(grid.spacing_mm, grid.spacing_mm))
+    box = scan.boxes(boxes_of_masks(mask, 1)[0])
+    probability = scan.values((mask == 1).float())
     expected = boxes_of_masks((probability > 0.5).long(), 1)[0]
     pixel = torch.tensor([1 / 220, 1 / 200, 1 / 220, 1 / 200])
     assert ((box - expected).abs() <= 1.01 * pixel).all(), "at most the pixel by which the two grids are shifted"

@@ -11,7 +11,7 @@ from datamodules.reading.geometry import SliceGrid
 from datamodules.store.slice_store import SliceStore
 from lightning_modules.arms.pose_arms import count_cut, pose_of_arm
 from lightning_modules.evaluation.evaluated import evaluate
-from lightning_modules.evaluation.native_grid import field_of_view, points_to_native, to_native_grid
+from lightning_modules.evaluation.native_grid import NativeGrid
 from lightning_modules.evaluation.pose import Pose, posed
 from lightning_modules.tasks import training
 from metrics.overlap import count_overlap
@@ -58,14 +58,14 @@ def test_without_turn_or_shift_images_are_those_of_the_store(data):
 def test_points_and_maps_go_back_together(pose):
     """A peak drawn in the network's picture is found at the same place of the scan by both ways."""
     grid = SliceGrid(size=(80, 60), spacing_mm=1.5, offset_mm=(4.0, -3.0))
-    place = (grid, (140, 130), (0.8, 1.1))
+    scan = NativeGrid(grid=grid, size=(140, 130), spacing_mm=(0.8, 1.1), pose=pose)
     point = torch.tensor([[33.0, 41.0]], dtype=torch.float64)
     rows, columns = torch.meshgrid(torch.arange(80), torch.arange(60), indexing="ij")
     peak = torch.exp(-((rows - 41) ** 2 + (columns - 33) ** 2) / 18.0)[None]
-    there = to_native_grid(peak, *place, pose)[0]
+    there = scan.values(peak)[0]
     native_rows, native_columns = torch.meshgrid(torch.arange(140), torch.arange(130), indexing="ij")
     centre = torch.stack([(there * index).sum() / there.sum() for index in (native_columns, native_rows)])
-    torch.testing.assert_close(points_to_native(point, *place, pose)[0].float(), centre, atol=0.05, rtol=0)
+    torch.testing.assert_close(scan.points(point)[0].float(), centre, atol=0.05, rtol=0)
 
 
 class MaskStore(SliceStore):
@@ -88,7 +88,8 @@ def test_what_a_network_sees_in_another_pose_is_scored_where_it_is(data, pose):
     found = evaluate(Prediction(logits=logits), batch, data.store, pose=pose)
     assert len(found) == len(batch)
     for item in found:
-        inside = field_of_view(data.store.grid, item.true_mask.shape, item.spacing_mm, pose).numpy()
+        scan = NativeGrid(grid=data.store.grid, size=item.true_mask.shape, spacing_mm=item.spacing_mm, pose=pose)
+        inside = scan.field_of_view.numpy()
         structure = item.true_mask > 0
         assert count_overlap(structure & inside, item.predicted_mask > 0).dice > 0.9
         assert (structure & inside).sum() > 500, "the test would be empty"

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from callbacks.case_table import CaseTable
 from callbacks.keypoint_sheet import middle_keypoint
 from datamodules.batch import SpineBatch
 from lightning_modules.evaluation.evaluated import evaluate
+from lightning_modules.evaluation.network_grid import on_network_grid
 from lightning_modules.evaluation.readouts import CONFUSION, KEYPOINTS, morphometry
 from lightning_modules.tasks import training
 from metrics.levels import BACKGROUND
@@ -150,33 +151,18 @@ def test_a_slice_without_a_mask_is_scored_against_nothing(tested):
     assert len(KEYPOINTS.of_slice(item, data)) == 20
 
 
-class Logged:
-    """Stands in for a module that logs."""
-
-    def __init__(self):
-        self.values = {}
-
-    def log(self, name, value):
-        self.values[name] = value
-
-
 @pytest.mark.parametrize("shift_px", [0.0, 2.0])
-def test_without_masks_the_best_checkpoint_has_the_nearest_key_points(tested, tmp_path, shift_px):
+def test_without_masks_the_best_checkpoint_has_the_nearest_key_points(tested, composed, shift_px):
     _, data = tested
     batch, prediction = batch_and_prediction(data, shift_px=shift_px)
     weak = replace(batch, has_mask=torch.zeros(len(batch), dtype=torch.bool))
-    table, module = CaseTable(str(tmp_path)), Logged()
-    for item in evaluate(prediction, weak, data.store):
-        table.add(item, data)
-    table.on_validation_epoch_end(None, module)
-    assert set(module.values) == {"val/keypoint_error_mm", "val/score"}
-    assert module.values["val/keypoint_error_mm"] == pytest.approx(3 * shift_px, abs=0.15)
-    assert module.values["val/score"] == pytest.approx(-module.values["val/keypoint_error_mm"])
-
-
-def test_without_masks_and_key_points_nothing_can_validate(tmp_path):
-    with pytest.raises(ValueError, match=r"no slice that validates has a mask.*supervision\.masked_patients"):
-        CaseTable(str(tmp_path)).on_validation_epoch_end(None, Logged())
+    measures = instantiate(composed(*SAGITTAL).metrics)
+    place = {"patient_numbers": data.patient_numbers, "spacing_mm": data.store.grid.spacing_mm}
+    measures.update(**on_network_grid(prediction, weak, **place))
+    found = measures.end_epoch()
+    assert set(found) == {"keypoint_error_mm", "score"}
+    assert found["keypoint_error_mm"] == pytest.approx(3 * shift_px, abs=0.15)
+    assert found["score"] == pytest.approx(-found["keypoint_error_mm"])
 
 
 def test_attention_is_shown_from_the_middle_of_the_spine_unless_asked_otherwise(tested, composed):

@@ -339,7 +339,7 @@ def test_the_name_of_a_run_follows_from_what_comes_out_of_it(composed):
     assert base == name("callbacks.overlays.num_slices=3", "callbacks.progress_bar.refresh_rate=9", "~callbacks.cost")
     assert base == name("anatomy.colours.disc='#123456'", "trainer.log_every_n_steps=1", "logger=wandb")
     assert name("experiment=unet") == name("experiment=unet", "callbacks=agreement")
-    assert base != name("callbacks.case_table.smoothing=0.5")
+    assert base != name("metrics.smoothing=0.5")
     names = [base, name("seed=1"), name("fold=1"), name("ablation=no_sag"), name("task=test", "checkpoint=a")]
     names.append(name("task=test", "checkpoint=b"))
     assert len(set(names)) == len(names)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from lightning_modules.tasks import training
 from tests.conftest import ROOT, TINY_PHANTOM, compose_line
@@ -59,3 +60,15 @@ def test_every_case_is_counted_once_and_one_process_scores_the_same(trained, gen
     train = summaries[0]["train"]
     assert train["num_images"] == train["num_masked"] == 4 * 8
     assert train["steps"] == 8, "a batch of four is shared by both processes"
+
+
+def test_two_processes_validate_as_one(trained, generated, tmp_path):
+    best = trained / "checkpoints" / "best.ckpt"
+    epoch = torch.load(best, weights_only=True)["epoch"]
+    by_two = pd.read_csv(trained / "metrics.csv").set_index("epoch").loc[epoch]
+    data, module, trainer = training.build(compose_line(tmp_path / "one", generated, *LINE))
+    trainer.validate(module, data, ckpt_path=best, weights_only=True, verbose=False)
+    by_one = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    names = [name for name in by_one if name.startswith("val/") and name != "val/score"]  # which is smoothed
+    assert {"val/dice", "val/box_iou", "val/dice/disc"} <= set(names)
+    assert by_two[names].tolist() == pytest.approx([by_one[name] for name in names], rel=1e-4, nan_ok=True)

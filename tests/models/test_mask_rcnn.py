@@ -185,7 +185,8 @@ def test_slices_labelled_differently_share_a_batch(network):
 
 def module_of(composed, network: MaskRCNN, *overrides: str) -> DetectionModule:
     config = composed("experiment=mask_rcnn", "trainer=smoke", *overrides)
-    return instantiate(config.module)(network=network, objective=instantiate(config.objective)(num_classes=4))
+    objective = instantiate(config.objective)(num_classes=4)
+    return instantiate(config.module)(network=network, objective=objective, metrics=instantiate(config.metrics))
 
 
 def test_slices_without_a_mask_are_left_out(composed, network):

@@ -39,7 +39,7 @@ def check_trains(config, in_channels: int = 1) -> None:
     num_classes = len(config.anatomy.structures) + 1 if "structures" in config.model else 4
     network = build(config, num_classes=num_classes, in_channels=in_channels)
     objective = instantiate(config.objective)(num_classes=num_classes)
-    module = instantiate(config.module)(network=network, objective=objective)
+    module = instantiate(config.module)(network=network, objective=objective, metrics=instantiate(config.metrics))
     keypoints = len(config.anatomy.get("keypoints", ()))
     batch = random_batch(channels=in_channels, num_classes=num_classes, num_keypoints=keypoints)
     total, terms = module.losses(batch)

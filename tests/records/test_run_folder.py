@@ -13,7 +13,7 @@ from callbacks.loggers import run_id
 from lightning_modules.tasks.checkpoint_files import latest_whole, read_checkpoint
 from lightning_modules.tasks.training import card_identity
 from records.folder import ERROR, RunFolder
-from records.identity import ACTING, ONLOOKERS, cell_name, run_name
+from records.identity import ACTING, MEASURES, ONLOOKERS, cell_name, run_name
 from records.registry import IDENTITY, LIST, Written, register
 from tests.conftest import ROOT
 
@@ -170,6 +170,16 @@ def callbacks_with(**changed):
     return {"callbacks": {**OmegaConf.to_container(config_of(Path()).callbacks), **changed}}
 
 
+CASE_TABLE = {"_target_": "callbacks.case_table.CaseTable", "folder": None}
+
+
+def chosen_by(*, score=("dice",), smoothing=0.7, **measures):
+    """Settings that choose the best checkpoint, where they stand today."""
+    ours = {name: {"_target_": target} for name, target in zip("abc", sorted(MEASURES), strict=True)}
+    metrics = {"measures": {**ours, **measures}, "score": list(score), "smoothing": smoothing}
+    return {**callbacks_with(case_table=CASE_TABLE), "metrics": metrics}
+
+
 @pytest.mark.parametrize(
     ("changed", "is_same"),
     [
@@ -183,13 +193,20 @@ def callbacks_with(**changed):
         ({"cohort": {"root": "elsewhere", "licence": "CC-BY"}}, True),
         (callbacks_with(mine={"_target_": f"{HERE}.MyStop"}), False),
         (callbacks_with(mine={"_target_": f"{LIGHTNING}.EarlyStopping", "monitor": "val/dice"}), False),
-        (callbacks_with(case_table={"_target_": "callbacks.case_table.CaseTable", "smoothing": 0.5}), False),
+        (chosen_by(), True),
+        (chosen_by(smoothing=0.5), False),
+        (chosen_by(score=["dice", "box_iou"]), False),
+        (chosen_by(mine={"_target_": f"{HERE}.MyMeasure"}), False),
         ({"trainer": {"max_epochs": 5}}, False),
         ({"seed": 1}, False),
     ],
 )
 def test_a_name_changes_with_what_can_change_a_number_and_with_nothing_else(tmp_path, changed, is_same):
-    before, after = (cell_name(_root_=config_of(tmp_path, **more)) for more in ({}, changed))
+    # Before there was a node `metrics`, what chooses the best checkpoint stood at the table of cases.
+    older = (
+        callbacks_with(case_table={**CASE_TABLE, "score": ["dice"], "smoothing": 0.7}) if "metrics" in changed else {}
+    )
+    before, after = (cell_name(_root_=config_of(tmp_path, **more)) for more in (older, changed))
     assert (before == after) == is_same
 
 

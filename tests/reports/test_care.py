@@ -40,6 +40,15 @@ def test_settings_of_a_row_stand_best_first_with_the_epoch_that_counts(tmp_path,
     assert "81.0" in printed
 
 
+def test_scores_of_two_grids_are_not_compared(tmp_path):
+    write_arm(tmp_path / "older", lr=0.001, scores=[0.5])
+    write_arm(tmp_path / "newer", lr=0.004, scores=[0.6])
+    config = tmp_path / "newer" / "config.yaml"
+    config.write_text(config.read_text() + "metrics:\n  score: [dice]\n")
+    with pytest.raises(ValueError, match=r"older validated on the pixels of the scans.*retrain=true"):
+        care_table(tmp_path)
+
+
 def test_without_patients_who_validate_there_is_nothing_to_choose_by(tmp_path):
     write_arm(tmp_path / "run", lr=0.001, scores=[0.5])
     pd.DataFrame({"epoch": [0]}).to_csv(tmp_path / "run" / "metrics.csv", index=False)

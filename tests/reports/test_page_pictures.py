@@ -1,17 +1,22 @@
 import base64
 import io
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
+from pictures.view import DPI
+from records.predictions import StoredSlice
 from records.runs import load_runs
 from reports.collect import gather
 from reports.pictures.augmentations import augmentations
 from reports.pictures.gallery import FIGURE_5, choose, ranked
-from reports.pictures.panels import PANEL_PX, Slice, common_view, load_slice, panel
+from reports.pictures.panels import PANEL_PX, common_view, load_slice, panel
 from reports.plots.curves import mean_curve, stretches
 from reports.plots.style import COLOURS, MARKERS, row_styles
 from reports.render.blocks import Figures, Gap, Text
@@ -35,7 +40,7 @@ def slice_of(shape=(40, 60), spacing=(1.0, 1.0)):
     maps = {"saliency": np.full(shape, 255, np.uint8), "gated_features": np.full(shape, 128, np.uint8)}
     predicted = np.where(true == 1, true, 0).astype(np.uint8)
     masks = {"image": grey, "true_mask": true, "predicted_mask": predicted}
-    return Slice(**masks, **maps, true_boxes=boxes, network_boxes=boxes[:1], spacing_mm=np.array(spacing))
+    return StoredSlice(**masks, **maps, true_boxes=boxes, network_boxes=boxes[:1], spacing_mm=np.array(spacing))
 
 
 def pixels(figure):
@@ -50,8 +55,8 @@ def coloured(picture):
     return red > np.maximum(green, blue) + 30, green > np.maximum(red, blue) + 30
 
 
-def draw(item, kind, sides=True):
-    return pixels(panel(item, kind, common_view([item], [RED, GREEN], sides=sides), alt="a"))
+def draw(item, kind, plane="axial"):
+    return pixels(panel(item, kind, common_view([item], [RED, GREEN], view=plane), alt="a"))
 
 
 def test_the_left_of_the_array_stays_on_the_left_of_the_panel():
@@ -77,7 +82,7 @@ def test_a_missed_structure_has_the_outline_of_the_truth_alone():
 
 
 def test_boxes_frame_their_structure():
-    red, green = coloured(draw(slice_of(), "boxes", sides=False))
+    red, green = coloured(draw(slice_of(), "boxes"))
     inside, _ = coloured(draw(slice_of(), "truth"))
     for axis in (0, 1):
         framed, filled = (np.nonzero(where)[axis] for where in (red, inside))
@@ -88,7 +93,7 @@ def test_boxes_frame_their_structure():
 
 def test_all_panels_of_a_view_have_one_size():
     items = [slice_of(), slice_of((80, 90), (1.0, 0.5))]
-    view = common_view(items, [RED, GREEN], sides=True)
+    view = common_view(items, [RED, GREEN], view="axial")
     kinds = ("image", "truth", "prediction", "boxes", "saliency", "features", "gated")
     assert {pixels(panel(item, kind, view, alt="a")).shape for item in items for kind in kinds} == {(*view.size, 3)}
 
@@ -104,36 +109,39 @@ def test_features_after_the_gate_are_darker_where_it_is_shut():
 
 def letter(corner):
     """Which of the letters of sides is written in a corner of a panel, wherever it stands in it."""
-    apart = {}
-    for text in "RLAP":
-        drawn = Image.new("L", (20, 24))
-        style = {"font": ImageFont.load_default(size=17), "stroke_width": 2, "stroke_fill": 0}
-        ImageDraw.Draw(drawn).text((3, 3), text, fill=255, anchor="lt", **style)
-        white = np.asarray(drawn) > 170
-        white = white[np.ix_(white.any(axis=1), white.any(axis=0))]
-        places = np.lib.stride_tricks.sliding_window_view(corner.min(axis=2) > 170, white.shape)
-        apart[text] = (places != white).mean(axis=(2, 3)).min()
-    return min(apart, key=apart.get)
+    found = {}
+    for text, right, up in product("RLAP", (0.0, 0.4, 0.8), (0.0, 0.4, 0.8)):
+        figure = Figure(figsize=(16 / DPI, 16 / DPI), dpi=DPI, facecolor="black")
+        figure.text(
+            (8 + right) / 16, (8 + up) / 16, text, color="white", fontsize=PANEL_PX / 34, ha="center", va="center"
+        )
+        (canvas := FigureCanvasAgg(figure)).draw()
+        drawn = np.asarray(canvas.buffer_rgba())[..., 0].astype(float)
+        places = np.lib.stride_tricks.sliding_window_view(corner.min(axis=2), drawn.shape).reshape(-1, drawn.size)
+        likeness = max(np.corrcoef(place, drawn.ravel())[0, 1] for place in places if np.ptp(place) > 100)
+        found[text] = max(found.get(text, 0.0), likeness)
+    assert max(found.values()) > 0.85
+    return max(found, key=found.get)
 
 
-@pytest.mark.parametrize(("sides", "left", "right"), [(True, "R", "L"), (False, "A", "P")])
-def test_the_edges_of_a_panel_have_the_letters_of_its_view(sides, left, right):
-    picture = draw(slice_of(), "image", sides=sides)
+@pytest.mark.parametrize(("plane", "left", "right"), [("axial", "R", "L"), ("sagittal", "A", "P")])
+def test_the_edges_of_a_panel_have_the_letters_of_its_view(plane, left, right):
+    picture = draw(slice_of(), "image", plane)
     assert (letter(picture[:30, :30]), letter(picture[:30, -30:])) == (left, right)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 1.0), (1.0, 0.4)])
-@pytest.mark.parametrize("sides", [True, False])
-def test_the_bar_of_a_panel_is_as_long_as_20_mm_of_its_picture(spacing, sides):
+@pytest.mark.parametrize("plane", ["axial", "sagittal"])
+def test_the_bar_of_a_panel_is_as_long_as_20_mm_of_its_picture(spacing, plane):
     """As the structure of 20 mm that is painted on the same slice."""
     item = slice_of((round(60 / spacing[0]), round(80 / spacing[1])), spacing)
-    (bar,) = {int(row.sum()) for row in (draw(item, "image", sides=sides)[-12:] > 200).all(axis=2) if row.sum() > 20}
-    structure, _ = coloured(draw(item, "truth", sides=sides))
+    bar = max(int(row.sum()) for row in (draw(item, "image", plane)[-20:] > 200).all(axis=2)[:, : PANEL_PX // 3])
+    structure, _ = coloured(draw(item, "truth", plane))
     assert bar == pytest.approx(np.ptp(np.nonzero(structure)[1]), rel=0.05)
 
 
 def test_a_broken_picture_is_no_picture(tmp_path):
-    whole = {name: getattr(slice_of(), name) for name in Slice.__dataclass_fields__}
+    whole = {name: getattr(slice_of(), name) for name in StoredSlice.__dataclass_fields__}
     np.savez_compressed(tmp_path / "whole.npz", **whole)
     np.savez_compressed(tmp_path / "odd.npz", **{**whole, "true_mask": whole["true_mask"][:-1]})
     np.savez_compressed(tmp_path / "lacking.npz", image=whole["image"])

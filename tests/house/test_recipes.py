@@ -1,9 +1,10 @@
-"""What the README tells people to do works: its recipes are written out and run, its paths exist."""
+"""The recipes of the documentation are written out and run as they stand."""
 
 import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,21 @@ import lightning_modules.losses
 import models
 from lightning_modules.tasks import training
 from tests.conftest import ROOT, TINY_PHANTOM, UNDRAWN
+from tests.made.pages import PAGES, blocks, run_lines
+from tests.made.run_folders import write_run
 
-README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGE, NOTEBOOK = ROOT / "docs" / "recipes.md", ROOT / "docs" / "records.md"
 # As it stands, whatever its comments say; one of the first names the file.
-FILES = {
-    match["path"]: match["text"]
-    for match in re.finditer(
-        r"```(?:python|yaml)\n(?P<text>(?:# @\S+ \S+\n)?# (?P<path>\S+/\S+)\n.*?)```", README, re.DOTALL
-    )
-}
-COMMANDS = re.findall(r"^python run\.py (.+)$", README, re.MULTILINE)
+HEAD = re.compile(r"(?:# @\S+ \S+\n)?# (?P<path>\S+/\S+)\n")
+WRITTEN = [block for page in PAGES for block in blocks(page) if block.language in ("python", "yaml")]
+FILES = {match["path"]: block.text for block in WRITTEN if (match := HEAD.match(block.text))}
+LINES = [block.text for block in WRITTEN if not HEAD.match(block.text)]  # of a notebook
+COMMANDS = [
+    line
+    for page in (PAGE, ROOT / "docs" / "cohorts.md")
+    for line in run_lines(page)
+    if re.search(r"basic_unet|unet_tversky|my_hospital", line)
+]
 RECIPES = [
     ("basic_unet", ["models/basic_unet.py", "conf/model/basic_unet.yaml", "conf/experiment/basic_unet.yaml"]),
     (
@@ -95,20 +100,16 @@ def test_a_recipe_runs_as_written(name, paths, tmp_path, generated, monkeypatch)
             assert path.removesuffix(".py").replace("/", ".") in sys.modules, "the recipe's file was what ran"
 
 
-def test_every_recipe_of_the_readme_is_run():
+def test_every_recipe_is_run():
     assert set(FILES) == {path for _, paths in RECIPES for path in paths}
+    assert len(COMMANDS) == len(RECIPES)
 
 
-def test_the_map_names_what_is_there():
-    (tree,) = re.findall(r"## Map\n+```\n(.*?)```", README, re.DOTALL)
-    named = [line.split()[0] for line in tree.splitlines() if line and not line.startswith(" ")]
-    assert all((ROOT / name).exists() for name in named), named
-    packages = {path.parent.name + "/" for path in ROOT.glob("*/__init__.py")} | {"conf/", "run.py"}
-    assert packages <= set(named)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_and_figures_exist(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+def test_the_lines_of_the_notebook_run(tmp_path, monkeypatch):
+    """Those of docs/records.md, on a run folder in place of RUN."""
+    (lines,) = LINES
+    write_run(tmp_path / "RUN", num_patients=4, predictions=True)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(compile(lines, str(NOTEBOOK), "exec"), found)
+    assert found["run"].row == "bs_esnet"
