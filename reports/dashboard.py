@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from wandb.errors import Error
@@ -91,7 +92,7 @@ def _panels(structures: Sequence[str]) -> dict[str, list]:
     }
 
 
-OVER_ROWS = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+OVER_ROWS: dict[str, Any] = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 
 
 def _bars(title: str, key: str) -> BarPlot:

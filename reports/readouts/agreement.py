@@ -10,7 +10,7 @@ from reports.evidence import Evidence
 from reports.plots.bland_altman import bland_altman_plot
 from reports.render.blocks import Block, Figure, Figures, Folded
 from reports.render.formats import count, has_values, interval, number, pick, spoken
-from reports.render.tables import COUNT, ROW, Column, Line, Table
+from reports.render.tables import PATIENTS, ROW, Column, Line, Table
 from reports.setting import in_order, is_sagittal, label_of
 from reports.sources import Sources
 from reports.statistics.agreement import build_agreement, build_pairs, name_and_unit, patient_pairs
@@ -29,7 +29,8 @@ def _in_unit(title: str, name: str, *, signed: bool = False, ends: bool = False)
         if len(names) == 1:
             return number(line[name], digits, signed=signed, scale=scale)
         kind = line.get(f"{name}_interval", "")
-        return interval(*(line[each] for each in names), digits, signed=signed, scale=scale, kind=kind)
+        low, high = (line[each] for each in names)
+        return interval(low, high, digits, signed=signed, scale=scale, kind=kind)
 
     if ends and name == "limit":
         return Column(title, lambda line: written(line, "limit_low", "limit_high")[1:-1], kind="text")
@@ -49,7 +50,7 @@ TABLE = Table(
         _in_unit("limits of agreement", "limit", signed=True, ends=True),
         _in_unit("mean absolute difference", "mean_absolute"),
         Column("ICC(2,1)", "icc", digits=3, interval="icc"),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
         Column(
             "not measured",
             lambda line: f"{count(line['num_missing'])} of {count(line['num_missing'] + line['num_pairs'])}",

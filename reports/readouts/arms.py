@@ -7,10 +7,9 @@ from reports.chapters.parts import Part, nobody
 from reports.evidence import Evidence
 from reports.plots.intervals import arms
 from reports.render.blocks import Block, Figures, Folded
-from reports.render.formats import DASH, has_values, pick
-from reports.render.tables import COUNT, PERCENT, POINTS, ROW, Column, Table
+from reports.render.formats import has_values, pick
+from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, is_sagittal, label_of, main_split
-from reports.statistics.intervals import FEWEST_FOR_TEST
 from reports.statistics.patients import MEAN
 
 TABLE = Table(
@@ -23,13 +22,8 @@ TABLE = Table(
         Column("Dice, %", "mean", interval="ci95", **PERCENT),
         Column("its own test, %", "own_mean", **PERCENT),
         Column("difference, points", "difference", interval="difference", **POINTS),
-        Column(
-            "p after Holm",
-            "p_holm",
-            kind="p",
-            absent=lambda line: "not testable" if line["num_patients"] < FEWEST_FOR_TEST else DASH,
-        ),
-        Column("patients", "num_patients", **COUNT),
+        P_HOLM,
+        PATIENTS,
     ],
 )
 
@@ -40,6 +34,7 @@ def _arms(evidence: Evidence, *, of_boxes: bool) -> pd.DataFrame:
     own = found.loc[found["arm"] == "", ["row", "split", "mean"]].rename(columns={"mean": "own_mean"})
     names = [name for name in dict.fromkeys(found["arm"]) if name and is_box_arm(str(name)) == of_boxes]
     table = in_order(evidence, found.loc[found["arm"].isin(names)]).merge(own, on=["row", "split"], how="left")
+    table = table.assign(num_pairs=table["num_patients"])
     return table.sort_values("arm", key=lambda arms: arms.map(names.index), kind="stable")
 
 

@@ -7,7 +7,7 @@ from reports.claims.judge import RULES, is_share
 from reports.evidence import Evidence
 from reports.render.blocks import Block, Folded, Lines, Text
 from reports.render.formats import interval, is_number, number, pick, word
-from reports.render.tables import COUNT, Column, Line, Table
+from reports.render.tables import PATIENTS, Column, Line, Table
 
 # A sign beside the word and the colour: a verdict is read without colours too.
 VERDICTS = {"reproduced": "✓", "within noise": "≈", "not reached": "○", "contradicted": "✗", "not testable": "?"}
@@ -19,8 +19,10 @@ def _effect(line: Line, *names: str) -> str:
     scale, effect = (100.0 if in_percent else 1.0), line.get("effect")
     large = is_number(effect) and scale * abs(effect or 0.0) >= 10
     digits = 1 if large else 2 if in_percent else 3
-    write = interval if len(names) > 1 else number
-    return write(*(line.get(name) for name in names), digits, signed=True, scale=scale)
+    values = [line.get(name) for name in names]
+    if len(values) == 1:
+        return number(values[0], digits, signed=True, scale=scale)
+    return interval(values[0], values[1], digits, signed=True, scale=scale)
 
 
 TABLE = Table(
@@ -45,7 +47,7 @@ TABLE = Table(
             kind="text",
             below=lambda line: _effect(line, "ci95_low", "ci95_high"),
         ),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
         Column(
             "test",
             "test",

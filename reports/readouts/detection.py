@@ -8,7 +8,7 @@ from reports.evidence import Evidence
 from reports.papers import printed_boxes
 from reports.render.blocks import Block
 from reports.render.formats import count, has_values, number, pick, spoken
-from reports.render.tables import COUNT, PERCENT, ROW, Column, Table, wide
+from reports.render.tables import PATIENTS, PERCENT, ROW, Column, Table, wide
 from reports.setting import in_order, main_split
 
 BOXES = {"network": "the network's own", "mask": "of its mask"}
@@ -22,7 +22,7 @@ TABLE = Table(
         Column("box", lambda line: BOXES[line["box"]], kind="words"),
         *(Column(title, name, **PERCENT) for name, title in (("iou", "IoU, %"), ("precision", "precision, %"))),
         Column("recall, %", "recall", **PERCENT),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
     ],
 )
 MISSES = Table(
@@ -38,7 +38,7 @@ def detection(evidence: Evidence) -> list[Block]:
     if not has_values(table, "iou", "precision", "recall"):
         return []
     trivial = "The box of the mask is the trivial one: a detector has to beat it to be of use."
-    notes = [trivial] if table["box"].nunique() > 1 else []
+    notes = [trivial] if len(set(table["box"])) > 1 else []
     boxes = printed_boxes(evidence.published)
     values = ", ".join(f"{spoken(name)} {number(value)}" for name, value in boxes.items())
     notes += [f"The paper's box IoU, percent: {values}; mean {number(pd.Series(boxes).mean())}."] if boxes else []

@@ -9,7 +9,7 @@ from reports.chapters.parts import Part
 from reports.endpoint import with_averaged
 from reports.evidence import Evidence
 from reports.render.blocks import Block
-from reports.render.tables import COUNT, PERCENT, POINTS, Column, Table
+from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, Column, Table
 from reports.setting import is_sagittal, label_of
 from reports.sources import Sources
 from reports.statistics.comparisons import compare, holm
@@ -23,9 +23,8 @@ COLUMNS = (
 )
 TESTED = ("difference", "difference_low", "difference_high", "difference_interval", "p_wilcoxon", "num_pairs")
 FILES = {"fusion": "Fusions beside single models (`build_fusion`)."}
-TITLE = "Fusions of several models, apart from single ones"
 TABLE = Table(
-    title=TITLE,
+    title="Fusions of several models, apart from single ones",
     caption="Patient mean over structures.",
     columns=[
         Column("fusion", "row", kind="row"),
@@ -33,8 +32,8 @@ TABLE = Table(
         Column("single model", "single_name", kind="text"),
         Column("its Dice, %", "single_dice", **PERCENT),
         Column("difference, points", "difference", interval="difference", **POINTS),
-        Column("p after Holm", "p_holm", kind="p"),
-        Column("patients", "num_patients", **COUNT),
+        P_HOLM,
+        PATIENTS,
     ],
     notes=["A fusion costs as many trainings as it has models; it takes no part in the table above."],
 )
@@ -95,15 +94,5 @@ def fusions(evidence: Evidence) -> list[Block]:
     return [TABLE.of(named, evidence.labels)] if len(table) else []
 
 
-GAP = "No fusion of models was scored."
-PARTS = [
-    Part(
-        "table",
-        5,
-        fusions,
-        TITLE,
-        gap=GAP,
-        command="python run.py task=fuse runs=DIR output=DIR",
-        missed_by=is_sagittal,
-    )
-]
+GAP, FUSE = "No fusion of models was scored.", "python run.py task=fuse runs=DIR output=DIR"
+PARTS = [Part("table", 5, fusions, gap=GAP, command=FUSE, missed_by=is_sagittal)]

@@ -3,7 +3,7 @@
 from reports.chapters.parts import Part
 from reports.evidence import Evidence
 from reports.render.blocks import Block
-from reports.render.tables import COUNT, PERCENT, POINTS, ROW, Column, Table
+from reports.render.tables import PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, main_split, splits_by_image
 from reports.statistics.patients import MEAN
 
@@ -16,7 +16,7 @@ TABLE = Table(
         Column("by patient, %", "by_patient", **PERCENT),
         Column("as published, %", "as_published", **PERCENT),
         Column("inflation, points", "difference", interval="ci95", **POINTS),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
     ],
 )
 
@@ -31,7 +31,7 @@ def inflation(evidence: Evidence) -> list[Block]:
 def split_twice(evidence: Evidence) -> bool:
     """Whether runs have both splits."""
     return (
-        splits_by_image(evidence) and main_split(evidence) == "by patient" and evidence["table"]["split"].nunique() > 1
+        splits_by_image(evidence) and main_split(evidence) == "by patient" and len(set(evidence["table"]["split"])) > 1
     )
 
 

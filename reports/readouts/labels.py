@@ -1,6 +1,7 @@
 """What is said of the curve of labels against accuracy (`reports.readouts.curve`)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,17 +12,12 @@ from reports.chapters.parts import Part
 from reports.evidence import Evidence
 from reports.plots.intervals import labels_curve
 from reports.render.blocks import Block, Figure, Figures, Gap, Text
-from reports.render.formats import DASH, count, has_values, interval, is_number, p_value, pick, points
-from reports.render.tables import COUNT, ROW, Column, Line, Table
+from reports.render.formats import count, has_values, interval, is_number, p_value, pick, points
+from reports.render.tables import COUNT, P_HOLM, PATIENTS, ROW, Column, Table
 from reports.setting import is_sagittal, label_of
 from reports.statistics.comparisons import ALPHA
-from reports.statistics.intervals import FEWEST_FOR_TEST
 
 COMMAND = "python run.py sweep=scarnet_masks cohort.root=DIR"
-
-
-def _untested(line: Line) -> str:
-    return "not testable" if 0 < line["num_pairs"] < FEWEST_FOR_TEST else DASH
 
 
 def _table(title: str, value: str, caption: str, *, digits: int = 1, scale: float = 1.0, short: bool = False) -> Table:
@@ -45,8 +41,8 @@ def _table(title: str, value: str, caption: str, *, digits: int = 1, scale: floa
             Column("draws", "num_draws", **COUNT),
             Column("draw SD", "draw_sd", **written),
             Column("difference to full", "difference", signed=True, interval="difference", short=True, **written),
-            Column("p after Holm", "p_holm", kind="p", absent=_untested, short=True),
-            Column("patients", "num_patients", **COUNT, short=True),
+            replace(P_HOLM, short=True),
+            replace(PATIENTS, short=True),
             Column("paired", "num_pairs", **COUNT),
         ],
     )

@@ -22,9 +22,8 @@ COLUMNS = (
     "num_patients_off",
 )
 FILES = {"levels": "Structures that carry another level's number (`build_levels`)."}
-TITLE = "Structures that carry the number of another level"
 TABLE = Table(
-    title=TITLE,
+    title="Structures that carry the number of another level",
     caption="True structures by the number that their prediction carries; share: mean over patients.",
     columns=[
         ROW,
@@ -48,7 +47,7 @@ def build(sources: Sources) -> dict[str, pd.DataFrame]:
     runs = sources.runs
     series = next((run.series for run in runs.everything if run.series), {})
     numbered = [name for name in runs.structures if any(name in names for names in series.values())]
-    without_masks = {run.row for run in runs.keypoint_only}
+    without_masks = [run.row for run in runs.keypoint_only]
     cases = sources.every_case
     return {"levels": build_levels(cases.loc[~cases["row"].isin(without_masks)], numbered)}
 
@@ -97,4 +96,4 @@ def levels(evidence: Evidence) -> list[Block]:
 
 
 GAP = "No run folder has a confusion.csv with structures of a series (`series` of the anatomy)."
-PARTS = [Part("keypoints", 1, levels, TITLE, gap=GAP, command="{sweep}", missed_by=is_sagittal)]
+PARTS = [Part("keypoints", 1, levels, gap=GAP, command="{sweep}", missed_by=is_sagittal)]

@@ -15,7 +15,7 @@ from reports.evidence import Evidence
 from reports.plots.intervals import arms
 from reports.render.blocks import Block, Figures
 from reports.render.formats import has_values
-from reports.render.tables import COUNT, PERCENT, POINTS, ROW, Column, Table
+from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, ROW, Column, Table
 from reports.setting import in_order, prints_boxes
 from reports.statistics.comparisons import compare, holm
 from reports.statistics.intervals import intervals
@@ -26,14 +26,13 @@ PRELIMINARY = (
     *("correlation", "correlation_low", "correlation_high", "num_patients"),
 )
 SALIENCY = ("row", "share_inside", "area_share", "enrichment", "ci95_low", "ci95_high", "num_patients")
-PATIENTS = Column("patients", "num_patients", **COUNT)
 BOXES = Table(
     title="The reference's trained networks, tested with other boxes",
     columns=[
         Column("boxes given to the gate", "arm", kind="words", tone="name"),
         Column("Dice, %", "dice", **PERCENT),
         Column("difference to predicted, points", "difference", interval="difference", **POINTS),
-        *(Column("p after Holm", "p_holm", kind="p"), PATIENTS),
+        *(P_HOLM, PATIENTS),
     ],
 )
 MASK = Table(

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
-
 from records.runs import AS_PUBLISHED
 from reports.chapters.parts import Part
 from reports.endpoint import averaged_words, averages_regions
@@ -11,7 +9,7 @@ from reports.evidence import Evidence
 from reports.papers import printed_boxes
 from reports.readouts.costs import encoder_weights
 from reports.readouts.statistics import comparisons
-from reports.render.blocks import Block, Gap, Grid
+from reports.render.blocks import Block, Gap, Grid, Heading, Lines
 from reports.render.formats import DASH, has_values, is_number, number, pick, spoken
 from reports.render.tables import COUNT, Column, Line, Table, counts, wide
 from reports.setting import label_of, main_split, splits_by_image, sweep
@@ -52,37 +50,36 @@ PRIMARY = Table(
 
 def paper_tables(evidence: Evidence) -> list[Block]:
     """Tables of the main split, then of the published one."""
-    main = main_split(evidence)
-    if evidence["table"].empty:
-        return []
-    notes = [
-        *(["No published table is beside ours (report.table)."] if evidence.published.empty else []),
-        *_notes(evidence),
-    ]
-    blocks: list[Block] = [*_tables(evidence, main, notes)]
-    if main != AS_PUBLISHED and not pick(evidence["table"], split=AS_PUBLISHED).empty:
-        more = _tables(evidence, AS_PUBLISHED, ["What is said under the first table holds here too."])
-        return [*blocks, *more, *comparisons(evidence, AS_PUBLISHED)]
-    if main != AS_PUBLISHED and splits_by_image(evidence):
-        text = "No run was split as the paper did (by image, so that a patient may be in training and test)."
-        blocks.append(Gap(text, f"{sweep(evidence)} split=as_published"))
-    return blocks
-
-
-def _tables(evidence: Evidence, split: str, notes: list[str]) -> list[Block]:
-    table = pick(evidence["table"], split=split)
+    main, table = main_split(evidence), evidence["table"]
     if table.empty:
-        return [Gap(f"There is no result with the split {split}.", sweep(evidence))]
+        return []
+    paper, endpoint = _tables(evidence, main)
+    blocks: list[Block] = [paper, Lines(lines=_notes(evidence)), endpoint]
+    if main == AS_PUBLISHED or not (splits_by_image(evidence) or AS_PUBLISHED in set(table["split"])):
+        return blocks
+    blocks.append(Heading("Split as published"))
+    if AS_PUBLISHED in set(table["split"]):
+        return [*blocks, *_tables(evidence, AS_PUBLISHED), *comparisons(evidence, AS_PUBLISHED)]
+    text = "No run was split as the paper did (by image, so that a patient may be in training and test)."
+    return [*blocks, Gap(text, f"{sweep(evidence)} split=as_published")]
+
+
+def _tables(evidence: Evidence, split: str) -> tuple[Grid, Grid]:
+    """The paper's table, and the primary endpoint of each row with what does not show in a mean."""
+    table = pick(evidence["table"], split=split)
     table = table.assign(finished=table["row"].isin(list(evidence.rows)))
     names = [name for name in evidence.averaged if name in set(table["structure"])]
     lines = wide(table, ["row", "finished", "complete"], "structure") + _boxes(evidence, split)
     columns = [_ours(spoken(name), name) for name in names] + [_ours("mean", MEAN)]
-    if has_values(table, "published_mean"):
-        notes = ["In brackets: the paper's number.", *notes]
-    return [
-        PAPER.of(lines, evidence.labels, columns=columns, notes=notes, split=split),
-        _endpoint(evidence, table, split),
-    ]
+    notes = ["In brackets: the paper's number."] if has_values(table, "published_mean") else []
+    paper = PAPER.of(lines, evidence.labels, columns=columns, notes=notes, split=split)
+    own, weights = pick(table, structure=MEAN), encoder_weights(evidence["costs"])
+    own = own.assign(weights=[weights.get(row, "") for row in own["row"]])
+    united = "Missed, false alarms, undefined: of all regions together, a slice once for each region."
+    printed = "Paper: mean of its printed means, which are over slices."
+    said = ((united, averages_regions(evidence)), (printed, has_values(own, "published_mean")))
+    notes, averaged = [text for text, here in said if here], averaged_words(evidence)
+    return paper, PRIMARY.of(own, evidence.labels, notes=notes, averaged=averaged, split=split)
 
 
 def _ours(title: str, name: str) -> Column:
@@ -112,23 +109,11 @@ def _boxes(evidence: Evidence, split: str) -> list[dict[str, Any]]:
     return [{"row": f"box IoU of {label_of(evidence, evidence.reference)}, %", **line}] if line else []
 
 
-def _endpoint(evidence: Evidence, table: pd.DataFrame, split: str) -> Grid:
-    """The primary endpoint of each row, with what does not show in a mean."""
-    own = pick(table, structure=MEAN)
-    weights = encoder_weights(evidence["costs"])
-    own = own.assign(weights=[weights.get(row, "") for row in own["row"]])
-    notes = []
-    if averages_regions(evidence):
-        notes.append("Missed, false alarms, undefined: of all regions together, a slice once for each region.")
-    if has_values(own, "published_mean"):
-        notes.append("Paper: mean of its printed means, which are over slices.")
-    return PRIMARY.of(own, evidence.labels, notes=notes, averaged=averaged_words(evidence), split=split)
-
-
 def _notes(evidence: Evidence) -> list[str]:
     """What has to be read with the table; gaps are listed in the last chapter and only counted here."""
     problems = {problem.rstrip(".").lower() for problem in evidence.runs.problems}
-    notes = [note for note in evidence.notes if note.rstrip(".").lower() not in problems]
+    notes = ["No published table is beside ours (report.table)."] if evidence.published.empty else []
+    notes += [note for note in evidence.notes if note.rstrip(".").lower() not in problems]
     counted = f"{len(problems)} gaps or folders left out: listed under protocol, the last section."
     return [*notes, counted] if problems else notes
 

@@ -12,7 +12,7 @@ from reports.readouts.region_tables import NAMES
 from reports.readouts.regions import METRICS, patient_means, shown_regions
 from reports.render.blocks import Block, Figures, Folded
 from reports.render.formats import spoken
-from reports.render.tables import Column, Table, counts
+from reports.render.tables import PATIENTS, Column, Table
 from reports.setting import label_of
 from reports.sources import Sources
 from reports.statistics.intervals import intervals
@@ -29,7 +29,7 @@ TABLE = Table(
     columns=[
         Column("part", "stratum", kind="text", tone="name"),
         Column("region", "structure", kind="words"),
-        *counts(num_patients="patients"),
+        PATIENTS,
         *(Column(title, f"{name}:mean", interval=name) for name, title in TITLES.items()),
     ],
 )

@@ -11,7 +11,7 @@ from reports.readouts.regions import POOLED, regions_of_row, shown_regions
 from reports.region_scores import region_names
 from reports.render.blocks import Block, Figures, Folded, Grid
 from reports.render.formats import DASH, count, interval, is_number, number, pick, spoken
-from reports.render.tables import Column, Line, Table, counts
+from reports.render.tables import PATIENTS, Column, Line, Table, counts
 from reports.setting import label_of
 
 PRINTED = {
@@ -83,7 +83,7 @@ INTERVALS = Table(
         _number("median", "slice_median"),
         *counts(num_values="slices"),
         _number("mean of patients", "patient_mean", "patient"),
-        *counts(num_patients="patients"),
+        PATIENTS,
     ],
     notes=[
         "As printed: mean ± 1.96 SD / √slices. Slices of a patient together: the interval of the same mean when "

@@ -1,6 +1,7 @@
 """What is beyond chance: comparisons with the reference, values of patients, and ranks (`reports.statistics.table`)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,7 @@ from reports.render.formats import (
     spoken,
     word,
 )
-from reports.render.tables import PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, counts, wide
+from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, wide
 from reports.setting import in_order, label_of, main_split, primary_comparisons, sweep
 from reports.statistics.patients import MEAN, patient_table
 
@@ -42,12 +43,12 @@ COMPARISON = Table(
     terminal=True,
     columns=[
         Column("row", "row", kind="row", bold="bold", short=True),
-        *counts(num_patients="patients"),
+        PATIENTS,
         Column("Dice, %", "mean", interval="ci95", **PERCENT),
         Column("difference, points", "difference", interval="difference", short=True, **POINTS),
         Column("Wilcoxon p", "p_wilcoxon", kind="p"),
         Column("permutation p", "p_permutation", kind="p"),
-        Column("p after Holm", "p_holm", kind="p", short=True),
+        replace(P_HOLM, short=True),
         Column("equivalence p", "p_equivalence", kind="p"),
         Column("effect size (dz)", "effect_size", digits=2, signed=True),
         Column("seed SD, points", "seed_sd", short=True, **POINTS_SD),
@@ -80,12 +81,17 @@ def comparisons(evidence: Evidence, split: str = "") -> list[Block]:
     blocks: list[Block] = []
     if len(evidence.rows) == 1:
         blocks.append(Text(f"{reference} is the only row with a finished run, so no rows are compared."))
-    elif (found["row"] == evidence.reference).all():
+    elif set(found["row"]) <= {evidence.reference}:
         text = f"No row can be compared with the reference {reference}: both need finished runs on the same patients."
         return [*([Gap(text, sweep(evidence))] if main else []), *_structures(evidence, split)]
     kinds = listed(word(kind) for kind in found["interval"] if word(kind)) or "none"
-    words = {"reference": reference, "split": split, "averaged": averaged_words(evidence), "kinds": kinds}
-    blocks.append(COMPARISON.of(in_order(evidence, found), evidence.labels, **words))
+    words: dict[str, Any] = {
+        "reference": reference,
+        "split": split,
+        "averaged": averaged_words(evidence),
+        "kinds": kinds,
+    }
+    blocks.append(COMPARISON.of(in_order(evidence, found), evidence.labels, averaged=averaged_words(evidence), **words))
     if main and len(evidence.rows) > 1:
         blocks.append(_differences(evidence, reference))
     return [*blocks, *_structures(evidence, split)]
@@ -111,7 +117,7 @@ def _structures(evidence: Evidence, split: str) -> list[Block]:
     """Dice of every structure, folded: they are exploratory."""
     keys = ["row", "structure"]
     found = pick(evidence["statistics"], split=split, arm="", stratum="")
-    distances = pick(found, metric="hd95_mm")[[*keys, "mean"]].rename(columns={"mean": "hd95_mm"})
+    distances = pick(found, metric="hd95_mm").assign(hd95_mm=lambda table: table["mean"])[[*keys, "hd95_mm"]]
     table = pick(found, metric="dice").merge(distances, on=keys, how="left")
     names = [name for name in compared_names(evidence) if name in set(table["structure"])]
 

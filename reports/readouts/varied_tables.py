@@ -11,19 +11,12 @@ from reports.evidence import Evidence
 from reports.papers import varied_settings
 from reports.plots.intervals import gain_by_area, value_differences
 from reports.render.blocks import Block, Figure, Figures, Gap, Heading, Text
-from reports.render.formats import DASH, interval, is_number, number, p_value, pick, record
-from reports.render.tables import COUNT, PERCENT, POINTS, POINTS_SD, Column, Line, Table
+from reports.render.formats import interval, is_number, number, p_value, pick, record
+from reports.render.tables import COUNT, P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, Column, Table
 from reports.statistics.comparisons import ALPHA, NUM_FLIPS
-from reports.statistics.intervals import FEWEST_FOR_TEST
 from reports.statistics.patients import MEAN
 
-
-def _untested(line: Line) -> str:
-    return "not testable" if 0 < line["num_pairs"] < FEWEST_FOR_TEST else DASH
-
-
 DIFFERENCE: dict[str, Any] = {"interval": "difference", **POINTS}
-P_HOLM = Column("p after Holm", "p_holm", kind="p", absent=_untested)
 SEED_SD = Column("seed SD, points", "seed_sd", **POINTS_SD)
 VALUES = Table(
     title="Values of {name}, Dice by patient",
@@ -39,7 +32,7 @@ VALUES = Table(
         P_HOLM,
         SEED_SD,
         Column("seeds", "num_seeds", **COUNT),
-        Column("patients", "num_patients", **COUNT),
+        PATIENTS,
     ],
 )
 GAINS = Table(
@@ -72,7 +65,7 @@ def varied(evidence: Evidence) -> list[Block]:
             control = str(table["control"].iloc[0])
             paper = table["published"] - table.loc[table["value"] == control, "published"].iloc[0]
             own = table.assign(published_difference=paper.where(table["value"] != control))
-            words = {"name": name, "control": plain_value(control)}
+            words: dict[str, Any] = {"name": name, "control": plain_value(control)}
             blocks += [_figure(evidence, table, path), VALUES.of(own, evidence.labels, **words)]
         if printed and len(table) <= 1:
             text = f"Fewer than two values of {name} have a finished run, so its effect cannot be told."

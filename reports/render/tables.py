@@ -11,6 +11,7 @@ import pandas as pd
 
 from reports.render.blocks import Block, Cell, Folded, Grid
 from reports.render.formats import DASH, interval, is_number, number, p_value, spoken, word
+from reports.statistics.intervals import FEWEST_FOR_TEST
 
 Line = Mapping[str, Any]
 # How a column is written: shares in percent, with one decimal; differences of them, with two and their sign.
@@ -91,7 +92,13 @@ class Column:
         return interval(low, high, self.digits, signed=self.signed, scale=self.scale, kind=word(kind))
 
 
+def _untested(line: Line) -> str:
+    return "not testable" if 0 < line.get("num_pairs", 0) < FEWEST_FOR_TEST else DASH
+
+
 ROW = Column("row", "row", kind="row", short=True)
+PATIENTS = Column("patients", "num_patients", **COUNT)
+P_HOLM = Column("p after Holm", "p_holm", kind="p", absent=_untested)
 
 
 def counts(**titles: str) -> list[Column]:

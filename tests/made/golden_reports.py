@@ -7,6 +7,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
@@ -27,7 +28,7 @@ DIGITS = 9  # significant ones of a number: sums in another order, as of another
 
 def write_axial(folder: Path) -> None:
     """Two systems in both splits with boxes of other kinds, a turned image, and a rater's masks."""
-    few = {"num_patients": 7, "structures": ("disc", "canal")}
+    few: Any = {"num_patients": 7, "structures": ("disc", "canal")}
     arms = {"annotated": 0.0, "shuffled": 0.02, "rotated_15": 0.03}
     write_grid(folder / "a", {"unet": 0.80, "bs_esnet": 0.90}, arms=arms, predictions=True, **few)
     write_grid(folder / "b", {"unet": 0.87, "bs_esnet": 0.93}, split="as published", num_folds=1, **few)
@@ -36,7 +37,7 @@ def write_axial(folder: Path) -> None:
 
 def write_spine_runs(folder: Path) -> None:
     """Two systems, a curve of two points, a fusion, and a network that saw no mask."""
-    few = {"num_patients": 6, "num_folds": 1}
+    few: Any = {"num_patients": 6, "num_folds": 1}
     write_spines(
         folder, {"scarnet_baseline": 0.93, "scarnet": 0.95}, renumbered=("p003",), arms={"rotated_15": 0.02}, **few
     )
@@ -55,7 +56,7 @@ def write_values(folder: Path) -> None:
     """Two values of a setting that the paper varies, two seeds each, three structures."""
     for value in (0.0, 1.0):
         for seed in (0, 1):
-            few = {"num_patients": 6, "num_folds": 1, "structures": ("disc", "canal", "lamina")}
+            few: Any = {"num_patients": 6, "num_folds": 1, "structures": ("disc", "canal", "lamina")}
             settings = {ALPHA: value, "model.weights": None}
             write_run(
                 folder / f"{value}-{seed}", "msff", seed=seed, quality=0.88 + 0.01 * value, settings=settings, **few

@@ -205,7 +205,7 @@ def test_a_fusion_is_compared_in_the_mean_over_regions(tmp_path):
 
 
 def test_outputs_that_overlap_have_a_table_of_their_own(evidence, reader):
-    assert "regions as the network judges each on its own, before they are one mask" in reader.text
+    assert "as the network judges each on its own, before they are one mask" in reader.text
     area = {name: line_of(evidence["region_outputs"], region=name, metric="area_pred_mm2") for name in PRINTED}
     share = (area["muscle"]["slice_mean"] + area["fat"]["slice_mean"]) / area["overall"]["slice_mean"]
     assert share > 1.001
