@@ -111,7 +111,7 @@ def draw_sheet(batches: Sequence[SpineBatch], data: SliceDataModule) -> Figure:
         data: Where they come from.
     """
     figure, axes = _new_sheet(batches, data)
-    anatomy, first = data.anatomy, batches[0]
+    anatomy, first, spacing_mm = data.anatomy, batches[0], data.store.grid.spacing_mm
     colours = [anatomy.colours[name] for name in anatomy.structures]
     windows = [window_of(image.numpy()) for image in first.image[:, 0]]
     for number, (row, batch) in enumerate(zip(axes, batches, strict=True)):
@@ -119,7 +119,7 @@ def draw_sheet(batches: Sequence[SpineBatch], data: SliceDataModule) -> Figure:
         for column, (axis, window) in enumerate(zip(row, windows, strict=True)):
             view = SliceView(
                 grey=grey_levels(batch.image[column, 0].numpy(), window),
-                spacing_mm=(data.store.grid.spacing_mm,) * 2,
+                spacing_mm=(spacing_mm, spacing_mm),
                 view=anatomy.view,
                 has_mm=not data.nominal_spacing,
                 interpolation="none",  # the network's pixels stay pixels

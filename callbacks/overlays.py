@@ -111,7 +111,7 @@ def draw_sheet(
     """
     panels = ["image", "agreement"] if agreement else ["image", "truth", "prediction"]
     if any(item.network_boxes is not None for _, item in slices):
-        panels.append("boxes: network's, true dashed")
+        panels.append("boxes: network's,\ntrue dashed")
     if any(item.saliency is not None for _, item in slices):
         panels.append("saliency")
     around = [corners_of((item.true_mask > 0) | (item.predicted_mask > 0)) for _, item in slices]
@@ -124,7 +124,7 @@ def draw_sheet(
     legend = patches(names or {name: anatomy.colours[name] for name in anatomy.structures})
     height = PANEL_INCHES * min(1.0, views[0].proportion)
     size = (height, height / views[0].proportion)
-    figure, axes = new_sheet((len(slices), len(panels)), size, legend=legend, left=LABEL_INCH, top=0.3)
+    figure, axes = new_sheet((len(slices), len(panels)), size, legend=legend, left=LABEL_INCH, top=0.4)
     for row, view, (dice, item) in zip(axes, views, slices, strict=True):
         for axis, panel in zip(row, panels, strict=True):
             _draw_panel(axis, panel, view, item, anatomy, agreement or {})

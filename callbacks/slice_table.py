@@ -1,15 +1,14 @@
 """A table in the run folder, made of what every test slice gives to it."""
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 
 from callbacks.writer import Writer
-from datamodules.slices import SliceDataModule
-from lightning_modules.evaluation.readouts import Readout
+from lightning_modules.evaluation.readouts import Readout, try_out
 from lightning_modules.evaluation.rows import of_all_processes
 from lightning_modules.segmentation import SegmentationModule
 
@@ -19,20 +18,25 @@ class SliceTable(Writer):
 
     Args:
         folder: The run folder.
+        readout: Makes the read-out of some data, see `lightning_modules.evaluation.readouts`.
+        settings: What it takes beside the data.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, readout: Callable[..., Readout], **settings: Any) -> None:
         self.folder = Path(folder)
+        self.readout = partial(readout, **settings)
         self._readout: Readout | None = None
         self._gathered: dict[int, Sequence[Any]] = {}  # of each slice, by its row in the store
-
-    @abstractmethod
-    def readout(self, data: SliceDataModule) -> Readout:
-        """The table of these slices."""
 
     def files(self, module: SegmentationModule) -> Sequence[Path]:
         """The table."""
         return (self.folder / self.readout(module.data).file,)
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Tries it on one slice, so that settings that do not fit to the cohort are refused before the first batch."""
+        super().setup(trainer, pl_module, stage)
+        assert isinstance(pl_module, SegmentationModule)
+        try_out(self.readout(pl_module.data), pl_module.data)
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts a new table."""

@@ -77,18 +77,20 @@ def summarise(cases: pd.DataFrame, only: Sequence[str] = ()) -> Summary:
     }
 
 
-def patient_means(cases: pd.DataFrame, metric: str) -> pd.DataFrame:
+def patient_means(cases: pd.DataFrame, metric: str, by: Sequence[str] = ("patient",)) -> pd.DataFrame:
     """Mean over the slices of each patient: one row per patient (sorted), one column per structure (as first met).
 
     NaN where the patient has no slice on which the metric of that structure is defined. `metric` is a numeric column of
-    the case table or `hd95_mm_hits`.
+    the case table or `hd95_mm_hits`; `by` are the columns that tell patients apart, such as the run's beside.
     """
-    return patient_means_of_each(cases, [metric])[metric]
+    return patient_means_of_each(cases, [metric], by)[metric]
 
 
-def patient_means_of_each(cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+def patient_means_of_each(
+    cases: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = ("patient",)
+) -> dict[str, pd.DataFrame]:
     """`patient_means` of several metrics, faster than one by one."""
-    return _over_slices(_slice_values(cases, metrics))
+    return _over_slices(_slice_values(cases, metrics, by), by)
 
 
 def check_cases(cases: pd.DataFrame) -> None:
@@ -130,17 +132,19 @@ def _values(cases: pd.DataFrame, metric: str) -> np.ndarray:
     return cases[metric].to_numpy(dtype=float)
 
 
-def _slice_values(cases: pd.DataFrame, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Of each metric one row per slice with index (patient, case, slice), one column per structure."""
-    place = {"patient": cases["patient"].astype(str), **{key: cases[key] for key in ("case", "slice", "structure")}}
+def _slice_values(
+    cases: pd.DataFrame, metrics: Sequence[str], by: Sequence[str] = ("patient",)
+) -> dict[str, pd.DataFrame]:
+    """Of each metric one row per slice with index (*by, case, slice), one column per structure."""
+    place = {key: cases[key] for key in (*by, "case", "slice", "structure")} | {"patient": cases["patient"].astype(str)}
     table = pd.DataFrame({**place, **{name: _values(cases, name) for name in metrics}})
-    wide = table.pivot(index=["patient", "case", "slice"], columns="structure", values=list(metrics))
+    wide = table.pivot(index=[*by, "case", "slice"], columns="structure", values=list(metrics))
     structures = list(dict.fromkeys(cases["structure"]))
     return {name: wide[name].loc[:, structures] for name in metrics}
 
 
-def _over_slices(slices: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    means: Any = pd.concat(slices, axis=1).groupby(level="patient").agg("mean")
+def _over_slices(slices: Mapping[str, pd.DataFrame], by: Sequence[str] = ("patient",)) -> dict[str, pd.DataFrame]:
+    means: Any = pd.concat(slices, axis=1).groupby(level=list(by)).agg("mean")
     return {name: means[name] for name in slices}
 
 

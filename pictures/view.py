@@ -58,12 +58,15 @@ class SliceView:
         return list(zip((middle - reach).tolist(), (middle + reach).tolist(), strict=True))
 
     @property
+    def shown_mm(self) -> tuple[float, float]:
+        """Height and width of what is shown."""
+        (top, bottom), (left, right) = self.limits
+        return (bottom - top) * self.spacing_mm[0], (right - left) * self.spacing_mm[1]
+
+    @property
     def proportion(self) -> float:
-        """Height of what is shown by its width, in millimetres."""
-        heights, widths = (
-            abs(np.subtract(*edges)) * mm for edges, mm in zip(self.limits, self.spacing_mm, strict=True)
-        )
-        return float(heights / widths)
+        """Height of what is shown by its width."""
+        return self.shown_mm[0] / self.shown_mm[1]
 
     def show(self, axis: Axes) -> None:
         """Draws the slice alone."""
@@ -85,7 +88,8 @@ class SliceView:
         for number, colour in enumerate(_enough(colours, mask), start=1):
             # Padded, so that what reaches the edge of the image is closed there.
             inside = np.pad(mask == number, 1).astype(float)
-            if lines := contour_generator(columns, rows, inside).lines(0.5):
+            lines = [np.asarray(line) for line in contour_generator(columns, rows, inside).lines(0.5)]
+            if lines:
                 axis.add_collection(LineCollection(lines, colors=[colour], linewidths=width), autolim=False)
 
     def boxes(

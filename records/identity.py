@@ -23,11 +23,10 @@ SOURCES = ("scale", "paper", "grids")
 # says nothing may stop a training early or average its weights, and belongs to the identity. Ours are named here, for a
 # name is asked for before anything is imported that takes seconds.
 ONLOOKERS = {
-    *(f"callbacks.{name}" for name in ("augmentation_sheet.AugmentationSheet", "confusion_table.ConfusionTable")),
+    *(f"callbacks.{name}" for name in ("augmentation_sheet.AugmentationSheet", "slice_table.SliceTable")),
     *(f"callbacks.{name}" for name in ("cost.Cost", "epoch_table.EpochTable", "keypoint_sheet.KeypointSheet")),
-    *(f"callbacks.{name}" for name in ("keypoint_table.KeypointTable", "morphometry_table.MorphometryTable")),
     *(f"callbacks.{name}" for name in ("overlays.Overlays", "prediction_writer.PredictionWriter")),
-    *(f"callbacks.{name}" for name in ("region_table.RegionTable", "run_card.RunCard", "wandb_review.WandbReview")),
+    *(f"callbacks.{name}" for name in ("run_card.RunCard", "wandb_review.WandbReview")),
     *(f"callbacks.{name}" for name in ("training_curves.TrainingCurves", "checkpoints.LastCheckpoint")),
     *(
         f"lightning.pytorch.callbacks.{name}"
@@ -37,6 +36,11 @@ ONLOOKERS = {
         f"lightning.pytorch.callbacks.{name}"
         for name in ("LearningRateMonitor", "DeviceStatsMonitor", "ThroughputMonitor", "ModelCheckpoint")
     ),
+}
+# Those of folders of earlier versions: each became a `slice_table.SliceTable`.
+FORMER_ONLOOKERS = {
+    *(f"callbacks.{name}" for name in ("confusion_table.ConfusionTable", "keypoint_table.KeypointTable")),
+    *(f"callbacks.{name}" for name in ("morphometry_table.MorphometryTable", "region_table.RegionTable")),
 }
 ACTING = {
     *("callbacks.asynchronous_training.AsynchronousTraining", "callbacks.checkpoints.BestCheckpoint"),
@@ -159,8 +163,9 @@ def _chosen_by(raw: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _only_looks_on(target: str) -> bool:
-    if target in ONLOOKERS | ACTING or target.startswith("lightning."):
-        return target in ONLOOKERS
+    looking_on = ONLOOKERS | FORMER_ONLOOKERS
+    if target in looking_on | ACTING or target.startswith("lightning."):
+        return target in looking_on
     try:
         return bool(getattr(get_class(target), "only_looks_on", False))
     except Exception:  # whatever is wrong with it is said where it is built

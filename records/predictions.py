@@ -143,7 +143,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         ValueError: If the file is missing or cut off.
     """
     try:
-        with np.load(file, allow_pickle=False) as content:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:  # closed if it is cut off
             return dict(content)
     except Exception as error:  # whatever a cut-off archive gives
         raise ValueError(f"{file} cannot be read ({type(error).__name__}): test the run again") from None

@@ -19,9 +19,9 @@ from reports.region_scores import region_cases
 from reports.sources import Sources
 from reports.statistics.comparisons import rank_probabilities
 from reports.statistics.intervals import FEWEST_FOR_TEST
-from reports.statistics.patients import GROUP, MEAN, patient_scores, scored_metrics
+from reports.statistics.patients import GROUP, MEAN, patient_scores, patient_table, scored_metrics
 from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
-from reports.statistics.table import build_statistics, patient_table
+from reports.statistics.table import build_statistics
 from reports.summaries import (
     TABLE_COLUMNS,
     build_detection,

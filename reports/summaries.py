@@ -1,5 +1,6 @@
 """The smaller tables of a report: what `table.csv` says, costs, detection, folds, inflation."""
 
+from collections import Counter
 from collections.abc import Sequence
 from math import nan
 from typing import Any
@@ -65,7 +66,6 @@ def build_table(
     table = table.merge(_patient_level(statistics), on=["split", "row", "structure"], how="left")
     table["bold"] = table["bold"].eq(True)
     table["num_patients"] = table["num_patients"].fillna(0).astype(int)
-    # Without a run there is no count, which is not a count of none.
     table = table.astype(dict.fromkeys(COUNTS, "Int64"))
     places = {row: place_of(row, published) for row in (*printed, *rows)}
     position = [places[row] for row in table["row"]]
@@ -166,25 +166,20 @@ def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, floa
 
 def _counts(cases: pd.DataFrame, structures: Sequence[str], averaged: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Slice-level numbers of a row: mean, SD, how many slices, misses, false alarms, undefined."""
-    if cases.empty:
-        empty = {"slice_mean": nan, "slice_sd": nan, "num_slices": 0, **dict.fromkeys(COUNTS, pd.NA)}
-        return {structure: dict(empty) for structure in (*structures, MEAN)}
     whole = cases.loc[cases["structure"].isin(list(averaged))]
     levels = slice_level(cases, "dice")
     if len(whole) < len(cases):
-        levels[MEAN] = slice_level(whole, "dice")[MEAN] if len(whole) else (nan, nan)
+        levels[MEAN] = slice_level(whole, "dice").get(MEAN, (nan, nan))
     counts = {}
     for structure in (*structures, MEAN):
         part = whole if structure == MEAN else cases.loc[cases["structure"] == structure]
         mean, sd = levels.get(structure, (nan, nan))
-        counts[structure] = {
-            "slice_mean": 100 * mean,
-            "slice_sd": 100 * sd,
-            "num_slices": len(part[["case", "slice"]].drop_duplicates()),
-            "missed": np.count_nonzero(part["status"] == "missed"),
-            "false_alarms": np.count_nonzero(part["status"] == "false_alarm"),
-            "undefined": np.count_nonzero(part["dice"].isna()),
-        }
+        record = {"slice_mean": 100 * mean, "slice_sd": 100 * sd}
+        record["num_slices"] = len(part[["case", "slice"]].drop_duplicates())
+        statuses = Counter(part["status"])
+        known = (statuses["missed"], statuses["false_alarm"], np.count_nonzero(part["dice"].isna()))
+        # Without a run there is no count, which is not a count of none.
+        counts[structure] = record | dict(zip(COUNTS, known if len(cases) else [pd.NA] * 3, strict=True))
     return counts
 
 

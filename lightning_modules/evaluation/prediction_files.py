@@ -110,7 +110,7 @@ def read_slices(folder: Path, num_structures: int, annotated: Container[tuple[st
         ValueError: If a file is missing or cut off.
     """
     predictions = Predictions(folder)
-    rows = predictions.index[["case", "patient", "level", "slice"]].to_dict("records")
+    rows = predictions.index.filter(INDEX_COLUMNS[1:]).to_dict("records")
     for number, (row, arrays) in enumerate(zip(rows, predictions, strict=True)):
         arrays.setdefault("has_mask", np.array((row["case"], str(row["slice"])) in annotated))
         yield _slice({"index": number, **row}, StoredSlice.of(arrays), num_structures)

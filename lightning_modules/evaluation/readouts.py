@@ -1,4 +1,7 @@
-"""Tables of a test beside cases.csv: key points, confusion of structures, regions, measurements."""
+"""Tables of a test beside cases.csv: key points, confusion of structures, regions, measurements.
+
+Each is a function of the data and its own settings.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,18 +117,33 @@ def _confusion(item: EvaluatedSlice, data: Tested) -> Rows:
     return [{**place_of(item), **row} for row in rows]
 
 
-KEYPOINTS = Readout(
-    file="keypoints.csv",
-    columns=("case", "patient", "level", "slice", "domain", *KEYPOINT_COLUMNS),
-    of_slice=_keypoints,
-)
-CONFUSION = Readout(file="confusion.csv", columns=(*SLICE, *CONFUSION_COLUMNS), of_slice=_confusion)
+def keypoints(data: Tested) -> Readout:
+    """Where every key point was found, and how far off: a row per key point and source (`score_keypoints`).
+
+    `source` is "heatmap" for points decoded from the network's heat maps, if it has any, and "mask" for the centres of
+    the predicted masks of structures that were labelled. Coordinates are pixels of the scan in canonical orientation:
+    x is the column, y the row. `domain` is "" or the name of the cohort that a weak patient came from.
+    """
+    columns = ("case", "patient", "level", "slice", "domain", *KEYPOINT_COLUMNS)
+    return Readout(file="keypoints.csv", columns=columns, of_slice=_keypoints)
 
 
-def region_outputs(outputs: Sequence[str]) -> Readout:
-    """Pixels of the regions that a network judges one by one, before they are made one mask.
+def confusion(data: Tested) -> Readout:
+    """Which structures were taken for which: a row per pair (truth, prediction) that has a pixel (`count_confusion`).
+
+    Pixels are those of the scan. Slices without an annotated mask have no rows.
+    """
+    return Readout(file="confusion.csv", columns=(*SLICE, *CONFUSION_COLUMNS), of_slice=_confusion)
+
+
+def region_outputs(data: Tested, outputs: Sequence[str]) -> Readout:
+    """Regions as a network judges each of them on its own, before they are made one mask.
+
+    A pixel is in an output where its probability, on the pixels of the scan, is above one half; a region is the union
+    of the widest outputs inside it (`metrics.regions`). Beside them, confusion.csv has the regions of the one mask.
 
     Args:
+        data: The slices.
         outputs: Names of `EvaluatedSlice.regions`, in order.
     """
 
@@ -145,7 +163,12 @@ def region_outputs(outputs: Sequence[str]) -> Readout:
 
 
 def morphometry(data: Tested, settings: Morphometry | None) -> Readout:
-    """Measures of the annotated mask of every slice that has one, and of the predicted one.
+    """What a clinician would measure, on the annotated mask of every slice that has one and on the predicted one.
+
+    What is measured follows from the anatomy: on axial slices the muscles of `settings`, with their fat on the picture
+    as stored, pooled over the slices of a patient (`metrics.morphometry`), or areas alone without settings; on sagittal
+    slices with a series of vertebrae, what `metrics.spine_shape` defines. At the end of a test, structures on the other
+    side than their name says are named in the log.
 
     Args:
         data: The slices; their pictures are read from the files of the cohort, whose intensities were not z-scored.

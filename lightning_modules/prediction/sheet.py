@@ -31,8 +31,8 @@ def draw_sheet(blocks: Sequence[Block], anatomy: Anatomy, path: Path, *, title: 
         shape, panel, legend=patches(names), top=0.28, below=0.22, least_width=FEWEST_INCHES, dpi=150
     )
     # Of a bar that is longer than the panel, a part would be seen beside the length of the whole.
-    width_mm = panel[1] / panel[0] * 2 * views[0].half_mm[0]
-    bar_mm = next((length for length in BARS_MM if length <= BAR_SHARE * width_mm), BARS_MM[-1])
+    longest_mm = BAR_SHARE * views[0].shown_mm[1]
+    bar_mm = next((length for length in BARS_MM if length <= longest_mm), BARS_MM[-1])
     several = len({block.name for block, _ in slices}) > 1
     for axis in axes.ravel()[len(slices) :]:
         axis.axis("off")

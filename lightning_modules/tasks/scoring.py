@@ -16,7 +16,7 @@ from datamodules.store.file_hashes import FileHashes
 from lightning_modules.evaluation.evaluated import EvaluatedSlice, slice_with_mask
 from lightning_modules.evaluation.measurement import morphometry_settings
 from lightning_modules.evaluation.prediction_files import PredictionFolder
-from lightning_modules.evaluation.readouts import CONFUSION, KEYPOINTS, Readout, morphometry, try_out
+from lightning_modules.evaluation.readouts import Readout, confusion, keypoints, morphometry, try_out
 from lightning_modules.evaluation.rows import slice_rows
 from lightning_modules.tasks.provenance import run_card
 from metrics.aggregate import summarise
@@ -101,7 +101,7 @@ def readouts(config: DictConfig, data: SliceDataModule) -> list[Readout]:
     """
     measured = morphometry(data, morphometry_settings(config))
     try_out(measured, data)
-    return [KEYPOINTS, CONFUSION, measured]
+    return [keypoints(data), confusion(data), measured]
 
 
 def score_masks(

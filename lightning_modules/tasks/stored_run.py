@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from datamodules.anatomy import Anatomy
 from datamodules.cohort import Cohort
 from lightning_modules.evaluation.measurement import morphometry_settings
-from lightning_modules.evaluation.readouts import CONFUSION, KEYPOINTS, Readout, morphometry, region_outputs
+from lightning_modules.evaluation.readouts import Readout, confusion, keypoints, morphometry, region_outputs
 from lightning_modules.grid.grid_cell import one_line
 from records.whole_files import read_json
 
@@ -57,14 +57,14 @@ class StoredRun:
         Returns:
             Those that can be made, and why the others stay as they are, by the name of the file or folder.
         """
-        made, left = [CONFUSION], {}
+        made, left = [confusion(self)], {}
         if "true_keypoints" in held:
-            made.append(KEYPOINTS)
+            made.append(keypoints(self))
         else:
             left["keypoints.csv"] = TEST_AGAIN.format("key points")
         outputs = OmegaConf.select(self.config, "callbacks.region_table.outputs")
         if outputs is not None and "regions" in held:
-            made.append(region_outputs([str(name) for name in outputs]))
+            made.append(region_outputs(self, [str(name) for name in outputs]))
         else:
             left["region_outputs.csv"] = TEST_AGAIN.format("overlapping outputs")
         try:

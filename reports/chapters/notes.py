@@ -12,8 +12,7 @@ from reports.readouts.curve import unequal_training
 from reports.readouts.varied_tables import noise_sentences, size_sentences
 from reports.statistics.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.statistics.intervals import FEWEST_FOR_TEST, kind
-from reports.statistics.patients import MEAN
-from reports.statistics.table import patient_table
+from reports.statistics.patients import MEAN, patient_table
 from reports.summaries import primary_split
 
 PAPER_SIZE = "paper"

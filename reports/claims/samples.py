@@ -6,7 +6,7 @@ are linearised by the jackknife: the pseudo-value of a patient is n * all - (n -
 slices of a patient kept together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,19 +17,19 @@ from reports.claims.values import FEWER_IS_BETTER, PatientValues
 
 def paired(values: PatientValues, left: Side, right: Side) -> np.ndarray:
     """Differences of the patients that both sides have, signed so that positive is better for the left side."""
-    table = pd.concat([values.of(left), values.of(right)], axis=1, join="inner")
-    sign = -1 if left.metric in FEWER_IS_BETTER else 1
-    return sign * (table.iloc[:, 0] - table.iloc[:, 1]).to_numpy(dtype=float)
+    return _weighed(values, [left, right], [1.0, -1.0])
 
 
 def contrast(values: PatientValues, both: Side, one: Side, other: Side, neither: Side) -> np.ndarray:
-    """What two changes together add beyond what each adds alone, of the patients that all four sides have.
+    """What two changes together add beyond what each adds alone; positive is better for both together."""
+    return _weighed(values, [both, one, other, neither], [1.0, -1.0, -1.0, 1.0])
 
-    Signed so that positive is better for both together.
-    """
-    table = pd.concat([values.of(side) for side in (both, one, other, neither)], axis=1, join="inner")
-    sign = -1 if both.metric in FEWER_IS_BETTER else 1
-    return sign * (table.to_numpy(dtype=float) @ np.array([1.0, -1.0, -1.0, 1.0]))
+
+def _weighed(values: PatientValues, sides: Sequence[Side], weights: Sequence[float]) -> np.ndarray:
+    """Sum of the sides' values times their weights, of the patients that all have; turned where less is better."""
+    table = pd.concat([values.of(side) for side in sides], axis=1, join="inner").to_numpy(dtype=float)
+    sign = -1 if sides[0].metric in FEWER_IS_BETTER else 1
+    return sign * (table @ np.array(weights))
 
 
 def between_strata(values: PatientValues, left: Side, right: Side) -> tuple[np.ndarray, int]:

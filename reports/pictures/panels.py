@@ -3,7 +3,7 @@
 import io
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,17 +20,19 @@ PANEL_PX = 300  # width of a panel
 MARGIN_MM = 12.0  # of image around the structures
 OPACITY, LINE = 0.4, 0.6  # of a painted structure; width of its edge, points
 QUALITY = 82
-MAPS = ("saliency", "gated_features")
 
 
 def load_slice(path: Path) -> StoredSlice | None:
-    """Reads a slice; None where the file is missing, broken, or lacks an image or masks of one size."""
+    """Reads a slice; None where the file is missing, broken, or lacks an image or masks of one size.
+
+    Maps are on the pixels of the image, or not at all.
+    """
     try:
-        arrays = read_arrays(path)
+        item = StoredSlice.of(read_arrays(path))
     except ValueError:
         return None
-    size = arrays["image"].shape  # maps are on the pixels of the image, or not at all
-    return StoredSlice.of({name: array for name, array in arrays.items() if name not in MAPS or array.shape == size})
+    other = [name for name in ("saliency", "gated_features") if getattr(item, name).shape != item.image.shape]
+    return replace(item, **{name: np.zeros((0, 0), np.uint8) for name in other})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def interval_plot(
         upright: Whether the axis of values is the vertical one.
         room: Share of the distance of places in which groups stand beside each other.
         zero: Whether there is a line at 0.
-        joined: Whether the means of a group are joined by a line.
+        joined: Whether the means of a group are joined.
         more: Draws what else there is.
     """
     at = np.arange(len(names), dtype=float) if at is None else at
@@ -65,16 +65,15 @@ def interval_plot(
             bars |= {} if room else {"markeredgecolor": "white"}
             points = (beside, mean) if upright else (mean, beside)
             axis.errorbar(*points, **bars, color=style.colour, linewidth=1.8, label=name)
-        missing = np.isnan([group.ends[:, 0] for group in groups]).all(axis=0)
         if upright:
             axis.set_xticks(at, names, rotation=90 if max(map(len, names)) > 5 else 0, fontsize=9.5)
             axis.set(xlim=(at[0] - 0.5, at[-1] + 0.5), ylabel=label)
         else:
             axis.set_yticks(at, [wrapped(name, 26 if room else 20) for name in names], fontsize=9.5, linespacing=0.95)
             axis.set(ylim=(at[-1] + 0.55, at[0] - 0.55), xlabel=label)
-            for place in at[missing]:
-                within = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
-                axis.text(0.5, place, "no value", fontsize=9, **within)
+            within = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center", "fontsize": 9}
+            for place in at[np.isnan([group.ends[:, 0] for group in groups]).all(axis=0)]:
+                axis.text(0.5, place, "no value", **within)
         axis.tick_params(axis="x" if upright else "y", length=0)
         if zero:
             (axis.axhline if upright else axis.axvline)(0, color="0.4", linewidth=1, zorder=1.5)
@@ -146,13 +145,9 @@ def gain_by_area(table: pd.DataFrame, *, title: str) -> Figure:
 
 
 def value_differences(table: pd.DataFrame, noise: Mapping[str, Any], *, name: str, values: Sequence[str]) -> Figure:
-    """Difference of each value of a setting to the control in Dice points, ours with intervals and the paper's.
+    """Difference of each value of a setting (lines of varied.csv) to the control, ours with intervals and the paper's.
 
-    Args:
-        table: Rows of varied.csv of one setting.
-        noise: Its line of varied_noise.csv; what 95 % of chance ranges stay below is drawn as a bar of that height.
-        name: What the setting is called.
-        values: What its values are called.
+    `noise` is the setting's line of varied_noise.csv: what 95 % of chance ranges stay below is a bar of that height.
     """
     control = (table["value"] == table["control"]).to_numpy()
     ours, paper = ends_of(table, DIFFERENCE, 100), np.full((len(table), 3), np.nan)

@@ -29,8 +29,7 @@ from reports.render.formats import (
 )
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, wide
 from reports.setting import in_order, label_of, main_split, primary_comparisons, sweep
-from reports.statistics.patients import MEAN
-from reports.statistics.table import patient_table
+from reports.statistics.patients import MEAN, patient_table
 
 
 def _note(line: Line) -> str:

@@ -16,7 +16,6 @@ GROUP = ("row", "split", "arm", "seed")
 SEEDED = ("patient", "seed", "value")
 MEAN = "mean"  # the structure that stands for the mean over structures
 LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "csa_error_percent", "csa_error_mm2", HITS, *READOUTS)
-SEPARATOR = "\x1f"
 
 
 def scored_metrics(cases: pd.DataFrame) -> tuple[str, ...]:
@@ -36,30 +35,29 @@ def patient_scores(cases: pd.DataFrame, metrics: Sequence[str], averaged: Sequen
         metrics: Columns of the case table, or `hd95_mm_hits`.
         averaged: What "mean" is the mean of; None for everything.
     """
+    order = [*GROUP, "patient", "structure", "metric", "value"]
     if cases.empty:
-        return pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
-    # Group and patient as one key: what `metrics.aggregate` then takes for a patient is a patient of a run.
-    key = cases["patient"].astype(str)
-    for name in GROUP:
-        key = key + SEPARATOR + cases[name].astype(str)
-    keyed = cases.assign(patient=key)
+        return pd.DataFrame(columns=order)
     lines = []  # as tuples, since a frame for every metric, of which a report has hundreds, takes most of its time
-    for metric, means in patient_means_of_each(keyed, metrics).items():
+    for metric, means in patient_means_of_each(cases, metrics, by=("patient", *GROUP)).items():
         own = means if averaged is None else means[[name for name in averaged if name in means]]
         means = means.assign(**{MEAN: own.mean(axis=1)})
-        identities = [_identity(key) for key in means.index]
         for structure, values in zip(means.columns, means.to_numpy(dtype=float).T.tolist(), strict=True):
-            pairs = zip(identities, values, strict=True)
+            pairs = zip(means.index, values, strict=True)
             lines += [(*who, structure, metric, value) for who, value in pairs if not isnan(value)]
     table = pd.DataFrame(lines, columns=["patient", *GROUP, "structure", "metric", "value"])
-    order = [*GROUP, "patient", "structure", "metric", "value"]
     return table.loc[:, order].astype({"seed": int, "value": float})
 
 
-def _identity(key: str) -> tuple[Any, ...]:
-    """Patient and GROUP of a key."""
-    patient, row, split, arm, seed = key.split(SEPARATOR)
-    return patient, row, split, arm, int(seed)
+def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd.DataFrame:
+    """Values of one column, a patient a line (sorted) and a row of the table a column, averaged over seeds.
+
+    Args:
+        scores: Of one split, arm, structure and metric.
+        rows: The rows to take, in this order; all by name without it. One without a value is left out.
+    """
+    table = over_seeds(scores).pivot(index="patient", columns="row", values="value")
+    return table if rows is None else table.loc[:, [row for row in rows if row in table]]
 
 
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:

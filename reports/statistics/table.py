@@ -1,9 +1,8 @@
 """`statistics.csv`: every mean with its interval and every comparison with the reference (PROTOCOL.md)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,14 +22,12 @@ COLUMNS = (
 COLUMN = ["split", "stratum", "structure", "metric"]  # what is a column of a table: Holm and bold stay within it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(NamedTuple):
     """One mean to be estimated, and the differences to be tested, if any."""
 
     labels: dict[str, object]
     values: np.ndarray
     differences: np.ndarray | None
-    bold: bool
 
 
 def build_statistics(
@@ -59,59 +56,48 @@ def build_statistics(
         margin: Difference of interest in Dice.
         averaged: Structures that "mean" is the mean of.
     """
-    own = cases.loc[cases["arm"] == ""]
-    cells = [*_own_cells(scores.loc[scores["arm"] == ""], "", rows, systems, reference), *_arm_cells(scores)]
-    for split in own["split"].drop_duplicates():
-        for name, part in strata(own.loc[own["split"] == split]):
+    own, arms = scores.loc[scores["arm"] == ""], scores.loc[scores["arm"] != ""]
+    cells = [*_own_cells(own, "", rows, systems, reference)]
+    cells += _cells(scores.loc[scores["row"].isin(arms["row"])], ["split", "row", "structure", "metric"], "arm")
+    tested = cases.loc[cases["arm"] == ""]
+    for split in tested["split"].drop_duplicates():
+        for name, part in strata(tested.loc[tested["split"] == split]):
             cells += _own_cells(patient_scores(part, STRATUM_METRICS, averaged), name, rows, systems, reference)
     return _estimate(cells, margin)
-
-
-def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd.DataFrame:
-    """Values of one column, a patient a line (sorted) and a row of the table a column, averaged over seeds.
-
-    Args:
-        scores: Of one split, arm, structure and metric.
-        rows: The rows to take, in this order; all by name without it. One without a value is left out.
-    """
-    table = over_seeds(scores).pivot(index="patient", columns="row", values="value")
-    return table if rows is None else table.loc[:, [row for row in rows if row in table]]
 
 
 def _own_cells(
     scores: pd.DataFrame, stratum: str, rows: Sequence[str], systems: Sequence[str], reference: str
 ) -> Iterator[Cell]:
-    keys = ["split", "structure", "metric"]
-    tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns="row", values="value")
-    tables = tables.loc[:, [row for row in rows if row in tables]]
-    spreads = _seed_spreads(scores, [*keys, "row"])
-    key: Any
-    for key, values in _values_of(tables, keys):
-        split, structure, metric = key
-        competing = pd.DataFrame({row: values[row] for row in values if row in systems})
-        bold = bold_rows(competing, higher_is_better=metric not in LOWER_IS_BETTER)
-        for row in values:
-            labels = {"split": split, "arm": "", "stratum": stratum, "structure": structure, "metric": metric}
-            labels |= {"row": row, "reference": "" if row == reference else reference}
-            compared = values.get(reference) if row != reference else None
-            yield _cell(labels, spreads[*key, row], values[row], compared, bold=row in bold)
+    """Of the rows' own tests; each is compared with the reference."""
+    for cell in _cells(scores, ["split", "structure", "metric"], "row", rows, systems, reference):
+        against = "" if cell.labels["row"] == reference else reference
+        yield cell._replace(labels=cell.labels | {"stratum": stratum, "reference": against})
 
 
-def _arm_cells(scores: pd.DataFrame) -> Iterator[Cell]:
-    with_arms = scores.loc[scores["row"].isin(scores.loc[scores["arm"] != "", "row"])]
-    if with_arms.empty:
+def _cells(
+    scores: pd.DataFrame,
+    keys: list[str],
+    column: str,
+    order: Sequence[str] | None = None,
+    systems: Sequence[str] = (),
+    reference: str = "",
+) -> Iterator[Cell]:
+    """Of each key a cell for everything in a column, compared with what is called `reference` there."""
+    if scores.empty:
         return
-    keys = ["split", "row", "structure", "metric"]
-    tables = over_seeds(with_arms).pivot(index=[*keys, "patient"], columns="arm", values="value")
-    spreads = _seed_spreads(with_arms, [*keys, "arm"])
-    key: Any
+    tables = over_seeds(scores).pivot(index=[*keys, "patient"], columns=column, values="value")
+    tables = tables.loc[:, [name for name in (tables.columns if order is None else order) if name in tables]]
+    spreads = _seed_spreads(scores, [*keys, column])
     for key, values in _values_of(tables, keys):
-        split, row, structure, metric = key
-        compared = values.get("")
-        for arm in (name for name in values if name):
-            labels = {"split": split, "arm": arm, "stratum": "", "structure": structure, "metric": metric}
-            labels |= {"row": row, "reference": "" if compared is None else row}
-            yield _cell(labels, spreads[*key, arm], values[arm], compared, bold=False)
+        labels = {"arm": "", "stratum": "", "row": ""} | dict(zip(keys, key, strict=True))
+        competing = pd.DataFrame({name: values[name] for name in values if name in systems})
+        bold = bold_rows(competing, higher_is_better=labels["metric"] not in LOWER_IS_BETTER)
+        compared = values.get(reference)
+        for name in (name for name in values if name):  # what has no name is the own test beside the arms
+            against = "" if compared is None else labels["row"]
+            own: dict[str, object] = labels | {column: name, "reference": against, "bold": name in bold}
+            yield _cell(own, spreads[*key, name], values[name], None if name == reference else compared)
 
 
 def _seed_spreads(scores: pd.DataFrame, keys: Sequence[str]) -> dict[Any, tuple[float, int]]:
@@ -138,8 +124,6 @@ def _cell(
     seeds: tuple[float, int],
     values: np.ndarray,
     compared: np.ndarray | None,
-    *,
-    bold: bool,
 ) -> Cell:
     """`values` and `compared` are those of the same patients, NaN where one has none; `seeds` their `seed_spread`."""
     spread, num_seeds = seeds
@@ -157,7 +141,7 @@ def _cell(
     if differences is not None and len(differences) < max(len(values), num_compared):
         notes.append(f"compared on the {len(differences)} patients that both have")
     labels = labels | {"seed_sd": spread, "num_seeds": num_seeds, "note": "; ".join(notes)}
-    return Cell(labels=labels, values=values, differences=differences, bold=bold)
+    return Cell(labels, values, differences)
 
 
 def _estimate(cells: Sequence[Cell], margin: float) -> pd.DataFrame:
@@ -176,7 +160,6 @@ def _estimate(cells: Sequence[Cell], margin: float) -> pd.DataFrame:
     table.loc[not_dice, ["p_equivalence", "p_noninferiority"]] = nan
     counted = table["num_pairs"].where(table["reference"] != "", table["num_patients"])
     table["testable"] = counted >= FEWEST_FOR_TEST
-    table["bold"] = [cell.bold for cell in cells]
     # Arms of a row are a family of their own.
     table["family"] = table["row"].where(table["arm"] != "", "")
     adjusted = table.groupby([*COLUMN, "family"], sort=False)["p_wilcoxon"]

@@ -5,6 +5,7 @@ import tomllib
 from datetime import date
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -16,14 +17,20 @@ README, CONF = ROOT / "README.md", ROOT / "conf"
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 PLACES = (*PACKAGES, "conf", "docs", ".ci", ".github")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# Commands of recipes need the files that stand above them: test_recipes runs both.
-LINES = {line for page in PAGES for line in run_lines(page)} - set(RECIPES)
 # In words and tables a command is what begins with one of these and goes on; the changelog names what is gone.
 WHOLE = re.compile(r"(?:-m )?(?:experiment|sweep|task)=\S+(?: [~+]?[\w./]+=\S+)+")
-IN_WORDS = {span for page in PAGES if page.name != "CHANGELOG.md" for span in spans(page) if WHOLE.fullmatch(span)}
-LINES = sorted(
-    LINES | {span for span in IN_WORDS if "..." not in span and not re.search(r"(?:cohort|sweep)=NAME", span)}
-)
+TYPED = re.compile(r"\.\.\.|(?:cohort|sweep)=(?:NAME|my_hospital)")  # to be filled in
+
+
+def commands_of(page):
+    """What a page tells to type; commands of recipes need the files that stand above them: test_recipes runs both."""
+    in_words = [span for span in spans(page) if WHOLE.fullmatch(span) and page.name != "CHANGELOG.md"]
+    return {line for line in (*run_lines(page), *in_words) if line not in RECIPES and not TYPED.search(line)}
+
+
+READ_FIRST = {line for page in PAGES if page.parent in (ROOT, ROOT / "docs") for line in commands_of(page)}
+RESULTS = {line for page in PAGES for line in commands_of(page)} - READ_FIRST
+LINES = [*sorted(READ_FIRST), *(pytest.param(line, marks=pytest.mark.slow) for line in sorted(RESULTS))]
 # Lines of code blocks that are no `python run.py`; their extras and modules are looked for below.
 SHELL = ("pip install", "pre-commit", "pytest", "ruff", "pyright", "python -m ", "python3 -m venv", ". .venv/")
 DRAWN = "─"  # a picture of characters
@@ -95,7 +102,7 @@ def test_a_command_composes(line):
 
 
 def test_the_commands_of_the_documentation_are_found():
-    assert {"", "sweep=bs_esnet_table1", "task=predict input=SCANS output=DIR"} <= set(LINES)
+    assert {"", "sweep=bs_esnet_table1", "task=predict input=SCANS output=DIR"} <= READ_FIRST
     assert len(LINES) > 40
     assert swept("-m a=1,2 b='range(2)' c=x") == [["a=1", "a=2"], ["b=0", "b=1"], ["c=x"]]
 
@@ -178,3 +185,14 @@ def test_one_version_and_one_date():
     dois = {reference.get("doi") for reference in citation.references} - {None}
     assert dois == set(re.findall(r"doi (\S+)", text_of(README)))
     assert len(citation.references) == len(re.findall(r"^\* \*\*", sections(README)["Cite"], re.MULTILINE))
+
+
+def test_the_workflow_tests_the_versions_that_are_allowed():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yaml").read_text())
+    versions = workflow["jobs"]["tests"]["strategy"]["matrix"]["python-version"]
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {".ci/run", "pytest"} <= set(steps)
+    assert any("--resolution lowest-direct" in step for step in steps)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"].split()[:2] for hook in hooks] == [["ruff", "check"], ["ruff", "format"]]

@@ -14,7 +14,7 @@ from callbacks.keypoint_sheet import middle_keypoint
 from datamodules.batch import SpineBatch
 from lightning_modules.evaluation.evaluated import evaluate
 from lightning_modules.evaluation.network_grid import on_network_grid
-from lightning_modules.evaluation.readouts import CONFUSION, KEYPOINTS, morphometry
+from lightning_modules.evaluation.readouts import confusion, keypoints, morphometry
 from lightning_modules.tasks import training
 from metrics.levels import BACKGROUND
 from metrics.spine_shape import SPINE_MEASURES
@@ -50,7 +50,7 @@ def test_every_key_point_has_a_row_from_its_map_and_one_from_its_mask(tested):
     table = pd.read_csv(
         folder / "keypoints.csv", keep_default_na=False, na_values={"error_mm": "", "x": "", "peak": ""}
     )
-    assert tuple(table.columns) == KEYPOINTS.columns
+    assert tuple(table.columns) == keypoints(data).columns
     num_slices = len(pd.read_csv(folder / "cases.csv")[["case", "slice"]].drop_duplicates())
     assert table["source"].value_counts().to_dict() == {"heatmap": 10 * num_slices, "mask": 10 * num_slices}
     assert set(table["structure"]) == set(data.anatomy.keypoints)
@@ -77,7 +77,7 @@ def test_true_points_are_the_centres_of_the_masks_on_the_scans_own_pixels(tested
 def test_confusion_has_every_pixel_of_every_slice(tested):
     folder, data = tested
     table = pd.read_csv(folder / "confusion.csv")
-    assert tuple(table.columns) == CONFUSION.columns
+    assert tuple(table.columns) == confusion(data).columns
     assert set(table["truth"]) | set(table["prediction"]) <= {BACKGROUND, *data.anatomy.structures}
     assert (table.groupby(["case", "slice"])["pixels"].sum() == 128**2).all()
     cases = pd.read_csv(folder / "cases.csv")
@@ -131,7 +131,9 @@ def test_decoded_points_lie_where_they_were_annotated(tested):
     for shift_px in (0.0, 2.0):
         batch, prediction = batch_and_prediction(data, shift_px=shift_px)
         for item in evaluate(prediction, batch, data.store, mechanism=True):
-            rows = [row for row in KEYPOINTS.of_slice(item, data) if row["source"] == "heatmap" and row["visible"]]
+            rows = [
+                row for row in keypoints(data).of_slice(item, data) if row["source"] == "heatmap" and row["visible"]
+            ]
             np.testing.assert_allclose([row["error_mm"] for row in rows], 3.0 * shift_px, atol=0.3)
             if not shift_px:
                 assert all(row["nearest"] == row["structure"] for row in rows)
@@ -146,9 +148,9 @@ def test_a_slice_without_a_mask_is_scored_against_nothing(tested):
     item = evaluate(prediction, weak, data.store)[0]
     assert not item.has_mask
     assert not item.true_mask.any(), "nobody peeks"
-    assert CONFUSION.of_slice(item, data) == []
+    assert confusion(data).of_slice(item, data) == []
     assert {row["source"] for row in morphometry(data, None).of_slice(item, data)} == {"prediction"}
-    assert len(KEYPOINTS.of_slice(item, data)) == 20
+    assert len(keypoints(data).of_slice(item, data)) == 20
 
 
 @pytest.mark.parametrize("shift_px", [0.0, 2.0])

@@ -38,6 +38,12 @@ def table(*rows):
     return pd.DataFrame(list(rows), columns=list(CASE_COLUMNS))
 
 
+def test_the_keys_of_a_mean_tell_patients_of_two_runs_apart():
+    rows = table(row("a", 0, "psoas", 1.0), row("a", 1, "psoas", 0.0), row("a", 0, "psoas", 0.5, case="other"))
+    found = patient_means(rows.assign(row=["unet", "unet", "bs_esnet"]), "dice", by=("row", "patient"))
+    assert found["psoas"].to_dict() == {("bs_esnet", "a"): 0.5, ("unet", "a"): 0.5}
+
+
 def test_a_patient_with_many_slices_counts_once():
     many = [row("a", number, "psoas", 1.0) for number in range(9)]
     summary = summarise(table(*many, row("b", 0, "psoas", 0.0)))

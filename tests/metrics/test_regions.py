@@ -183,7 +183,7 @@ def test_a_test_writes_what_each_output_says_on_the_pixels_of_the_scan(tmp_path,
     scores = 40 * members[batch.mask].movedim(-1, 1) - 20
     prediction = Prediction(logits=torch.zeros(len(batch), 5, *batch.mask.shape[1:]), regions=scores)
     items = evaluate(prediction, batch, data.store, mechanism=True)
-    table = region_outputs(names)
+    table = region_outputs(data, names)
     rows = [row for item in items for row in table.of_slice(item, data)]
     assert len(rows) == 5 * len(batch)
     assert {row["region"] for row in rows} == set(known)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.utilities import dim_zero_cat
 
@@ -144,6 +144,7 @@ def test_boxes_are_the_networks_own_where_it_has_any():
 
 
 @given(seed=st.integers(0, 2**32 - 1), with_boxes=st.booleans())
+@settings(deadline=None, max_examples=50)
 def test_random_masks_score_as_the_tables_of_a_test(seed, with_boxes):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 7))
@@ -179,6 +180,7 @@ def test_random_masks_score_as_the_tables_of_a_test(seed, with_boxes):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=50)
 def test_pairs_of_boxes_overlap_as_in_a_test(seed):
     rng = np.random.default_rng(seed)
     a, b = (rng.uniform(-0.3, 1, (2, 3, 4)).astype(np.float32) for _ in range(2))

@@ -192,6 +192,7 @@ def chosen_by(*, score=("dice",), smoothing=0.7, **measures):
         ({"trainer": {"max_epochs": 4, "log_every_n_steps": 1, "enable_progress_bar": False}}, True),
         ({"cohort": {"root": "elsewhere", "licence": "CC-BY"}}, True),
         (callbacks_with(mine={"_target_": f"{HERE}.MyStop"}), False),
+        (callbacks_with(mine={"_target_": "callbacks.region_table.RegionTable", "outputs": ["muscle"]}), True),
         (callbacks_with(mine={"_target_": f"{LIGHTNING}.EarlyStopping", "monitor": "val/dice"}), False),
         (chosen_by(), True),
         (chosen_by(smoothing=0.5), False),
