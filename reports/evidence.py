@@ -20,7 +20,7 @@ TABLES: Mapping[str, str] = {
     "ranks": "row, rank, probability (`reports.statistics.comparisons.rank_probabilities`).",
     "folds": "split, fold, part, num_patients, num_slices, levels (`reports.summaries.build_folds`).",
     "inflation": "What folds dealt by image add to Dice, 0..1, by row and structure (`build_inflation`).",
-    "trainings": "Epochs that each training took to get near its end (`reports.convergence.build_trainings`).",
+    "trainings": "Epochs that each training took to get near its end (`build_trainings`).",
     "measured": "One pair of measurements a patient (`reports.statistics.agreement.patient_pairs`).",
     "region_cases": "Scores of every slice's regions (`region_cases`).",
     "beside": "Case tables of curve and fusions, joined as `cases` are, for the claims alone.",

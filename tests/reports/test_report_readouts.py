@@ -10,10 +10,10 @@ from scipy.stats import t
 from metrics.agreement import bland_altman, icc_2_1
 from records.runs import load_runs
 from reports.case_tables import joined_cases
-from reports.convergence import build_convergence, build_trainings, epochs_to_share
 from reports.readouts.confusion import build_confusion
 from reports.readouts.keypoints import build_keypoints
 from reports.readouts.levels import build_levels
+from reports.readouts.training import build_convergence, build_trainings, epochs_to_share
 from reports.statistics.agreement import build_agreement, build_pairs, patient_pairs
 from tests.made.run_folders import write_run
 from tests.made.spine_folders import DISCS, PIXELS, STRUCTURES, VERTEBRAE, write_spine, write_spines
