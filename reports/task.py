@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from records.runs import load_runs
 from records.whole_files import replace_text
+from reports.chapters.contents import printed_tables
 from reports.collect import gather, with_claims
 from reports.evidence import AGREEMENT, STRUCTURES, Evidence
 from reports.papers import load_published, varied_settings
@@ -56,11 +57,12 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
     evidence = replace(evidence, overlay=_overlay(settings.overlay))
     folder.mkdir(parents=True, exist_ok=True)
     write_tables(evidence, folder)
-    failures = []
+    failures, grids = [], []
     try:
         evidence = with_claims(evidence)
         replace_text(folder / "claims.csv", evidence["claims"].to_csv(index=False))
-        replace_text(folder / "table.md", text.markdown(evidence))
+        grids = list(printed_tables(evidence))
+        replace_text(folder / "table.md", text.markdown(evidence, grids))
     except Exception as error:  # the tables are written; a page without claims is worth having
         logger.debug("claims", exc_info=True)
         failures.append(f"the claims ({_describe(error)})")
@@ -71,7 +73,7 @@ def write_report(config: DictConfig, paths: Sequence[Path], folder: Path) -> Non
     except Exception as error:
         logger.debug("page", exc_info=True)
         failures.append(f"the page ({_describe(error)})")
-    text.print_tables(evidence)
+    text.print_tables(evidence, grids=grids)
     logger.info("The report is in %s.", folder)
     if failures:
         raise ValueError(f"{' and '.join(failures)} failed; the tables are in {folder}")
@@ -81,8 +83,9 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
     """Writes the tables and the statistics; of those of read-outs, the ones that have a row, and no old one."""
     for name in ("statistics", "table"):
         replace_text(folder / f"{name}.csv", evidence[name].to_csv(index=False))
-    replace_text(folder / "table.md", text.markdown(evidence))
-    replace_text(folder / "table.tex", text.latex(evidence))
+    grids = list(printed_tables(evidence))
+    replace_text(folder / "table.md", text.markdown(evidence, grids))
+    replace_text(folder / "table.tex", text.latex(evidence, grids))
     for name in files():
         table, path = evidence[name], folder / f"{name}.csv"
         if len(table):

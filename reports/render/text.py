@@ -22,10 +22,10 @@ LATEX = {
 }
 
 
-def markdown(evidence: Evidence) -> str:
-    """All tables, the notes and the commands."""
+def markdown(evidence: Evidence, grids: Sequence[Grid] = ()) -> str:
+    """All tables, the notes and the commands; `grids` are `printed_tables` where they are there already."""
     parts = ["# Report\n"]
-    for grid in printed_tables(evidence):
+    for grid in grids or printed_tables(evidence):
         header = [Cell(text=name) for name in grid.header]
         rule = "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|"
         lines = [_markdown_line(header), rule, *map(_markdown_line, grid.rows)]
@@ -38,17 +38,17 @@ def markdown(evidence: Evidence) -> str:
     return "\n".join(parts)
 
 
-def latex(evidence: Evidence) -> str:
+def latex(evidence: Evidence, grids: Sequence[Grid] = ()) -> str:
     r"""The paper's tables as `table` environments, to be \input; needs the packages booktabs and graphicx."""
     notes = "\n".join(f"% {note}" for note in evidence.notes)
-    tables = "\n".join(_latex_table(grid) for grid in printed_tables(evidence) if grid.main)
+    tables = "\n".join(_latex_table(grid) for grid in grids or printed_tables(evidence) if grid.main)
     return f"% Needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}.\n{_ascii(notes)}\n{tables}"
 
 
-def print_tables(evidence: Evidence, console: Console | None = None) -> None:
+def print_tables(evidence: Evidence, console: Console | None = None, grids: Sequence[Grid] = ()) -> None:
     """Prints the primary endpoint of each split, the curve, and the notes, to the terminal."""
     console = console or Console()
-    for grid in printed_tables(evidence):
+    for grid in grids or printed_tables(evidence):
         if grid.short:
             print_table(grid, console)
     for note in (LEGEND, *evidence.notes):
