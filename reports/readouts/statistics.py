@@ -91,7 +91,7 @@ def comparisons(evidence: Evidence, split: str = "") -> list[Block]:
         "averaged": averaged_words(evidence),
         "kinds": kinds,
     }
-    blocks.append(COMPARISON.of(in_order(evidence, found), evidence.labels, averaged=averaged_words(evidence), **words))
+    blocks.append(COMPARISON.of(in_order(evidence, found), evidence.labels, **words))
     if main and len(evidence.rows) > 1:
         blocks.append(_differences(evidence, reference))
     return [*blocks, *_structures(evidence, split)]
