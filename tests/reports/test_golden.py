@@ -7,6 +7,8 @@ the CHANGELOG says why.
 
 import pytest
 
+from reports.evidence import TABLES
+from reports.readouts import files
 from tests.made.golden_reports import GOLDEN, REPORTS, golden_evidence, golden_tables
 
 
@@ -21,6 +23,7 @@ def test_every_table_of_a_report_is_what_it_was(tmp_path, name):
     assert found.keys() == known.keys()
     moved = {file: _difference(found[file], known[file]) for file in known if found[file] != known[file]}
     assert not moved
+    assert set(evidence.tables) == {*TABLES, *files()}, "what each table is, TABLES or the FILES of a read-out say"
 
 
 def _difference(found, known):
