@@ -1,4 +1,4 @@
-"""Intervals of a mean over patients, by how many patients there are (PROTOCOL.md, intervals and tests)."""
+"""Intervals of a mean over patients, by how many patients there are (docs/protocol.md, intervals and tests)."""
 
 from collections.abc import Sequence
 from functools import cache
