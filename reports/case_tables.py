@@ -1,6 +1,7 @@
 """Case tables of runs joined, with key-point errors and mis-numbered structures as columns.
 
-PROTOCOL, "Mixed supervision, fairly": a vertebra numbered one off is no error of its outline, and is counted apart.
+docs/protocol.md, "Mixed supervision, fairly": a vertebra numbered one off is no error of its outline, and is counted
+apart.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How well measurements on predicted masks agree with those on true ones (PROTOCOL, agreement: one value a patient)."""
+"""How well measurements on predicted masks agree with true ones (docs/protocol.md, agreement: one value a patient)."""
 
 from collections.abc import Sequence
 from typing import Any

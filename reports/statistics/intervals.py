@@ -1,4 +1,4 @@
-"""Intervals of a mean over patients, by how many patients there are (PROTOCOL.md, intervals and tests)."""
+"""Intervals of a mean over patients, by how many patients there are (docs/protocol.md, intervals and tests)."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -16,9 +16,10 @@ EQUAL = 1e-12  # values closer than that differ by the rounding of their means
 COLUMNS_AT_ONCE = 200  # what the bootstrap holds in memory: that many times NUM_DRAWS means
 DRAWS_AT_ONCE = 1_000
 COLUMNS = ["mean", "low", "high", "interval"]
+Samples = Sequence[np.ndarray] | np.ndarray  # a sample each, or [k, n]
 
 
-def intervals(samples: Sequence[np.ndarray], sizes: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
+def intervals(samples: Samples, sizes: Samples | None = None) -> pd.DataFrame:
     """95 % interval of the mean of each sample; a row per sample with COLUMNS.
 
     `interval` says which: "range" (smallest and largest value; n < 6), "t" (6 to 19), "BCa" (bias-corrected and

@@ -1,4 +1,4 @@
-"""`statistics.csv`: every mean with its interval and every comparison with the reference (PROTOCOL.md)."""
+"""`statistics.csv`: every mean with its interval and every comparison with the reference (docs/protocol.md)."""
 
 from collections.abc import Iterator, Sequence
 from math import nan
