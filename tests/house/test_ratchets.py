@@ -7,7 +7,7 @@ from reports.readouts import declared_parts, files, readouts
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = sorted((ROOT / "reports").rglob("*.py"))
-MOST_LINES = 9090  # of reports/
+MOST_LINES = 9092  # of reports/
 MOST_MENTIONS = 19  # of a read-out's table, outside its own file: claims, pictures, and what is said of it elsewhere
 
 
