@@ -26,7 +26,8 @@ OF_A_RUN = ("logger",)
 
 
 def choice(path: Path) -> str:
-    return f"{path.parent.as_posix()}={path.stem}"
+    added = "+" if path.parent.name == "paper" else ""  # included by experiments, and no choice of its own
+    return f"{added}{path.parent.as_posix()}={path.stem}"
 
 
 # Files that only make sense with a network that has such a part, and the experiment of that network.
@@ -37,6 +38,7 @@ HOSTS = {
     "model=region_unet": "baur_unet",
     "objective=region_dice_focal": "baur_unet",
     "callbacks=regions": "baur_unet",
+    "+paper=baur2021": "baur_unet",
 }
 
 
