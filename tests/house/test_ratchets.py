@@ -7,7 +7,8 @@ from reports.readouts import declared_parts, files, readouts
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = sorted((ROOT / "reports").rglob("*.py"))
-MOST_LINES = 9092  # of reports/
+MOST_LINES = 5799  # of reports/ without its read-outs, of which there may be more
+LONGEST_READOUT = 225
 MOST_MENTIONS = 19  # of a read-out's table, outside its own file: claims, pictures, and what is said of it elsewhere
 
 
@@ -22,7 +23,10 @@ def mentions():
 
 
 def test_reports_do_not_grow():
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in REPORTS) <= MOST_LINES
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in REPORTS}
+    own = {path: count for path, count in lines.items() if path.parent.name == "readouts"}
+    assert sum(lines.values()) - sum(own.values()) <= MOST_LINES
+    assert max(own.values()) <= LONGEST_READOUT
 
 
 def test_a_read_out_is_one_file():
