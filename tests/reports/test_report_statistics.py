@@ -149,7 +149,7 @@ def test_the_order_of_patients_and_rows_changes_nothing(tmp_path, shuffle):
         write_run(tmp_path / "b" / str(9 - number), row, cases=table, num_folds=1, num_patients=12, structures=TWO)
     one, other = (evidence_of(tmp_path / name) for name in "ab")
     keys = ["row", "stratum", "structure", "metric"]
-    frames = [each.statistics.sort_values(keys).reset_index(drop=True) for each in (one, other)]
+    frames = [each["statistics"].sort_values(keys).reset_index(drop=True) for each in (one, other)]
     pd.testing.assert_frame_equal(*frames, check_like=True)
     pd.testing.assert_frame_equal(one["ranks"], other["ranks"])
 
@@ -236,7 +236,7 @@ def test_image_level_folds_are_a_table_of_their_own_and_the_inflation(tmp_path):
 def test_costs_are_means_over_runs_and_gaps_where_nobody_says(tmp_path):
     write_grid(tmp_path, ("unet",), num_patients=8)
     write_run(tmp_path / "rater", "rater", scored=True, num_patients=8)
-    costs = evidence_of(tmp_path).costs.set_index("row")
+    costs = evidence_of(tmp_path)["costs"].set_index("row")
     assert (costs.loc["unet", "parameters"], costs.loc["unet", "num_runs"]) == (1_944_000, 2)
     assert costs.loc["unet", "training_s"] == 150
     assert costs.loc["rater", ["parameters", "training_s", "ms_per_image", "num_masked"]].isna().all()
