@@ -93,9 +93,10 @@ def test_a_controller_hears_no_ctrl_c_and_ends_with_the_grid(tmp_path, monkeypat
 
 def test_a_process_ends_with_another_that_is_not_its_parent():
     other = subprocess.Popen(["sleep", "60"])
-    watch = f"from lightning_modules import ending; import time; ending.end_with({other.pid}); print('', flush=True); "
-    process = subprocess.Popen([sys.executable, "-c", watch + "time.sleep(60)"], stdout=subprocess.PIPE)
-    process.stdout.readline()
+    watch = f"from lightning_modules.tasks.ending import end_with; end_with({other.pid}); print('there', flush=True)"
+    asleep = "import time; time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", f"{watch}; {asleep}"], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"there\n"
     assert process.poll() is None
     other.kill()  # and nobody asks about it: what holds its pipes may be what waits
     assert process.wait(30) == 1
