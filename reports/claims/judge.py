@@ -1,6 +1,6 @@
 """The claims ledger: every testable statement of a paper, judged on the evidence at hand.
 
-The rules, which the report prints (`RULES`), follow PROTOCOL, "Intervals and tests" and "Claims".
+The rules, which the report prints (`RULES`), follow docs/protocol.md, "Intervals and tests" and "Claims".
 """
 
 from dataclasses import asdict

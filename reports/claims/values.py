@@ -16,7 +16,7 @@ from reports.readouts.grades import grade_scales
 from reports.statistics.patients import LOWER_IS_BETTER
 from reports.statistics.strata import SLICE, strata
 
-# Share of the rows of the first statuses among those of all: PROTOCOL, "Detection", and misses and false alarms.
+# Share of the rows of the first statuses among those of all: docs/protocol.md, "Detection", misses and false alarms.
 _STATUS_SHARES = {
     "found_share": (("scored",), ("scored", "missed")),
     "missed_share": (("missed",), ("scored", "missed")),

@@ -112,10 +112,7 @@ def differences(
             height = place + 0.22 + jitter(len(points), 0.18)
             axis.scatter(points, height, s=7, color=styles[row].colour, alpha=0.35, linewidth=0, rasterized=True)
 
-    label, names = (
-        "Dice points against the reference\nleft: worse, right: better",
-        [labels.get(row, row) for row in rows],
-    )
+    label = "Dice points against the reference\nleft: worse, right: better"
     alt = "Paired differences of each row to the reference, with intervals"
     names = [labels.get(row, row) for row in rows]
     return interval_plot(groups, names, label=label, alt=alt, zero=True, more=patients)

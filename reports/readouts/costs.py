@@ -97,7 +97,7 @@ def encoder_weights(costs: pd.DataFrame) -> dict[str, str]:
 
 
 def unequal_masks(costs: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """PROTOCOL, "Fair rows": a sentence that names rows which saw other numbers of masks or steps; "" if all are equal.
+    """A sentence that names rows which saw other numbers of masks or steps (docs/protocol.md, "Fair rows"); else "".
 
     Runs of older versions do not say it, and are left out.
     """

@@ -1,4 +1,4 @@
-"""Errors of regions by level, by fat and by size; exploratory (PROTOCOL.md, aggregation)."""
+"""Errors of regions by level, by fat and by size; exploratory (docs/protocol.md, aggregation)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Regions of a table as Baur et al. print them, over slices, and as PROTOCOL.md asks, over patients.
+"""Regions of a table as Baur et al. print them, over slices, and as docs/protocol.md asks, over patients.
 
 What is said of them is in `reports.readouts.region_tables`.
 """

@@ -86,9 +86,8 @@ class Column:
         if not (self.interval and is_number(value)):
             return ""
         low, high = (line.get(f"{self.interval}_{end}") for end in ("low", "high"))
-        kind = line.get(
-            f"{self.interval}_interval", line.get(f"{self.interval.rpartition(':')[0]}:interval".lstrip(":"))
-        )
+        start, colon, _ = self.interval.rpartition(":")  # of a line of `wide`
+        kind = line.get(f"{self.interval}_interval", line.get(f"{start}{colon}interval"))
         return interval(low, high, self.digits, signed=self.signed, scale=self.scale, kind=word(kind))
 
 

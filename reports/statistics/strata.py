@@ -1,4 +1,4 @@
-"""Parts of a cohort that are looked at apart; all of them are exploratory (PROTOCOL.md, aggregation)."""
+"""Parts of a cohort that are looked at apart; all of them are exploratory (docs/protocol.md, aggregation)."""
 
 from collections.abc import Iterator
 
