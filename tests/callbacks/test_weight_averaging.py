@@ -8,7 +8,7 @@ from callbacks.weight_averaging import moving_average
 from lightning_modules.tasks import training
 from records.folder import RunFolder
 from tests.conftest import TINY_PHANTOM, compose_line
-from tests.lightning_modules.test_run import StopAt
+from tests.made.stopped_runs import stop_at
 
 LINE = (*TINY_PHANTOM, "experiment=unet", "callbacks=averaged", "callbacks.averaged_weights.decay=0.5", "trainer=smoke")
 SHORT = ("scale.epochs=2", "trainer.limit_val_batches=0", "trainer.limit_test_batches=0")
@@ -26,13 +26,7 @@ def differing(one, other):
 def test_checkpoints_hold_the_average_and_an_interrupted_training_ends_at_the_same(tmp_path, generated, monkeypatch):
     monkeypatch.setattr(RunFolder, "forget_resumption", lambda folder: None)
     training.train(compose_line(tmp_path / "whole", generated, *LINE, *SHORT))
-    config = compose_line(tmp_path / "parts", generated, *LINE, *SHORT)
-    with RunFolder(config.output, config).locked():
-        RunFolder(config.output, config).claim()
-    data, module, trainer = training.build(config)
-    trainer.callbacks.append(StopAt(2))
-    with pytest.raises(RuntimeError, match="killed"):
-        trainer.fit(module, data)
+    stop_at(2, compose_line(tmp_path / "parts", generated, *LINE, *SHORT))
     training.train(compose_line(tmp_path / "parts", generated, *LINE, *SHORT))
     whole, parts = saved(tmp_path / "whole", "last"), saved(tmp_path / "parts", "last")
     assert not differing(whole["state_dict"], parts["state_dict"])

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from lightning_modules.tasks import training
 from metrics.cases import CASE_COLUMNS
-from records.folder import RunFolder
 from records.identity import cell_name
 from tests.conftest import TINY_PHANTOM, compose_line
-from tests.lightning_modules.test_run import StopAt
+from tests.made.stopped_runs import assert_same_run, stop_at
 
 CONF = Path(__file__).parents[2] / "conf"
 ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "none")
@@ -80,20 +78,9 @@ def test_a_system_runs_and_a_stopped_run_ends_as_an_undisturbed_one(generated, t
     cases = pd.read_csv(tmp_path / "whole" / "cases.csv")
     assert set(CASE_COLUMNS) <= set(cases.columns)
     assert cases["dice"].notna().any()
-    config = compose_line(tmp_path / "parts", generated, *line)
-    with RunFolder(config.output, config).locked():
-        RunFolder(config.output, config).claim()
-    data, module, trainer = training.build(config)
-    trainer.callbacks.append(StopAt(3))
-    with pytest.raises(RuntimeError, match="killed"):
-        trainer.fit(module, data)
+    stop_at(3, compose_line(tmp_path / "parts", generated, *line))
     training.train(compose_line(tmp_path / "parts", generated, *line))
-    runs = (tmp_path / "whole", tmp_path / "parts")
-    before, after = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"] for run in runs)
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    pd.testing.assert_frame_equal(*(pd.read_csv(run / "cases.csv") for run in runs))
-    epochs = [pd.read_csv(run / "metrics.csv").drop(columns=["training_s", "images_per_s"]) for run in runs]
-    pd.testing.assert_frame_equal(*epochs)
-    assert epochs[0].filter(like="loss/").notna().all(axis=None)
-    for run in runs:  # the weights of a ResNet-50 are a fifth of a gigabyte
-        shutil.rmtree(run / "checkpoints")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts", ["best"])
+    assert pd.read_csv(tmp_path / "whole" / "metrics.csv").filter(like="loss/").notna().all(axis=None)
+    for run in ("whole", "parts"):  # the weights of a ResNet-50 are a fifth of a gigabyte
+        shutil.rmtree(tmp_path / run / "checkpoints")

@@ -6,18 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from datamodules.augment_batched import NoAugmentation
 from datamodules.folds import PatientFolds
 from datamodules.slices import SliceDataModule
 from datamodules.supervision import Supervision
 from lightning_modules.tasks import training
-from records.folder import RunFolder
 from records.identity import cell_name
 from tests.conftest import UNDRAWN, compose_line
-from tests.lightning_modules.test_run import StopAt
 from tests.made.spines import edit_keypoints, spine_anatomy, spine_cohort, write_spines
+from tests.made.stopped_runs import assert_same_run, stop_at
 
 MASKED, WEAK = [f"m{number}" for number in range(5)], ["w0"]
 
@@ -129,23 +127,14 @@ def test_a_mixed_run_stopped_in_the_middle_ends_as_an_undisturbed_one(generated,
     with caplog.at_level("INFO"):
         training.train(compose_line(tmp_path / "whole", generated, *LINE))
     assert "training on 2 slice(s) with masks and 4 with key points alone; 0 that would teach nothing" in caplog.text
-    config = compose_line(tmp_path / "parts", generated, *LINE)
-    with RunFolder(config.output, config).locked():
-        RunFolder(config.output, config).claim()
-    data, module, trainer = training.build(config)
-    trainer.callbacks.append(StopAt(3))
-    with pytest.raises(RuntimeError, match="killed"):
-        trainer.fit(module, data)
+    stop_at(3, compose_line(tmp_path / "parts", generated, *LINE))
     training.train(compose_line(tmp_path / "parts", generated, *LINE))
-    runs = (tmp_path / "whole", tmp_path / "parts")
-    before, after = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"] for run in runs)
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    pd.testing.assert_frame_equal(*(pd.read_csv(run / "cases.csv") for run in runs))
-    card = json.loads((runs[0] / "run_card.json").read_text())["supervision"]
+    assert_same_run(tmp_path / "whole", tmp_path / "parts", ["best"])
+    card = json.loads((tmp_path / "whole" / "run_card.json").read_text())["supervision"]
     assert len(card["masked_patients"]) == 3
     assert set(card["validation_patients"]) < set(card["masked_patients"])
     assert len(card["weak_patients"]) == 3 + 1, "those without masks, and the fourth training patient with them"
-    tested = set(pd.read_csv(runs[0] / "cases.csv")["patient"])
+    tested = set(pd.read_csv(tmp_path / "whole" / "cases.csv")["patient"])
     assert tested.isdisjoint([*card["masked_patients"], *card["weak_patients"]])
 
 

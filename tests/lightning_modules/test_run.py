@@ -19,6 +19,7 @@ from records.folder import RunFolder
 from records.identity import cell_name
 from records.registry import LIST, Written, register
 from tests.conftest import TINY_PHANTOM, UNDRAWN, compose_line
+from tests.made.stopped_runs import StopAt, assert_same_run, stop_at, weights
 
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=4", "scale.joint_epochs=1", "trainer.limit_test_batches=1.0")
 # A cycle of one epoch each, so that four short epochs hold every phase.
@@ -40,22 +41,6 @@ def finished(tmp_path_factory, generated) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
     training.train(compose_line(folder, generated, *SMOKE, *ASYNCHRONOUS))
     return folder
-
-
-def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("last", "best"):
-        before, after = weights(one, name), weights(other, name)
-        assert before.keys() == after.keys()
-        different = [key for key, value in before.items() if not torch.equal(value, after[key])]
-        assert not different, f"{name}.ckpt differs in {different}"
-    pd.testing.assert_frame_equal(pd.read_csv(one / "cases.csv"), pd.read_csv(other / "cases.csv"))
-    clocks = ["training_s", "images_per_s"]
-    tables = [pd.read_csv(folder / "metrics.csv").drop(columns=clocks) for folder in (one, other)]
-    pd.testing.assert_frame_equal(*tables)
 
 
 def test_what_a_run_leaves(finished):
@@ -126,17 +111,6 @@ def test_the_best_checkpoint_is_chosen_by_the_smoothed_score(finished):
     assert best["epoch"] == int(np.argmax(epochs["val/score"]))
 
 
-class StopAt(lightning.Callback):
-    """Ends the process's work as a kill would, at a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise RuntimeError("killed")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 3, 5, 7], ids=["joint", "esnet", "bsn", "tail"])
 def test_a_run_stopped_in_any_phase_ends_as_an_undisturbed_one(finished, composed, tmp_path, monkeypatch, step):
@@ -166,13 +140,7 @@ def test_albumentations_resume_bit_for_bit_too(composed, tmp_path, generated):
     line = (*SMOKE, "experiment=unet", "data/augmentation=papers", "scale.epochs=2")
     whole = compose_line(tmp_path / "whole", generated, *line)
     training.train(whole)
-    config = compose_line(tmp_path / "parts", generated, *line)
-    with RunFolder(config.output, config).locked():
-        RunFolder(config.output, config).claim()
-    data, module, trainer = training.build(config)
-    trainer.callbacks.append(StopAt(2))
-    with pytest.raises(RuntimeError, match="killed"):
-        trainer.fit(module, data)
+    stop_at(2, compose_line(tmp_path / "parts", generated, *line))
     training.train(compose_line(tmp_path / "parts", generated, *line))
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
