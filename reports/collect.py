@@ -19,7 +19,7 @@ from reports.region_scores import region_cases
 from reports.sources import Sources
 from reports.statistics.comparisons import rank_probabilities
 from reports.statistics.intervals import FEWEST_FOR_TEST
-from reports.statistics.patients import GROUP, MEAN, patient_scores, patient_table, scored_metrics
+from reports.statistics.patients import GROUP, patient_scores, primary_values, scored_metrics
 from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics.table import build_statistics
 from reports.summaries import (
@@ -117,12 +117,6 @@ def ordered_rows(runs: Runs, published: pd.DataFrame) -> tuple[str, ...]:
     """Rows with a run: the paper's in its order, each before its variants, then the others by name and number."""
     found = {run.row for run in runs.runs}
     return tuple(sorted(found, key=lambda row: (place_of(row, published), by_name_and_number(row))))
-
-
-def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:
-    """Primary endpoint (Dice, mean over what is averaged): a patient a line, a row a column, NaN where it has none."""
-    chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
-    return patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], rows)
 
 
 def _ranks(scores: pd.DataFrame, rows: Sequence[str], split: str) -> pd.DataFrame:

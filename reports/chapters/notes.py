@@ -12,7 +12,7 @@ from reports.readouts.curve import unequal_training
 from reports.readouts.varied_tables import noise_sentences, size_sentences
 from reports.statistics.comparisons import NUM_FLIPS, detectable_difference, smallest_p
 from reports.statistics.intervals import FEWEST_FOR_TEST, kind
-from reports.statistics.patients import MEAN, patient_table
+from reports.statistics.patients import MEAN, primary_values
 from reports.summaries import primary_split
 
 PAPER_SIZE = "paper"
@@ -134,9 +134,7 @@ def _preset(run: Run) -> str:
 
 
 def _power(evidence: Evidence) -> list[str]:
-    scores, split = evidence["scores"], primary_split(evidence["cases"])
-    chosen = (scores["split"] == split) & (scores["arm"] == "") & (scores["metric"] == "dice")
-    table = patient_table(scores.loc[chosen & (scores["structure"] == MEAN)], evidence.rows)
+    table = primary_values(evidence["scores"], evidence.rows, primary_split(evidence["cases"]))
     counts = sorted({int(np.count_nonzero(table[row].notna())) for row in table.columns} or {0})
     kinds = "; ".join(dict.fromkeys(KINDS[kind(count)] for count in counts))
     size = " to ".join(dict.fromkeys((str(counts[0]), str(counts[-1]))))

@@ -29,7 +29,7 @@ from reports.render.formats import (
 )
 from reports.render.tables import P_HOLM, PATIENTS, PERCENT, POINTS, POINTS_SD, ROW, Column, Line, Table, wide
 from reports.setting import in_order, label_of, main_split, primary_comparisons, sweep
-from reports.statistics.patients import MEAN, patient_table
+from reports.statistics.patients import MEAN, primary_values
 
 
 def _note(line: Line) -> str:
@@ -140,8 +140,7 @@ def _structures(evidence: Evidence, split: str) -> list[Block]:
 
 def dice_of_patients(evidence: Evidence, structure: str = MEAN) -> pd.DataFrame:
     """Dice of the main split's own tests: a patient a line, a row a column, seeds averaged."""
-    own = pick(evidence["scores"], split=main_split(evidence), arm="", structure=structure, metric="dice")
-    return patient_table(own.dropna(subset=["value"]), evidence.rows)
+    return primary_values(evidence["scores"], evidence.rows, main_split(evidence), structure)
 
 
 def patients(evidence: Evidence) -> list[Block]:

@@ -60,6 +60,13 @@ def patient_table(scores: pd.DataFrame, rows: Sequence[str] | None = None) -> pd
     return table if rows is None else table.loc[:, [row for row in rows if row in table]]
 
 
+def primary_values(scores: pd.DataFrame, rows: Sequence[str], split: str, structure: str = MEAN) -> pd.DataFrame:
+    """Dice of own tests (of "mean": the primary endpoint): a patient a line, a row a column, NaN where it has none."""
+    own = (scores["split"] == split) & (scores["arm"] == "")
+    chosen = own & (scores["metric"] == "dice") & (scores["structure"] == structure)
+    return patient_table(scores.loc[chosen].dropna(subset=["value"]), rows)
+
+
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean over the seeds of each patient's value."""
     keys = [name for name in scores.columns if name not in ("seed", "value")]

@@ -8,11 +8,11 @@ import pytest
 
 from records.runs import AS_PUBLISHED, BY_PATIENT, load_runs
 from reports.chapters.notes import write_notes
-from reports.collect import gather, primary_values
+from reports.collect import gather
 from reports.evidence import Evidence
 from reports.statistics.comparisons import holm, wilcoxon_p
 from reports.statistics.intervals import t_interval
-from reports.statistics.patients import patient_scores
+from reports.statistics.patients import patient_scores, primary_values
 from reports.statistics.strata import strata, tertile_limits
 from tests.made.run_folders import STRUCTURES, cohort_slices, draw_cases, write_grid, write_run
 
