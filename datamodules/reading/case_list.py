@@ -1,9 +1,10 @@
 """The list of cases of a cohort: what cohort.csv and keypoints.csv say, checked against the files that are there."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 from datamodules.reading.csv_table import read_lines
@@ -67,14 +68,22 @@ def read_cases(root: Path, view: str) -> list[Case]:
     Raises:
         ValueError: If the folder, a column, a cell or a file is missing, or a case is listed twice.
     """
-    cases, refused = list_cases(root, view)
-    for reason in refused.values():
+    listed = list_cases(root, view)
+    for reason in listed.refused.values():
         raise ValueError(reason)
-    return cases
+    return listed.cases
 
 
-def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list[Case], dict[str, str]]:
-    """The cases of a folder as `read_cases` reads them, and the rows that are refused, with the reason of each.
+class Listed(NamedTuple):
+    """The cases of a folder, and the rows that are refused, with the reason of each, as those of another view are."""
+
+    cases: list[Case]
+    refused: dict[str, str]
+    of_other_view: Sequence[str] = ()
+
+
+def list_cases(root: Path, view: str, *, with_labels: bool = True) -> Listed:
+    """The cases of a folder as `read_cases` reads them, and what is wrong with the others.
 
     Args:
         root: Folder with cohort.csv, or with images/.
@@ -91,10 +100,11 @@ def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list
             "the folder of your scans as cohort.root=DIR"
         )
     if not table.is_file():
-        return _pair_by_name(root, with_labels)
+        return Listed(*_pair_by_name(root, with_labels))
     rows, refused = read_lines(table, REQUIRED, OPTIONAL)
     lines: dict[str, int] = {}
     cases: dict[str, Case] = {}
+    of_other_view: list[str] = []
     for line, row in rows.items():
         name = row["case"]
         if name in lines:
@@ -104,20 +114,22 @@ def list_cases(root: Path, view: str, *, with_labels: bool = True) -> tuple[list
                 "name of its own"
             )
             continue
-        lines[name] = line
+        lines[name], where = line, f"{table}, case {name!r}"
+        if row.get("view", "") not in ("", view):
+            of_other_view.append(name)
+            refused[name] = (
+                f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy "
+                "of that view"
+            )
+            continue
         try:
-            cases[name] = _case_of_row(root, f"{table}, case {name!r}", row, view, with_labels)
+            cases[name] = _case_of_row(root, where, row, with_labels)
         except ValueError as error:
             refused[name] = str(error)
-    return list(cases.values()), refused
+    return Listed(list(cases.values()), refused, of_other_view)
 
 
-def _case_of_row(root: Path, where: str, row: dict[str, str], view: str, with_labels: bool) -> Case:
-    if row.get("view") and row["view"] != view:
-        raise ValueError(
-            f"{where}: view is {row['view']!r}, the anatomy needs {view!r}; remove the row, or choose an anatomy of "
-            "that view"
-        )
+def _case_of_row(root: Path, where: str, row: dict[str, str], with_labels: bool) -> Case:
     files: dict[str, tuple[Path, ...]] = {}
     for column in ("image", "label"):
         files[column] = tuple(_path(root, part) for part in _parts(row.get(column, "")))

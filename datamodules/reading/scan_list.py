@@ -23,7 +23,8 @@ class ScanList:
         cases: The scans; no two have the same name.
         series: The DICOM series of a case, by its name; its headers are read once.
         notes: What has to be said of a case, by its name.
-        refused: What should have been a scan and is none, with the reason.
+        refused: What should have been a scan and is none, or is none of the view, with the reason.
+        of_other_view: Those of the refused that are stated to be of another view.
         left_aside: Files and folders that were not read, with the reason.
     """
 
@@ -31,6 +32,7 @@ class ScanList:
     series: dict[str, Series] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    of_other_view: Sequence[str] = ()
     left_aside: dict[Path, str] = field(default_factory=dict)
 
     def add(self, case: Case, series: Series | None = None) -> None:
@@ -91,7 +93,7 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _add_listed(found: ScanList, path: Path, view: View, channels: Sequence[str]) -> None:
-    cases, found.refused = list_cases(path, view, with_labels=False)
+    cases, found.refused, found.of_other_view = list_cases(path, view, with_labels=False)
     if channels:
         listed, cases = cases, []
         for patient in dict.fromkeys(case.patient for case in listed):

@@ -102,9 +102,12 @@ def predict_scans(
     settings, ended = settings_of_scans(config, members[0]), Ended()
     asked = {**config.predict, "level_order": config.predict.level_order and members[0].anatomy.view == "sagittal"}
     clean_up = CleanUp.of(asked, members[0].anatomy, "predict")
-    folder = OutputFolder(output) if is_only_view or found.refused else None
-    ended.refused += [f"{name}: {reason}" for name, reason in found.refused.items()]
-    tables, scans = [], [{"case": name, "refused": reason} for name, reason in found.refused.items()]
+    set_aside = set() if is_only_view else set(found.of_other_view)
+    refused = {name: reason for name, reason in found.refused.items() if name not in set_aside}
+    folder = OutputFolder(output) if is_only_view or refused else None
+    ended.other_view |= {name: f"{name}: {found.refused[name]}" for name in set_aside}
+    ended.refused += [f"{name}: {reason}" for name, reason in refused.items()]
+    tables, scans = [], [{"case": name, "refused": reason} for name, reason in refused.items()]
     for patient in dict.fromkeys(case.patient for case in found.cases):
         cases = [case for case in found.cases if case.patient == patient]
         done = [predict_scan(case, members, settings, found, clean_up) for case in cases]

@@ -67,8 +67,9 @@ def print_table(grid: Grid, console: Console) -> None:
 
 
 def joined(cell: Cell) -> str:
-    """Both lines of a cell in one."""
-    return f"{cell.text} {cell.below}".strip()
+    """Both lines of a cell in one; what is said of a name, in brackets."""
+    below = f"({cell.below})" if cell.below and cell.tone == "name" else cell.below
+    return f"{cell.text} {below}".strip()
 
 
 def escape_latex(text: str) -> str:

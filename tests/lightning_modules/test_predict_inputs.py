@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from datamodules.reading.scan_list import find_scans
 from lightning_modules.prediction.members import load_members
-from lightning_modules.prediction.task import predict
+from lightning_modules.prediction.task import predict, predict_scans
 from lightning_modules.tasks.named_checkpoints import checkpoint_files
 from tests.conftest import compose_line
 from tests.made.predicted_scans import block_of, picture, run_config, write_run, write_scan, write_series
@@ -40,6 +40,24 @@ def test_a_refused_scan_does_not_stop_the_others(tmp_path, generated, checkpoint
     assert "Not measured" in (tmp_path / "out" / "bert" / "summary.html").read_text()
     refused = pd.read_csv(tmp_path / "out" / "scans.csv", keep_default_na=False).set_index("case")["refused"]
     assert set(refused[refused != ""].index) == {"bert_sagittal", "carl", "dora_sagittal"}
+
+
+def test_listed_scans_of_another_view_are_left_to_its_network(tmp_path, generated, checkpoint):
+    given, rows = tmp_path / "in", ["case,patient,view,image"]
+    for view in ("axial", "sagittal"):
+        write_scan(given / f"{view}.nii.gz", picture(), view=view)
+        rows.append(f"{view},dora,{view},{view}.nii.gz")
+    (given / "cohort.csv").write_text("\n".join(rows) + "\n")
+    config, members = compose_line(tmp_path / "out", generated), load_members([checkpoint], CPU)
+    found = find_scans(given, "axial")
+    ended = predict_scans(config, members, found, tmp_path / "both", is_only_view=False)
+    assert (list(ended.other_view), ended.refused) == (["sagittal"], [])
+    assert list(pd.read_csv(tmp_path / "both" / "scans.csv")["case"]) == ["axial"]
+    ended = predict_scans(config, members, found, tmp_path / "alone")
+    assert "view is 'sagittal', the anatomy needs 'axial'" in ended.refused[0]
+    (given / "cohort.csv").write_text("\n".join([rows[0], rows[2]]) + "\n")
+    predict_scans(config, members, find_scans(given, "axial"), tmp_path / "none", is_only_view=False)
+    assert not (tmp_path / "none").exists()
 
 
 def test_unknown_orientation_and_missing_channels_are_refused(tmp_path, generated, checkpoint):

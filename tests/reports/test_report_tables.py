@@ -113,16 +113,16 @@ def test_markdown_has_published_beside_ours(evidence):
 def test_markdown_marks_gaps_and_missing_folds(evidence):
     text = tables.markdown(evidence)
     lines = markdown_lines(text, "Dice in percent")
-    gap = next(line for line in lines if line[0] == "Mask R-CNN no finished run")
+    gap = next(line for line in lines if line[0] == "Mask R-CNN (no finished run)")
     assert {cell.split(" ")[0] for cell in gap[1:]} == {"–"}
-    assert any(line[0].endswith("folds are missing") for line in lines[2:])
+    assert any(line[0].endswith("(folds are missing)") for line in lines[2:])
     assert "no finished cell for fold 1" in text
 
 
 def test_bold_in_print_is_bold_in_the_statistics(evidence):
     lines = markdown_lines(tables.markdown(evidence), "Dice in percent")
     own = [line for line in lines[2:] if "no finished run" not in line[0] and "box IoU" not in line[0]]
-    marked = {line[0].removesuffix(" folds are missing"): line[lines[0].index("canal")] for line in own}
+    marked = {line[0].removesuffix(" (folds are missing)"): line[lines[0].index("canal")] for line in own}
     marked = {label: text.startswith("**") for label, text in marked.items()}
     expected = evidence["statistics"].query("metric == 'dice' and structure == 'canal' and stratum == '' and arm == ''")
     assert {label.replace("\\_", "_") for label, bold in marked.items() if bold} == {
