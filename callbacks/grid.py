@@ -19,7 +19,8 @@ from lightning_modules.tasks.command_line import mistake
 from lightning_modules.tasks.ending import last_words
 from lightning_modules.tasks.settings import check_settings
 
-WITH_SUMMARY = ("train", "test", "score")  # tasks whose cells end with a summary.json, so that their state can be told
+# Tasks whose cells end with a summary.json, so that their state can be told.
+WITH_SUMMARY = ("train", "test", "score", "shape_model")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

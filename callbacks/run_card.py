@@ -27,5 +27,6 @@ class RunCard(Writer):
         assert isinstance(pl_module, SegmentationModule)
         if not trainer.is_global_zero:
             return
-        write_json(self.folder / "run_card.json", run_card(pl_module.data))
+        network = getattr(pl_module.network, "card", None)  # of one that was not trained here
+        write_json(self.folder / "run_card.json", run_card(pl_module.data) | ({"network": network} if network else {}))
         pl_module.data.split.write(self.folder / "split.csv")

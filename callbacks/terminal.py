@@ -39,7 +39,8 @@ def print_summary(summary: dict[str, Any], structures: Sequence[str], folder: Pa
         console.print(
             f"trained {train['epochs']} epochs in {train['seconds']:.0f} s, {train['images_per_s']:.1f} images/s"
         )
-    console.print(f"everything is in {folder}: cases.csv, summary.json, metrics.csv, figures/, checkpoints/")
+    trained = ", metrics.csv, checkpoints/" if summary.get("train") else ""
+    console.print(f"everything is in {folder}: cases.csv, summary.json, figures/{trained}")
 
 
 def _number(value: float | None, factor: float) -> str:

@@ -55,6 +55,15 @@ class SpineBatch:
     def __len__(self) -> int:
         return len(self.case)
 
+    def where(self, chosen: Bool[Tensor, " b"]) -> "SpineBatch":
+        """The slices that are chosen, in their order."""
+        numbers = chosen.nonzero()[:, 0].tolist()
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = value[numbers] if isinstance(value, Tensor) else tuple(value[n] for n in numbers)
+        return SpineBatch(**values)
+
     def to(self, *args: Any, **kwargs: Any) -> "SpineBatch":
         """Moves tensors, as `Tensor.to`; Lightning calls this. `index` and `seed` stay: the CPU is who reads them."""
         return self._map(lambda tensor: tensor.to(*args, **kwargs), but=("index", "seed"))

@@ -10,7 +10,7 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -116,8 +116,8 @@ class SliceDataModule(lightning.LightningDataModule):
         in_use = {*taught.masked, *taught.weak, *taught.validation}
         left_out = {*self.split.indices(self.fold, "train", self.store.table)} - in_use
         logger.info(
-            "training on %d slice(s) with masks and %d with key points alone; %d that would teach nothing are left out",
-            *(len(taught.masked), len(taught.weak), len(left_out)),
+            "training on %d slice(s) with masks and %d with %s alone; %d that would teach nothing are left out",
+            *(len(taught.masked), len(taught.weak), self.supervision.weak_has, len(left_out)),
         )
 
     @property
@@ -171,6 +171,14 @@ class SliceDataModule(lightning.LightningDataModule):
         """Labelled pixels of every class among the training slices; a class counts in the cases that have it drawn."""
         counts = np.bincount(self.store.mask[self.teaching.masked].ravel(), minlength=self.anatomy.num_classes)
         return torch.from_numpy(counts).float()
+
+    def training_masks(self) -> tuple[Integer[Tensor, "s h w"], Float[Tensor, "s k 2"], Float[Tensor, " 2"]]:
+        """The training slices that have masks, before augmentation: classes, key points in pixels, size of a pixel."""
+        rows, spacing_mm = self.teaching.masked, self.store.grid.spacing_mm
+        masks, keypoints = (
+            torch.from_numpy(np.asarray(array[rows])) for array in (self.store.mask, self.store.keypoints)
+        )
+        return masks, keypoints, torch.tensor([spacing_mm, spacing_mm])
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, augmented, seeded by epoch."""

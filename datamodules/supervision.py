@@ -22,12 +22,12 @@ class Teaching:
 
     Attributes:
         masked: Rows of the store that train with their mask (and key points, if those are trained on).
-        weak: Rows that train with key points alone.
+        weak: Rows that train with key points alone, or with their picture alone.
         validation: Rows that validate.
         labels: What of the annotations may be seen in training: without key points that only an unseen mask told.
         masked_patients: Names of those that keep their masks, to train or to validate with; sorted, as the next two.
         validation_patients: Names of those among them that validate.
-        weak_patients: Names of those that train with key points alone.
+        weak_patients: Names of those that train without masks.
     """
 
     masked: Int[np.ndarray, " i"]
@@ -56,7 +56,8 @@ class Supervision:
         draw: Which ones: the first of the draw's permutation of the cohort's patients, so that the patients of a small
             budget are among those of a larger one.
         weak_cohort: Cohort, or folder, whose cases come to the patients without masks; see `open_weak_cohort`.
-        batch: Slices with masks and with key points alone in a batch, "masked" and "weak"; larger batches hold
+        unlabelled: Whether the pictures of patients without masks are shown, without anything that is known of them.
+        batch: Slices with masks and without in a batch, "masked" and "weak"; larger batches hold
             multiples. Where one kind alone is trained on, the places of the other stay empty: as many steps with as
             many masks as a row that has both. None, then: all places are of the one kind.
 
@@ -69,6 +70,7 @@ class Supervision:
     masked_patients: int | None = None
     draw: int = 0
     weak_cohort: Cohort | str | Path | None = None
+    unlabelled: bool = False
     batch: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +89,12 @@ class Supervision:
             )
         if self.draw < 0:
             raise ValueError(f"supervision.draw is {self.draw}, expected a whole number from 0")
-        if self.batch is not None or (self.masks and self.keypoints):
+        if self.unlabelled and (self.keypoints or not self.masks):
+            raise ValueError(
+                "supervision.unlabelled shows pictures of which nothing is known, beside slices with masks; set masks "
+                "to true and keypoints to false, as supervision=unlabelled, or choose supervision=mixed"
+            )
+        if self.batch is not None or self._has_both:
             counts = dict(self.batch or {})
             if set(counts) != {"masked", "weak"} or min(counts.values()) < 1:
                 raise ValueError(
@@ -115,7 +122,8 @@ class Supervision:
         has_mask[train] = masked[train] & _are(patients[train], kept) & self.masks
         keypoints = _stated(store, has_mask)
         visible = np.asarray(np.isfinite(keypoints[..., 0]).any(axis=1))
-        weak = train[visible[train] & ~has_mask[train]] if self.keypoints else train[:0]
+        teaches = visible & self.keypoints | self.unlabelled
+        weak = train[teaches[train] & ~has_mask[train]]
         return Teaching(
             masked=np.flatnonzero(has_mask),
             weak=weak,
@@ -145,6 +153,12 @@ class Supervision:
                 f"{_validating(teaching)}; add labels, set supervision.masked_patients higher, or train on key points "
                 "alone (supervision=keypoint)"
             )
+        if self.unlabelled and not len(teaching.weak):
+            raise ValueError(
+                f"supervision: no picture without a mask is left to train on in fold {fold}; add cases without label "
+                "to cohort.csv, give others as supervision.weak_cohort=DIR, take masks away by "
+                "supervision.masked_patients=N, or choose supervision=full"
+            )
         if self.keypoints and not len(teaching.weak):
             raise ValueError(
                 f"supervision: no case with key points alone is left to train on in fold {fold}: every training case "
@@ -162,7 +176,7 @@ class Supervision:
             ValueError: If slices with and without masks cannot share a batch of this size in their ratio.
         """
         masked, weak = self._places(batch_size)
-        if not (self.masks and self.keypoints):
+        if not self._has_both:
             places = masked if self.masks else weak
             return TrainingBatches(
                 np.union1d(teaching.masked, teaching.weak),
@@ -181,8 +195,17 @@ class Supervision:
             share=share,
         )
 
+    @property
+    def weak_has(self) -> str:
+        """What is known of the slices that train without a mask, in words."""
+        return "their picture" if self.unlabelled else "key points"
+
+    @property
+    def _has_both(self) -> bool:
+        return self.masks and (self.keypoints or self.unlabelled)
+
     def _places(self, batch_size: int) -> tuple[int, int]:
-        """Places in a batch for slices with masks, and for those with key points alone."""
+        """Places in a batch for slices with masks, and for those without."""
         if self.batch is None:
             return batch_size, batch_size
         divisor = gcd(self.batch["masked"], self.batch["weak"])
@@ -190,8 +213,8 @@ class Supervision:
         times, rest = divmod(batch_size, masked + weak)
         if rest:
             raise ValueError(
-                f"supervision.batch is {masked} slice(s) with masks to {weak} with key points alone, which does not "
-                f"divide a batch of {batch_size}; set data.batch_size to a multiple of {masked + weak}"
+                f"supervision.batch is {masked} slice(s) with masks to {weak} with {self.weak_has} alone, which does "
+                f"not divide a batch of {batch_size}; set data.batch_size to a multiple of {masked + weak}"
             )
         return times * masked, times * weak
 

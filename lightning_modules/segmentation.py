@@ -24,6 +24,7 @@ from lightning_modules.learning_rate import Schedule, over_own_epochs
 from lightning_modules.losses.objective import Objective
 from metrics.validation.scores import ValidationScores
 from models.prediction import Prediction
+from models.sam.network import Prompts
 from models.strides import strides_of
 
 logger = logging.getLogger(__name__)
@@ -71,26 +72,33 @@ class SegmentationModule(lightning.LightningModule):
         self._network_text = network_text
         self._seed = seed
         self._seen: dict[str, Any] = {}  # what the training images look like: `datamodules.store.seen_images`
+        # What a network is told of where the structures are: boxes by an arm, prompts by `lightning_modules.prompting`.
+        self.offer_prompts: Callable[[SpineBatch], Tensor | Prompts] | None = None
         # `lightning_modules.arms.arms` sets these for one test.
-        self.offer_boxes: Callable[[SpineBatch], Tensor] | None = None
         self.pose: Pose | None = None
         self.mirrors, self.clean_up = False, AS_FOUND
         # Epochs in which a submodule of the network learns, where not in all: `callbacks.asynchronous_training`.
         self.learning_epochs: Mapping[str, Sequence[int]] = {}
+        # Factor of the learning rate of a part, where it has a rate of its own: `lightning_modules.adversarial`.
+        self.rates: Mapping[str, float] = {}
+        # Parts whose gradients are clipped by a norm of their own; else the gradient as a whole is.
+        self.clipped_apart: Sequence[nn.Module] = ()
         if compile_network:
             self.network.compile()
 
     def forward(self, batch: SpineBatch) -> Prediction:
-        """Predicts; annotated boxes are offered in training, and to an arm that asks for boxes, alone."""
+        """Predicts; annotated boxes are offered in training, and to an arm or a network that asks for them, alone."""
         image = batch.image.contiguous(memory_format=self._memory_format)
         if self.training:
             return self.network(image, batch.boxes)
-        return self.network(image, None if self.offer_boxes is None else self.offer_boxes(batch))
+        return self.network(image, None if self.offer_prompts is None else self.offer_prompts(batch))
 
     def setup(self, stage: str) -> None:
         """Takes class frequencies and the look of training images; a checkpoint overwrites the former by its own."""
         if stage == "fit":
             self.objective.count_classes(self.data.class_pixel_counts())
+            if self.objective.wants_masks:
+                self.objective.see_masks(*self.data.training_masks())
             self._seen = self.data.seen_images().plain()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -154,19 +162,38 @@ class SegmentationModule(lightning.LightningModule):
         how = {"mechanism": self.pose is None, "pose": self.pose, "clean_up": self.clean_up}
         return {"slices": evaluate(self.decided(batch), batch, store, **how)}
 
+    def parts(self) -> dict[str, nn.Module]:
+        """What is trained, by name; each part has a group of the optimizer."""
+        return dict(self.network.named_children())
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, a parameter group per part of the network; see `callbacks.asynchronous_training`.
 
         The rate of a part follows from the epoch alone, over the epochs in which the part learns.
         """
-        groups = [{"params": list(part.parameters()), "name": name} for name, part in self.network.named_children()]
+        groups = [{"params": list(part.parameters()), "name": name} for name, part in self.parts().items()]
         groups = [group for group in groups if group["params"]]
         optimizer = self._build_optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= self.rates.get(group["name"], 1.0)
         assert self.trainer.max_epochs is not None
         every = range(self.trainer.max_epochs)
         own = [self.learning_epochs.get(group["name"], every) for group in groups]
         scheduler = LambdaLR(optimizer, [over_own_epochs(self._schedule, epochs) for epochs in own])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | int | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the norm of the whole gradient, or of each of `clipped_apart` as an optimizer of its own would."""
+        if gradient_clip_val is None or gradient_clip_algorithm == "value" or not self.clipped_apart:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        for part in self.clipped_apart:
+            nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
 
     @property
     def data(self) -> SliceDataModule:

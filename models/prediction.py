@@ -25,6 +25,9 @@ class Prediction(NamedTuple):
         heatmaps: Key-point heat maps on the input grid, with peaks of 1.
         attention: Where attention looks from the position of each key point's peak; sums to 1 over its grid. Outside of
             training alone.
+        second: Class scores of a second decoder or network, trained beside the first; in training alone.
+        areas: Scores of where each structure lies, each for a sigmoid, of a path that localises.
+        embedding: A vector a pixel, for losses that compare pixels; in training alone.
     """
 
     logits: Float[Tensor, "b c h w"]
@@ -37,3 +40,6 @@ class Prediction(NamedTuple):
     regions: Float[Tensor, "b r h w"] | None = None
     heatmaps: Float[Tensor, "b k h w"] | None = None
     attention: Float[Tensor, "b k h_a w_a"] | None = None
+    second: Float[Tensor, "b c h w"] | None = None
+    areas: Float[Tensor, "b n h w"] | None = None
+    embedding: Float[Tensor, "b e h w"] | None = None

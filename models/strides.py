@@ -9,15 +9,15 @@ ROUNDING = 1e-6  # 1.5 mm x 2.8 is no more than 1.5 times 2.8 mm
 
 
 class Strides(NamedTuple):
-    """Side of a cell in pixels of the image.
+    """Side of a cell in pixels of the image; whole numbers but for a network that enlarges it.
 
     Attributes:
         low: Of the finest features of the encoder that the decoder joins.
         bottleneck: Of the deepest features.
     """
 
-    low: int
-    bottleneck: int
+    low: float
+    bottleneck: float
 
     def cells_mm(self, spacing_mm: float) -> dict[str, float]:
         """Side of each cell, by its name, on a grid whose pixels have the side `spacing_mm`."""

@@ -53,8 +53,13 @@ class Encoder(nn.Module):
         return tuple(features)
 
 
-def check_size(image: Float[Tensor, "b m h w"], *, num_stages: int) -> None:
+def check_size(image: Float[Tensor, "b m h w"], *, num_stages: int, has_depth: bool = True) -> None:
     """Refuses an image that cannot be halved `num_stages` - 1 times.
+
+    Args:
+        image: Input of a network.
+        num_stages: Stages of its encoder, the first at full resolution.
+        has_depth: Whether their number is a setting.
 
     Raises:
         ValueError: With the size that fits.
@@ -64,7 +69,7 @@ def check_size(image: Float[Tensor, "b m h w"], *, num_stages: int) -> None:
         fitting = [-(-side // stride) * stride for side in (height, width)]
         raise ValueError(
             f"input is {height} x {width} pixels, but {num_stages} encoder stages need multiples of "
-            f"{stride}: set data.size=[{fitting[0]},{fitting[1]}] or fewer stages (model.depth)"
+            f"{stride}: set data.size=[{fitting[0]},{fitting[1]}]" + " or fewer stages (model.depth)" * has_depth
         )
 
 

@@ -13,9 +13,14 @@ from records.registry import IDENTITY
 from records.starters import named_weights, sha256
 
 # These say where and how fast a run is made, not what comes out of it.
-NOT_IN_NAME = ("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry", "predict")
+NOT_IN_NAME = (
+    *("hydra", "logger", "retrain", "arms", "report", "runs", "input", "morphometry", "predict"),
+    "scored",  # which masks are scored is said by split and fold
+)
 WITHOUT_VALUE = ("machine", "paths", "output")
 LOOKS_ON = ("status", "report")  # tasks that look at a training's folder; they must find it by its name
+SHAPE_MODEL = "models.shape_model."  # what the targets of models without a network begin with: their task is another
+LEARNS = ("train", "shape_model")  # tasks whose results do not depend on where data lie
 # Other nodes take their values from these: what of them counts stands where it is used, and the rest (the rate of SGD
 # in a training by Adam, the grid of another preset) changes nothing.
 SOURCES = ("scale", "paper", "grids")
@@ -53,8 +58,9 @@ MEASURES = {
     *("metrics.validation.masks.PatientDice", "metrics.validation.masks.PatientBoxIou"),
     "metrics.validation.keypoints.PatientKeypointError",
 }
-# Settings that are files: what is in them counts, wherever they lie.
-FILES = (("split", "path"), ("model", "weights"), ("model", "init"))
+# Settings that are files, or folders of runs: what is in them counts, wherever they lie.
+FILES = (("split", "path"), ("model", "weights"), ("model", "init"), ("model", "prompts"))
+RESULTS = "cases.csv"  # tells one run's predictions from another's
 CONTENT = "content:"
 # Leaves that are looked at or read by people, wherever they stand.
 COSMETIC = {
@@ -99,10 +105,10 @@ def identity(config: DictConfig) -> dict[str, Any]:
     raw = _chosen_by(raw)
     raw = {**raw, "model": _started_from(raw["model"], config.anatomy.view)} if "model" in raw else raw
     raw["cohort"].pop("sides", None)  # refuses label files, and changes nothing of what is trained
-    raw["task"] = "train" if raw["task"] in LOOKS_ON else raw["task"]
+    raw["task"] = _own_task(raw) if raw["task"] in LOOKS_ON else raw["task"]
     for key in WITHOUT_VALUE:
         raw[key] = dict.fromkeys(raw[key]) if isinstance(raw[key], dict) else None
-    if raw["task"] == "train":
+    if raw["task"] in LEARNS:
         raw["checkpoint"] = None
         raw["cohort"]["root"] = None
         raw["supervision"]["weak_cohort"] = _without_place(raw["supervision"]["weak_cohort"])
@@ -136,6 +142,11 @@ def as_text(tree: dict[str, Any]) -> str:
 
 def _digest(tree: dict[str, Any]) -> str:
     return hashlib.sha256(as_text(tree).encode()).hexdigest()[:12]
+
+
+def _own_task(raw: dict[str, Any]) -> str:
+    """What runs in the folder of a row: most train, shapes are fitted."""
+    return "shape_model" if str((raw.get("model") or {}).get("_target_")).startswith(SHAPE_MODEL) else "train"
 
 
 def _that_act(callbacks: dict[str, Any]) -> dict[str, Any]:
@@ -200,9 +211,10 @@ def _content(path: str) -> str:
     """What stands for a file in an identity; the path of one that cannot be read, which is said where it is used."""
     if path.startswith(CONTENT):
         return path
+    file = Path(path) / RESULTS if Path(path).is_dir() else Path(path)
     try:
-        state = Path(path).stat()
-        return CONTENT + _hash_of(path, state.st_mtime_ns, state.st_size)
+        state = file.stat()
+        return CONTENT + _hash_of(str(file), state.st_mtime_ns, state.st_size)
     except OSError:
         return path
 

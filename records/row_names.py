@@ -7,7 +7,7 @@ from typing import Any
 # Neither says what is compared: where and how fast a run is made, what it records, and what a row is averaged over.
 IGNORED_NODES = (
     *("output", "paths", "machine", "logger", "hydra", "retrain", "arms", "report", "runs", "checkpoint", "task"),
-    *("masks", "row", "seed", "fold", "paper"),
+    *("masks", "scored", "row", "seed", "fold", "paper"),
 )
 # Presets, of which other nodes take their values; `paper` is ignored anyway.
 SOURCES = ("scale", "grids")
@@ -22,12 +22,15 @@ IGNORED_NAMES = (
 # Of the node `supervision`: a run says itself what it makes of these (`records.run.Run`).
 SUPERVISION = ("_target_", "masked_patients", "draw", "weak_cohort")
 BOX_ARMS = ("annotated", "jittered", "shuffled", "none")  # what the names of arms with other boxes begin with
+PROMPTS = "model.prompts"  # folder of a run, `<row>-<cell>`, another one in each fold
 ABSENT = "absent"
 _TRAINING = [[name] for name in TRAINING_CALLBACKS]
 
 
 def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     """Row key of a run: its experiment, with the ablation behind it; of scored masks or models fused, their `row`.
+
+    Of shapes that are fitted, whose points they begin at stands in brackets: annotated ones tell the truth.
 
     Runs from before run cards had `choices` are named by the command that started them.
 
@@ -43,6 +46,8 @@ def row_of(config: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     if not experiment:
         raise ValueError("run_card.json does not say which experiment was run")
     row = str(experiment) if ablation == "none" else f"{experiment}_{ablation}"
+    if config.get("task") == "shape_model":
+        return f"{row} ({'annotated' if config.get('points') == 'annotated' else 'found'} points)"
     return f"{row}_fused" if config.get("task") == "fuse" else row
 
 
@@ -72,8 +77,14 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
         # Copies of the run's seed; that of a split or a cohort is a setting.
         if names[-1] == "seed" and "split" not in names and "cohort" not in names and value == run_seed:
             continue
-        leaves[path] = str(value)
+        leaves[path] = _found_by(str(value)) if path == PROMPTS else str(value)
     return leaves
+
+
+def _found_by(folder: str) -> str:
+    """The row of the run that prompts were taken from: its folds are those of one row."""
+    name = folder.rstrip("/").rpartition("/")[2]
+    return name.rpartition("-")[0] or name
 
 
 def variant_names(

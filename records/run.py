@@ -28,7 +28,7 @@ class Run:
         folder: Where it lies; that of the arm for an arm.
         row: Key of its row in the table.
         split: BY_PATIENT, or AS_PUBLISHED for folds dealt by image.
-        fold: Which fold was tested; None where the whole cohort was, as with scored masks.
+        fold: Which fold was tested; None where the whole cohort was, as mostly with scored masks.
         seed: Seed of the training.
         arm: "" for the run's own test, else the name of the arm.
         config: config.yaml.
@@ -78,13 +78,30 @@ class Run:
         return self.config.get("task") in ("score", "fuse")
 
     @property
+    def competes(self) -> bool:
+        """Whether it is a system among others: no second rater, no fusion, no oracle.
+
+        Masks of one fold are a system's that was trained on the others, such as nnU-Net's; a rater draws all patients.
+        """
+        return not self.oracle and (not self.scored or self.config.get("scored") == "fold")
+
+    @property
     def fused(self) -> bool:
         """Whether several models were fused, which is no single model's result."""
         return self.config.get("task") == "fuse"
 
     @property
+    def oracle(self) -> bool:
+        """Whether it was told something of the true masks, which nobody has of a new scan."""
+        model = self.config.get("model") or {}
+        told = self.config.get("points"), model.get("prompts")
+        return "annotated" in told or model.get("mask") == "best"
+
+    @property
     def trained_epochs(self) -> str:
         """How many epochs were trained, as its records say, and of how many if of more; "" where nobody says it."""
+        if self.config.get("task") == "shape_model":
+            return "fitted without epochs"
         asked = (self.config.get("scale") or {}).get("epochs")
         trained = (self.summary.get("train") or {}).get("epochs", asked)
         if trained is None:
@@ -107,6 +124,8 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
     if reason and not (folder / "config.yaml").exists():  # it failed before there was anything to keep
         raise ValueError(f"failed: {reason}")
     config = read_config(folder)
+    if (config.get("model") or {}).get("stand_in"):
+        raise ValueError("its network was a stand-in for tests (model.stand_in=true), whose numbers are no result")
     scored, masks = config["task"] in ("score", "fuse"), config["task"] == "score"
     if not (folder / "summary.json").exists():
         raise ValueError(f"failed: {reason}" if reason else "not finished: it has no summary.json")
@@ -119,7 +138,7 @@ def read_run(folder: Path) -> tuple[list[Run], list[str]]:
         folder=folder,
         row=row_of(config, card),
         split=AS_PUBLISHED if target == IMAGE_LEVEL and not scored else BY_PATIENT,
-        fold=None if masks else int(config["fold"]),
+        fold=None if masks and config.get("scored", "all") == "all" else int(config["fold"]),
         seed=0 if masks else int(config["seed"]),
         arm="",
         config=config,

@@ -64,14 +64,15 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
         raise ValueError(f"report.margin is {margin}, expected a difference in Dice between 0 and 1, such as 0.005")
     published = load_published(table) if table else empty_published()
     rows = ordered_rows(runs, published)
-    reference, note = _reference(rows, published, reference) if rows else ("", ())
+    competing = {run.row for run in runs.runs if run.competes}
+    systems = tuple(row for row in rows if row in competing)  # a second rater is no competitor, nor is an oracle
+    candidates = (*systems, *(row for row in rows if row not in competing))
+    reference, note = _reference(candidates, published, reference) if rows else ("", ())
     cases, regions = joined_cases(runs.runs), region_cases((*runs.runs, *runs.fused))
     averaged = averaged_names(runs.structures, regions, published)
     compared = with_averaged(cases, regions.loc[regions["row"].isin(rows)], averaged)
     scores = pd.DataFrame(columns=[*GROUP, "patient", "structure", "metric", "value"])
     statistics, summary = (pd.DataFrame(columns=list(names)) for names in (STATISTICS_COLUMNS, TABLE_COLUMNS))
-    scored = {run.row for run in runs.runs if run.scored}
-    systems = tuple(row for row in rows if row not in scored)  # a second rater is no competitor
     if rows:
         scores = patient_scores(compared, scored_metrics(cases), averaged)
         known = {"rows": rows, "systems": systems, "reference": reference, "margin": margin, "averaged": averaged}

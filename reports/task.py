@@ -22,7 +22,7 @@ from reports.render import text
 
 logger = logging.getLogger(__name__)
 
-REPORTED = ("train", "test", "score", "report")
+REPORTED = ("train", "test", "score", "shape_model", "report")
 FOLDER = "report"
 
 

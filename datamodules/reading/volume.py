@@ -78,6 +78,20 @@ class Volume:
             direction=(self.direction * signs)[:, places],
         )
 
+    def one_slice(self, number: int) -> "Volume":
+        """The slice whose `slice_index` is `number`, as the volume of a file of its own in canonical order."""
+        (place,) = (int(found) for found in np.flatnonzero(self.slice_index == number))
+        origin_mm = self.origin_mm + self.direction[:, 0] * place * self.spacing_mm[0]
+        return replace(
+            self,
+            voxels=self.voxels[place : place + 1],
+            origin_mm=origin_mm,
+            slice_index=self.slice_index[place : place + 1],
+            axes=(2, 1, 0),
+            flips=(False, False, False),
+            file_origin_mm=(float(origin_mm[0]), float(origin_mm[1]), float(origin_mm[2])),
+        )
+
     def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
         """Places of the eight corner voxels in patient coordinates."""
         index = np.array(list(product(*[(0, size - 1) for size in self.voxels.shape])), np.float64)

@@ -32,14 +32,21 @@ class StoredSlices:
         Raises:
             ValueError: If a file can no longer be trusted.
         """
+        return np.stack([volume.voxels[0] for volume in self.volumes(case, number)]).astype(np.float32)
+
+    def volumes(self, case: str, number: int) -> list[Volume]:
+        """Each channel of a slice, with its place in the patient, as a volume of one slice; arguments as in `slice`.
+
+        Raises:
+            ValueError: If a file can no longer be trusted.
+        """
         if case != self._open:
             cohort, listed = self._cases[case]
             channels = read_images(listed, view=cohort.anatomy.view, has_sides=cohort.reader.has_sides)
             self._open, self._blocks = case, list(zip(*channels, strict=True))
-        for volumes in self._blocks:
-            places = np.flatnonzero(volumes[0].slice_index == number)
-            if len(places):
-                return np.stack([volume.voxels[places[0]] for volume in volumes]).astype(np.float32)
+        for channels in self._blocks:
+            if number in channels[0].slice_index:
+                return [volume.one_slice(number) for volume in channels]
         raise AssertionError(f"case {case} has no slice {number}")
 
     def contrast(self, case: str) -> str:

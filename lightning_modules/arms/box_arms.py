@@ -67,11 +67,11 @@ def shown_boxes(module: SegmentationModule, data: SliceDataModule, settings: Map
             module.network.ask_at_test("none")
         else:
             numbers = data.store.table["slice"].to_numpy(np.int64)
-            module.offer_boxes = annotated_boxes(numbers, float(settings.get("jitter", 0)))
+            module.offer_prompts = annotated_boxes(numbers, float(settings.get("jitter", 0)))
             module.network.ask_at_test("offered")
         yield
     finally:
-        module.offer_boxes = None
+        module.offer_prompts = None
         module.network.ask_at_test()
 
 

@@ -59,6 +59,22 @@ class NativeGrid:
         ]
         return torch.stack(native, dim=1)
 
+    def points_seen(self, points: Float[Tensor, "k 2"]) -> Float[Tensor, "k 2"]:
+        """The inverse of `points`: where in the network's grid points of the image are seen, be it outside of it."""
+        assert self.pose is None, "only of patients who lie as scanned"
+        grid, seen = self.grid, []
+        for axis in (1, 0):
+            place_mm = (points[:, 1 - axis] - (self.size[axis] - 1) / 2) * self.spacing_mm[axis] - grid.offset_mm[axis]
+            seen.append(place_mm / grid.spacing_mm + (grid.size[axis] - 1) / 2)
+        return torch.stack(seen, dim=1)
+
+    def boxes_seen(self, boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+        """The inverse of `boxes`: boxes in 0..1 of the image become boxes in 0..1 of the network's grid."""
+        centre = self.points_seen(boxes[:, :2] * boxes.new_tensor([self.size[1], self.size[0]]) - 0.5)
+        pixels = boxes.new_tensor([self.grid.size[1], self.grid.size[0]])
+        mm = boxes.new_tensor([self.size[axis] * self.spacing_mm[axis] for axis in (1, 0)])
+        return torch.cat([(centre + 0.5) / pixels, boxes[:, 2:] * mm / (pixels * self.grid.spacing_mm)], dim=1)
+
     def boxes(self, boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
         """Boxes in 0..1 of the network's grid become boxes in 0..1 of the image.
 

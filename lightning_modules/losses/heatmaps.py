@@ -35,7 +35,7 @@ class HeatmapRegression(Term):
         ValueError: If a length or the number of cells is not above 0.
     """
 
-    stride: int = 1
+    stride: float = 1
 
     def __init__(
         self,

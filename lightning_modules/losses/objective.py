@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from datamodules.batch import SpineBatch
@@ -61,6 +61,18 @@ class Objective(nn.Module):
         if self.class_weighting == "inverse_root":
             self.class_weights.copy_(inverse_root_frequency(pixel_counts))
 
+    @property
+    def wants_masks(self) -> bool:
+        """Whether a term learns from the masks of the training set as a whole."""
+        return any(term.wants_masks for term in self.terms.values())
+
+    def see_masks(
+        self, masks: Integer[Tensor, "s h w"], keypoints: Float[Tensor, "s k 2"], spacing_mm: Float[Tensor, " 2"]
+    ) -> None:
+        """Tells the terms the masks and key points of the training set, as they are before augmentation."""
+        for term in self.terms.values():
+            term.see_masks(masks, keypoints, spacing_mm)
+
     def see_network(self, strides: Strides) -> None:
         """Tells the terms how coarse the features of the network are."""
         for term in self.terms.values():
@@ -84,9 +96,24 @@ class Objective(nn.Module):
             name for name, term in self.terms.items() if parts is None or term.part is None or term.part in parts
         )
 
-    def forward(self, prediction: Prediction, batch: SpineBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Returns the weighted total of the active terms, and each of them unweighted, by name."""
-        return self.weigh({name: self.terms[name](prediction, batch, self.class_weights) for name in self.active_terms})
+    def forward(
+        self, prediction: Prediction, batch: SpineBatch, own: Mapping[str, Tensor] | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The weighted total of the active terms, and each of them unweighted, by name.
+
+        Args:
+            prediction: Of the batch.
+            batch: The batch.
+            own: Losses that the training procedure computed itself, by the names of their terms.
+        """
+        own = own or {}
+        terms = {name: self.terms[name] for name in self.active_terms}
+        return self.weigh(
+            {
+                name: own[name] if name in own else term(prediction, batch, self.class_weights)
+                for name, term in terms.items()
+            }
+        )
 
     def weigh(self, values: Mapping[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Returns the weighted total of values of the terms, and each of them as it is, by name."""

@@ -10,7 +10,8 @@ def without_class_weights(prediction: Prediction, class_weights: Float[Tensor, "
     """The class scores that training without the weights would have led to.
 
     The optimum of a cross-entropy weighted by w has probabilities in proportion to w_c p_c, so the logarithm of w comes
-    off the scores of every head: the mask, the coarser decoder stages, the preliminary mask and the gate's key.
+    off the scores of every head: the mask, the coarser decoder stages, the preliminary mask, the gate's key and a
+    second decoder.
 
     Args:
         prediction: As the network put it out.
@@ -37,4 +38,5 @@ def without_class_weights(prediction: Prediction, class_weights: Float[Tensor, "
         deep=tuple(unshifted(scores) for scores in prediction.deep),
         preliminary=None if prediction.preliminary is None else unshifted(prediction.preliminary),
         key=None if prediction.key is None else unshifted(prediction.key),
+        second=None if prediction.second is None else unshifted(prediction.second),
     )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from datamodules.batch import SpineBatch
@@ -16,7 +16,12 @@ class Term(ABC):
     Args:
         weight: Factor in the weighted total.
         part: Part of the network that the term trains, or None where the network has no parts.
+
+    Attributes:
+        wants_masks: Whether `see_masks` has to be told before training.
     """
+
+    wants_masks: bool = False
 
     def __init__(self, *, weight: float = 1.0, part: str | None = None) -> None:
         self.weight, self.part = weight, part
@@ -29,6 +34,18 @@ class Term(ABC):
 
     def count_classes(self, pixel_counts: Float[Tensor, " c"]) -> None:
         """Told the labelled pixels of every class in the training set before training begins."""
+        return
+
+    def see_masks(
+        self, masks: Integer[Tensor, "s h w"], keypoints: Float[Tensor, "s k 2"], spacing_mm: Float[Tensor, " 2"]
+    ) -> None:
+        """Told the training slices that have masks, before training begins, if the term wants them.
+
+        Args:
+            masks: Class of every pixel.
+            keypoints: (x, y) in pixels, NaN where not visible.
+            spacing_mm: Size of a pixel, (row, column).
+        """
         return
 
     def see_network(self, strides: Strides) -> None:

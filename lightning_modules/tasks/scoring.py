@@ -10,7 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 
-from datamodules.reading.foreign_masks import find_masks, read_mask
+from datamodules.reading.foreign_masks import MaskFiles, find_masks, name_of_slice, read_mask, reader_of_masks
 from datamodules.slices import SliceDataModule
 from datamodules.store.file_hashes import FileHashes
 from lightning_modules.evaluation.evaluated import EvaluatedSlice, slice_with_mask
@@ -65,8 +65,8 @@ class Scored:
 def score(config: DictConfig) -> None:
     """Scores the folder `masks` (a file per case) against the cohort's annotations, under the name `row`.
 
-    All annotated cases are scored, whatever the split; one without a mask is a miss. Masks have changed more easily
-    than a finished training, so they are always scored anew.
+    All annotated cases are scored, whatever the split, with scored=fold those alone that `fold` of the split tests; one
+    without a mask is a miss. Masks have changed more easily than a finished training, so they are always scored anew.
 
     Raises:
         ValueError: If a setting or a mask is wrong; names the file.
@@ -75,8 +75,11 @@ def score(config: DictConfig) -> None:
         if not config[name]:
             raise ValueError(f"task=score needs {name}=..., {meant}")
     config = config.copy()
-    with open_dict(config):
-        config.split, config.fold = {"_target_": "datamodules.folds.AllTest"}, None
+    if config.scored not in ("all", "fold"):
+        raise ValueError(f"scored is {config.scored!r}, expected all (annotated cases) or fold (those that it tests)")
+    if config.scored == "all":
+        with open_dict(config):
+            config.split, config.fold = {"_target_": "datamodules.folds.AllTest"}, None
     folder = RunFolder(config.output, config)
     with folder.locked():
         if config.retrain:
@@ -84,7 +87,7 @@ def score(config: DictConfig) -> None:
         folder.claim()
         register(*(folder.path / name for name in ("summary.json", "cases.csv", "run_card.json", "predictions")))
         (folder.path / "summary.json").unlink(missing_ok=True)
-        data: SliceDataModule = instantiate(config.data, fold=0)
+        data: SliceDataModule = instantiate(config.data, fold=config.fold or 0)
         annotated = data.store.table["case"].iloc[data.indices["test"]]
         files, extra = find_masks(Path(config.masks).expanduser(), list(annotated.unique()))
         scored = score_masks(data, files, PredictionFolder(folder.path), readouts(config, data))
@@ -105,16 +108,19 @@ def readouts(config: DictConfig, data: SliceDataModule) -> list[Readout]:
 
 
 def score_masks(
-    data: SliceDataModule, files: dict[str, Path], predictions: PredictionFolder, tables: Sequence[Readout]
+    data: SliceDataModule, files: dict[str, MaskFiles], predictions: PredictionFolder, tables: Sequence[Readout]
 ) -> Scored:
     """Scores every annotated slice of a cohort."""
     scored, cases = Scored(tables), {case.case: case for case in data.cohort.cases}
+    reader = data.cohort.reader
+    if files:
+        reader = reader_of_masks(next(iter(next(iter(files.values())).values())).parent, reader)
     predictions.clear()
     annotated = data.store.table.iloc[data.indices["test"]]
     for name, rows in annotated.groupby("case", sort=False):
         case, slices = str(name), {}
         if case in files:
-            mask = read_mask(data.cohort.reader, cases[case], files[case])
+            mask = read_mask(reader, cases[case], files[case])
             slices = mask.slices
             scored.resampled += [case] * mask.resampled
         for index, number in rows["slice"].items():
@@ -140,9 +146,13 @@ def _say(row: str, data: SliceDataModule, scored: Scored, extra: list[Path]) -> 
             logger.warning("%s: %d %s: %s", row, len(names), what, shown)
 
 
-def _write(folder: Path, data: SliceDataModule, scored: Scored, files: dict[str, Path], extra: list[Path]) -> None:
+def _write(folder: Path, data: SliceDataModule, scored: Scored, files: dict[str, MaskFiles], extra: list[Path]) -> None:
     hashes = FileHashes()
-    contents = {case: hashes.of_path(path) for case, path in sorted(files.items())}
+    contents = {
+        case if number is None else name_of_slice(case, number): hashes.of_path(path)
+        for case, own in sorted(files.items())
+        for number, path in own.items()
+    }
     write_json(folder / "run_card.json", {**run_card(data), "masks": contents})
     test = scored.write(folder)
     masks = {

@@ -19,12 +19,16 @@ TASKS = {
     "predict": "lightning_modules.prediction.task.predict",
     "score": "lightning_modules.tasks.scoring.score",
     "fuse": "lightning_modules.tasks.label_fusion.fuse",
+    "shape_model": "lightning_modules.tasks.shape_model.shape_model",
     "phantom": "lightning_modules.tasks.phantom_task.write",
     "report": "reports.task.write",
     "rescore": "lightning_modules.tasks.rescoring.rescore",
     "export": "lightning_modules.tasks.export.export",
+    "export_nnunet": "lightning_modules.tasks.nnunet_export.export_nnunet",
 }
-BUILDS = ("train", "test")  # tasks that build every node; the others may leave them as they are
+BUILDS = ("train", "test", "shape_model")  # tasks that build the nodes; the others may leave them as they are
+
+SHAPE_MODEL = "models.shape_model."  # targets that are fitted, and no networks
 
 # Lowest and highest value of a setting, by the last part of its name, wherever it stands.
 WHOLE = {
@@ -60,6 +64,7 @@ def check_settings(config: DictConfig) -> None:
         raise ValueError(f"task is {task!r}{did_you_mean(str(task), names)}, expected one of {', '.join(names)}")
     if task not in BUILDS:
         return
+    _check_task_of_model(task, str(config.model._target_))
     raw = _without_running(config)
     for path, value in _leaves(raw):  # as they were given: what repeats another setting is not the one to be named
         _check_bounds(path, value)
@@ -67,6 +72,14 @@ def check_settings(config: DictConfig) -> None:
     _check_trainer(tree["trainer"], tree["machine"])
     for path, node in _nodes(tree):
         _check_constructor(path, node)
+
+
+def _check_task_of_model(task: str, target: str) -> None:
+    """Networks train and are tested, shapes are fitted."""
+    if target.startswith(SHAPE_MODEL) and task != "shape_model":
+        raise ValueError(f"task is {task}, but {target} is no network; leave the task out, experiment=sims has its own")
+    if task == "shape_model" and not target.startswith(SHAPE_MODEL):
+        raise ValueError(f"task is shape_model, but {target} is a network; give experiment=sims")
 
 
 def _without_running(config: DictConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import nn
 from datamodules.slices import SliceDataModule
 from lightning_modules.arms.arms import check_arms, test_arms
 from lightning_modules.evaluation.regrouped import ask_for_others, class_groups
+from lightning_modules.prompting.offered import prompts_for
 from lightning_modules.tasks.checkpoint_files import latest_whole, read_checkpoint
 from lightning_modules.tasks.initial_weights import initialise, keep_table
 from lightning_modules.tasks.named_checkpoints import one_checkpoint
@@ -28,6 +29,8 @@ from lightning_modules.tasks.same_network import (
     network_text,
 )
 from lightning_modules.tasks.trained_network import read_trained
+from lightning_modules.tasks.untrained import check_ready, learns
+from models.sam.network import PromptedSam
 from models.strides import check_cells, strides_of
 from records.folder import RunFolder, is_first_process
 from records.whole_files import read_json
@@ -42,11 +45,12 @@ warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
 
 
 def train(config: DictConfig) -> None:
-    """Trains, or goes on where a killed run stopped, and tests the best checkpoint.
+    """Trains, or goes on where a killed run stopped, and tests the best checkpoint; tests what has nothing to learn.
 
     Raises:
         ValueError: For everything that is wrong with the settings or the data.
     """
+    check_ready(config)
     folder = RunFolder(config.output, config)
     with folder.locked():
         if is_first_process():
@@ -67,6 +71,8 @@ def train(config: DictConfig) -> None:
             check_arms(config, module, data.anatomy)
             if folder.finished:
                 check_same_data(card_identity(folder.path), folder.path, data)
+            elif not learns(config):
+                trainer.test(module, data, verbose=False)
             else:
                 fit_and_test(config, folder, data, module, trainer)
             test_arms(config, folder, data, module, trainer, folder.path / "checkpoints" / "best.ckpt")
@@ -111,6 +117,9 @@ def test(config: DictConfig) -> None:
     Raises:
         ValueError: If no checkpoint is given, or its network is not the one of the configuration.
     """
+    if not learns(config):
+        train(config)  # which has nothing to train
+        return
     path = one_checkpoint(config.checkpoint, config.anatomy.view, "task=test checkpoint=FILE")
     folder = RunFolder(config.output, config)
     with folder.locked():
@@ -146,6 +155,8 @@ def build(
     objective = instantiate(config.objective)(num_classes=num_classes)
     parts = {"network": network, "objective": objective, "metrics": instantiate(config.metrics)}
     module = instantiate(config.module)(**parts, network_text=network_text(config))
+    if isinstance(network, PromptedSam):
+        module.offer_prompts = prompts_for(network, data)
     if config.task == "train":
         check_cells(
             str(config.model._target_).rpartition(".")[2],

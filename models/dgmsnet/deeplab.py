@@ -1,16 +1,19 @@
 """The DeepLabv3+ of DGMSNet: encoder with an atrous spatial pyramid, and decoder, of separable convolutions."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.blocks.atrous import atrous_rates
 from models.blocks.width import in_proportion
 from models.dgmsnet.separable import PointwiseConvolution, SeparableConvolution
 from models.dgmsnet.xception import SlimXception
+from models.prediction import Prediction
+from models.strides import Strides
 
 
 class Features(NamedTuple):
@@ -20,31 +23,14 @@ class Features(NamedTuple):
     high: Float[Tensor, "b c h_h w_h"]
 
 
-def atrous_rates(rates_mm: Sequence[float | int], *, cell_mm: float, cells: Sequence[int] | None) -> list[int]:
-    """Rates of the pyramid in cells, from how far its outer taps reach in mm; at least 1.
+class EncoderSettings(TypedDict, total=False):
+    """What every network on this encoder can be told; see `image_encoder`."""
 
-    Args:
-        rates_mm: Reaches.
-        cell_mm: Side of a cell of the map that the pyramid sees.
-        cells: Size of that map, (rows, columns); None is not checked.
-
-    Raises:
-        ValueError: If a reach is not above 0, or as long as the map: its outer taps would see zeros everywhere, and
-            what is called a 3 x 3 convolution would be one of 1 x 1.
-    """
-    rates = []
-    for rate_mm in rates_mm:
-        if rate_mm <= 0:
-            raise ValueError(f"model.rates_mm has {rate_mm}, expected positive numbers of millimetres")
-        rate = max(1, round(rate_mm / cell_mm))
-        if cells is not None and rate >= max(cells):
-            raise ValueError(
-                f"model.rates_mm has {rate_mm} mm, {rate} cells of {cell_mm:g} mm, on a map of {cells[0]} x {cells[1]} "
-                "cells: the outer taps lie beyond the map everywhere; enlarge the field (data.size x data.spacing_mm) "
-                "or take a shorter reach"
-            )
-        rates.append(rate)
-    return rates
+    width: int
+    stem_stride: int
+    spacing_mm: float | int
+    rates_mm: Sequence[float | int]
+    size: Sequence[int] | None
 
 
 class ImagePooling(nn.Module):
@@ -105,12 +91,16 @@ class Encoder(nn.Module):
         rates: Dilations of the pyramid in cells.
 
     Attributes:
+        width: As given.
+        strides: Pixels a cell of the low-level and of the high-level features.
         low_channels: Channels of the low-level features, 128 at width 64.
         high_channels: Channels of the high-level features, 128 at width 64.
     """
 
     def __init__(self, *, in_channels: int, width: int, stem_stride: int, rates: Sequence[int]) -> None:
         super().__init__()
+        self.width = width
+        self.strides = strides_of_stem(stem_stride)
         self.xception = SlimXception(in_channels=in_channels, width=width, stem_stride=stem_stride)
         self.low_channels, self.high_channels = self.xception.low_channels, in_proportion(128, width)
         self.pyramid = AtrousPyramid(self.xception.high_channels, self.high_channels, rates)
@@ -121,22 +111,62 @@ class Encoder(nn.Module):
         return Features(low, self.pyramid(high))
 
 
+def strides_of_stem(stem_stride: int) -> Strides:
+    """Pixels a cell of the encoder's features.
+
+    Raises:
+        ValueError: If the stride is not one that the encoder has.
+    """
+    if stem_stride not in (1, 2):
+        raise ValueError(f"model.stem_stride is {stem_stride}, expected 2 (as published) or 1 (cells half as wide)")
+    return Strides(low=2 * stem_stride, bottleneck=8 * stem_stride)
+
+
+def image_encoder(
+    *,
+    in_channels: int,
+    width: int = 64,
+    stem_stride: int = 2,
+    spacing_mm: float | int = 0.7,
+    rates_mm: Sequence[float | int] = (67.2, 134.4, 201.6),
+    size: Sequence[int] | None = None,
+) -> Encoder:
+    """The encoder for images of a pixel size, whose pyramid reaches as far in millimetres as the published one.
+
+    The network was made for pixels of 0.7 mm. On coarser ones it keeps its scale in millimetres: the first convolution
+    without a stride makes cells half as wide, and the reaches of the pyramid are stated in mm.
+
+    Args:
+        in_channels: Channels of the image.
+        width: Channels of the first residual block; 64 as published, every other layer in proportion.
+        stem_stride: Of the first convolution: 2 as published, or 1. The weights are the same.
+        spacing_mm: Pixel size of the images.
+        rates_mm: Reaches of the atrous pyramid; as published 6, 12 and 18 cells of 16 pixels of 0.7 mm.
+        size: (rows, columns) of the images that the network is meant for, which the reaches are checked against; None
+            checks nothing. Images of any size are processed.
+
+    Raises:
+        ValueError: If the stride is another, or a reach is longer than the map.
+    """
+    stride = strides_of_stem(stem_stride).bottleneck
+    rates = atrous_rates(rates_mm, spacing_mm=spacing_mm, stride=stride, size=size)
+    return Encoder(in_channels=in_channels, width=width, stem_stride=stem_stride, rates=rates)
+
+
 class Decoder(nn.Module):
     """Joins high-level with projected low-level features: 0.116 M parameters at width 64.
 
     Args:
-        low_channels: Channels of the low-level features.
-        high_channels: Channels of the high-level features.
+        encoder: Whose features these are; its width is the decoder's, too.
         out_channels: Maps to predict.
-        width: See `SlimXception`.
     """
 
-    def __init__(self, *, low_channels: int, high_channels: int, out_channels: int, width: int) -> None:
+    def __init__(self, encoder: Encoder, *, out_channels: int) -> None:
         super().__init__()
-        projected, decoded = in_proportion(24, width), in_proportion(256, width)
-        self.projection = PointwiseConvolution(low_channels, projected)
+        projected, decoded = in_proportion(24, encoder.width), in_proportion(256, encoder.width)
+        self.projection = PointwiseConvolution(encoder.low_channels, projected)
         self.convolutions = nn.Sequential(
-            SeparableConvolution(high_channels + projected, decoded, rectify=True),
+            SeparableConvolution(encoder.high_channels + projected, decoded, rectify=True),
             SeparableConvolution(decoded, decoded, rectify=True),
         )
         self.head = nn.Conv2d(decoded, out_channels, kernel_size=1)
@@ -151,3 +181,29 @@ class Decoder(nn.Module):
         high = F.interpolate(high, low.shape[2:], mode="bilinear", align_corners=False)
         maps = self.head(self.convolutions(torch.cat([high, low], dim=1)))
         return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+class DeepLab(nn.Module):
+    """One path alone: 5.15 M parameters at width 64 and eleven classes, as many as in DGMSNet's public code.
+
+    The yardstick of every row on this encoder: what separates them is what they add to it.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Classes with background.
+        settings: See `image_encoder`.
+
+    Attributes:
+        strides: Pixels a cell of the low-level and of the high-level features.
+    """
+
+    def __init__(self, *, in_channels: int, num_classes: int, **settings: Unpack[EncoderSettings]) -> None:
+        super().__init__()
+        self.encoder = image_encoder(in_channels=in_channels, **settings)
+        self.strides = self.encoder.strides
+        self.decoder = Decoder(self.encoder, out_channels=num_classes)
+
+    def forward(self, image: Float[Tensor, "b m h w"], boxes: Float[Tensor, "b n 4"] | None = None) -> Prediction:
+        """Segments; annotated `boxes` are not used."""
+        low, high = self.encoder(image)
+        return Prediction(logits=self.decoder(low, high, image.shape[2:]))

@@ -1,14 +1,14 @@
 """Two paths, one that segments and one that recognises key points and helps it: DGMSNet, and SCAR-Net on top of it."""
 
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.dgmsnet.deeplab import Decoder, Encoder, atrous_rates
+from models.dgmsnet.deeplab import Decoder, EncoderSettings, image_encoder
 from models.dgmsnet.fusion import Fusion
 from models.prediction import Prediction
-from models.strides import Strides
 
 
 class TwoPathNetwork(nn.Module):
@@ -21,9 +21,6 @@ class TwoPathNetwork(nn.Module):
     cut. The gradient of the masks in that encoder is fifty times and more that of the key points;
     `masks_train_recognition` false keeps it out.
 
-    The network was made for pixels of 0.7 mm. On coarser ones it keeps its scale in millimetres: the first convolution
-    without a stride makes cells half as wide, and the reaches of the pyramid are stated in mm.
-
     10.35 M parameters at width 64 with the dynamic kernel and the sum (DGMSNet, Pang et al. 2022), 10.47 M with
     multi-channel cross attention (SCAR-Net, Lei et al.), for ten key points and eleven classes.
 
@@ -34,20 +31,15 @@ class TwoPathNetwork(nn.Module):
         adapter: Builds what brings the recognition path to the segmentation path, from `channels`; called with both
             features and the heat maps, these at the image's size and detached.
         fusion: Builds what joins it with the segmentation feature, from `channels`.
-        width: Channels of the encoders' first residual block; 64 as published, every other layer in proportion.
-        stem_stride: Of the encoders' first convolution: 2 as published, or 1. The weights are the same.
-        spacing_mm: Pixel size of the images.
-        rates_mm: Reaches of the atrous pyramid; as published 6, 12 and 18 cells of 16 pixels of 0.7 mm.
-        size: (rows, columns) of the images that the network is meant for, which the reaches are checked against; None
-            checks nothing. Images of any size are processed.
         masks_train_recognition: Whether the loss of the masks reaches the recognition encoder, as in DGMSNet's public
             code, which does not detach.
+        settings: Of both encoders; see `models.dgmsnet.deeplab.image_encoder`.
 
     Attributes:
         strides: Pixels a cell of the low-level and of the high-level features.
 
     Raises:
-        ValueError: If there are no key points to recognise, the stride is another, or a reach is longer than the map.
+        ValueError: If there are no key points to recognise.
     """
 
     def __init__(
@@ -58,12 +50,8 @@ class TwoPathNetwork(nn.Module):
         keypoints: Sequence[str],
         adapter: Callable[..., nn.Module],
         fusion: Callable[..., Fusion],
-        width: int = 64,
-        stem_stride: int = 2,
-        spacing_mm: float | int = 0.7,
-        rates_mm: Sequence[float | int] = (67.2, 134.4, 201.6),
-        size: Sequence[int] | None = None,
         masks_train_recognition: bool = True,
+        **settings: Unpack[EncoderSettings],
     ) -> None:
         super().__init__()
         self.masks_train_recognition = masks_train_recognition
@@ -72,24 +60,15 @@ class TwoPathNetwork(nn.Module):
                 "model.keypoints is empty: this network recognises key points and the anatomy has none; choose one "
                 "with key points (anatomy=sagittal10, vertebrae5), or add them to its file"
             )
-        if stem_stride not in (1, 2):
-            raise ValueError(f"model.stem_stride is {stem_stride}, expected 2 (as published) or 1 (cells half as wide)")
-        self.strides = Strides(low=2 * stem_stride, bottleneck=8 * stem_stride)
-        cells = None if size is None else [-(-side // self.strides.bottleneck) for side in size]
-        rates = atrous_rates(rates_mm, cell_mm=spacing_mm * self.strides.bottleneck, cells=cells)
         self.segmentation_encoder, self.recognition_encoder = (
-            Encoder(in_channels=in_channels, width=width, stem_stride=stem_stride, rates=rates) for _ in range(2)
+            image_encoder(in_channels=in_channels, **settings) for _ in range(2)
         )
+        self.strides = self.segmentation_encoder.strides
         channels = self.segmentation_encoder.high_channels
         self.adapter = adapter(channels=channels)
         self.fusion = fusion(channels=channels)
-        sizes = {
-            "low_channels": self.segmentation_encoder.low_channels,
-            "high_channels": channels,
-            "width": width,
-        }
-        self.segmentation_decoder = Decoder(out_channels=num_classes, **sizes)
-        self.recognition_decoder = Decoder(out_channels=len(keypoints), **sizes)
+        self.segmentation_decoder = Decoder(self.segmentation_encoder, out_channels=num_classes)
+        self.recognition_decoder = Decoder(self.recognition_encoder, out_channels=len(keypoints))
         # Heat maps are nearly all zero. From random ones, training first silences the noise and its features with it,
         # and needs twice the steps to find the peaks.
         nn.init.zeros_(self.recognition_decoder.head.weight)

@@ -27,7 +27,7 @@ NOT_GIVEN = "not given"
 SEEN = {
     "steps": "steps",
     "num_masked": "slices with masks seen",
-    "num_keypoint_only": "slices with key points alone seen",
+    "num_keypoint_only": "slices without masks seen",
 }
 SAME = 0.01  # ours: share by which folds of unequal size may let rows differ
 TABLE = Table(

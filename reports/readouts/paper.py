@@ -21,7 +21,11 @@ def _state(line: Line) -> str:
     """What a reader must know of a row's numbers; empty if all folds are there."""
     if not line.get("finished", True):
         return "no finished run"
-    return "" if line.get("complete", True) else "folds are missing"
+    said = (
+        ("oracle, told of the true masks", line.get("oracle")),
+        ("folds are missing", not line.get("complete", True)),
+    )
+    return "; ".join(text for text, holds in said if holds)
 
 
 SYSTEM = Column("row", "row", kind="row", below=_state, short=True)
@@ -67,9 +71,10 @@ def paper_tables(evidence: Evidence) -> list[Block]:
 def _tables(evidence: Evidence, split: str) -> tuple[Grid, Grid]:
     """The paper's table, and the primary endpoint of each row with what does not show in a mean."""
     table = pick(evidence["table"], split=split)
-    table = table.assign(finished=table["row"].isin(list(evidence.rows)))
+    oracles = [run.row for run in evidence.runs.runs if run.oracle]
+    table = table.assign(finished=table["row"].isin(list(evidence.rows)), oracle=table["row"].isin(oracles))
     names = [name for name in evidence.averaged if name in set(table["structure"])]
-    lines = wide(table, ["row", "finished", "complete"], "structure") + _boxes(evidence, split)
+    lines = wide(table, ["row", "finished", "complete", "oracle"], "structure") + _boxes(evidence, split)
     columns = [_ours(spoken(name), name) for name in names] + [_ours("mean", MEAN)]
     notes = ["In brackets: the paper's number."] if has_values(table, "published_mean") else []
     paper = PAPER.of(lines, evidence.labels, columns=columns, notes=notes, split=split)

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -17,6 +16,7 @@ from datamodules.phantom.canvas import LABELS
 from datamodules.phantom.settings import YOUNGER
 from models.strides import check_cells
 from tests.conftest import ROOT, compose_line
+from tests.made.networks import network_experiments, on_meta
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.parent != CONF)
@@ -157,11 +157,11 @@ def test_a_table_of_dice_in_the_benchmarks_is_in_percent():
         assert not shares
 
 
-@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "experiment"], ids=choice)
+@pytest.mark.parametrize("path", [Path(f"experiment/{name}.yaml") for name in network_experiments()], ids=choice)
 def test_the_header_of_an_experiment_states_its_cells(composed, path):
     """Side of the low-level and of the deepest features, in mm; the preset refuses what is far from the paper's."""
     config = composed(choice(path), "trainer=small")
-    with torch.device("meta"):
+    with on_meta():
         network = instantiate(config.model)(in_channels=1, num_classes=len(config.anatomy.structures) + 1)
     cells, given = network.strides.cells_mm(config.data.spacing_mm), config.paper.cell_mm
     paper = "not given" if given is None else f"{given.low:g} and {given.bottleneck:g}"

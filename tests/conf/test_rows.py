@@ -21,7 +21,7 @@ SYSTEMS = {
     "attention_unet": (),
     "nonlocal_unet": (),
     "mask_rcnn": (),
-    "scarnet": ("phantom.masked_patients=6", "phantom.spacing_mm=4.4"),
+    **dict.fromkeys(("scarnet", "sshs", "cdan"), ("phantom.masked_patients=6", "phantom.spacing_mm=4.4")),
 }
 SMOKE = (*TINY_PHANTOM, "trainer=smoke", "scale.epochs=2", "trainer.limit_test_batches=1")
 

@@ -83,6 +83,31 @@ def test_mixed_supervision_adds_the_clicked_slices_of_patients_without_masks(sto
     assert taught.labels.has_keypoints[taught.masked].all(), "those with masks teach key points as well"
 
 
+@pytest.mark.parametrize("fold", range(NUM_FOLDS))
+def test_pictures_alone_are_of_training_patients_without_masks(store, split, fold):
+    """All their slices, also of who has no key point; nothing is known of them, and nobody is tested."""
+    taught = supervision("unlabelled").teach(store, split, fold)
+    np.testing.assert_array_equal(taught.masked, supervision("full").teach(store, split, fold).masked)
+    assert patients(store, taught.weak) == {*WEAK} & part(store, split, "train", fold)
+    assert len(taught.weak) == 3 * len(taught.weak_patients)
+    assert not taught.labels.has_keypoints.any()
+    assert not taught.labels.has_mask[taught.weak].any()
+    assert not {*taught.weak} & {*split.indices(fold, "test", store.table)}
+    fewer = supervision("unlabelled", masked_patients=3).teach(store, split, fold)
+    assert patients(store, fewer.weak) == {*MASKED, *WEAK} - part(store, split, "test", fold) - {*fewer.masked_patients}
+
+
+def test_pictures_alone_have_to_be_there(tmp_path):
+    write_spines(tmp_path / "spines", masked=MASKED, weak=[], clicked=["m1"])
+    store = build_store(spine_cohort(tmp_path / "spines"), grid=GRID, cache=tmp_path / "cache", num_workers=0)
+    arm = supervision("unlabelled")
+    with pytest.raises(ValueError, match=r"no picture without a mask is left to train on in fold 1.*supervision=full"):
+        arm.check(arm.teach(store, PatientFolds(num_folds=NUM_FOLDS)(store.table), 1), 1)
+    for changes in ({"keypoints": True}, {"masks": False}):
+        with pytest.raises(Exception, match=r"of which nothing is known|nothing would be trained on"):
+            supervision("unlabelled", **changes)
+
+
 def test_key_point_supervision_shows_nobodys_mask(store, split):
     taught = supervision("keypoint").teach(store, split, 0)
     assert not len(taught.masked)

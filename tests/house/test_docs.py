@@ -33,6 +33,7 @@ RESULTS = {line for page in PAGES for line in commands_of(page)} - READ_FIRST
 LINES = [*sorted(READ_FIRST), *(pytest.param(line, marks=pytest.mark.slow) for line in sorted(RESULTS))]
 # Lines of code blocks that are no `python run.py`; their extras and modules are looked for below.
 SHELL = ("pip install", "pre-commit", "pytest", "ruff", "pyright", "python -m ", "python3 -m venv", ". .venv/")
+SHELL += ("nnUNetv2_", "export nnUNet_")  # tests/lightning_modules/test_nnunet_export.py runs them
 DRAWN = "─"  # a picture of characters
 TREES = {("README.md", "Map"), ("house.md", "Rooms")}
 
@@ -129,6 +130,8 @@ def settings():
 
 def test_settings_in_words_begin_with_a_node_that_is_there(settings):
     known = {str(key) for key in settings} | GROUPS | {"hydra"}
+    for path in (ROOT / "conf" / "experiment").glob("*.yaml"):  # one may have a setting of its own, as sims has points
+        known |= {str(key) for key in OmegaConf.load(path)}
     pages = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
     found = {setting for page in pages for span in spans(page) for setting in re.findall(r"^([a-z][\w./]*)=", span)}
     wrong = {name for name in found if re.split(r"[./]", name)[0] not in known and name not in known}

@@ -90,7 +90,7 @@ def test_boxes_reach_a_network_outside_training_for_an_arm_alone(composed):
     module.network.register_forward_pre_hook(lambda _, given: offered.append(given[1]))
     with torch.no_grad():
         module.eval()(batch)
-        module.offer_boxes = lambda given: given.boxes * 0.5
+        module.offer_prompts = lambda given: given.boxes * 0.5
         module(batch)
     assert offered[0] is None
     torch.testing.assert_close(offered[1], batch.boxes * 0.5, equal_nan=True)

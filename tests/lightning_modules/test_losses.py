@@ -7,10 +7,12 @@ from torch.nn import functional as F
 from datamodules.batch import SpineBatch
 from lightning_modules.losses.boxes import BoxRegression
 from lightning_modules.losses.dice import Dice
+from lightning_modules.losses.levels import EveryLevel
 from lightning_modules.losses.marginal import merge_unlabelled
 from lightning_modules.losses.objective import Objective
 from lightning_modules.losses.segmentation import CrossEntropy, DeepSupervision, inverse_root_frequency
 from models.prediction import Prediction
+from models.strides import Strides
 from tests.made.batches import first_slice, random_batch
 
 ONES = torch.ones(4)
@@ -52,6 +54,53 @@ def test_deep_supervision_halves_from_fine_to_coarse():
     torch.testing.assert_close(DeepSupervision("exponential")(prediction, batch, ONES), 0.5 * fine + 0.25 * coarse)
     torch.testing.assert_close(DeepSupervision("same")(prediction, batch, ONES), fine + coarse)
     assert DeepSupervision()(Prediction(logits=deep[0]), batch, ONES) == 0
+
+
+@pytest.mark.parametrize("term", [CrossEntropy(), Dice()])
+def test_every_level_weighs_as_nnunet(term):
+    """1, 1/2 and 1/4 over their sum; without heads it is the term itself; with equal weights a mean."""
+    batch, deep = random_batch(), (torch.randn(2, 4, 16, 16), torch.randn(2, 4, 8, 8))
+    values = [term(Prediction(logits=scores), batch, ONES) for scores in (LOGITS, *deep)]
+    prediction = Prediction(logits=LOGITS, deep=deep)
+    expected = (4 * values[0] + 2 * values[1] + values[2]) / 7
+    torch.testing.assert_close(EveryLevel(term)(prediction, batch, ONES), expected)
+    torch.testing.assert_close(EveryLevel(term, decay=1.0)(prediction, batch, ONES), sum(values) / 3)
+    torch.testing.assert_close(EveryLevel(term)(Prediction(logits=LOGITS), batch, ONES), values[0])
+    with pytest.raises(ValueError, match=r"decay is 0, expected a share above 0"):
+        EveryLevel(term, decay=0.0)
+
+
+def test_every_level_is_of_the_part_of_its_term_and_tells_it_all():
+    told = []
+
+    class Listener(CrossEntropy):
+        def count_classes(self, pixel_counts):
+            told.append(pixel_counts)
+
+        def see_network(self, strides):
+            told.append(strides)
+
+    term = EveryLevel(Listener(part="esnet"))
+    term.count_classes(ONES)
+    term.see_network(Strides(1, 16))
+    assert term.part == "esnet"
+    assert told == [ONES, Strides(1, 16)]
+
+
+def test_a_head_on_the_full_grid_is_worth_the_same_as_on_its_own():
+    """MONAI's DynUNet enlarges its heads by copying cells: the cross-entropy is that on shares of classes."""
+    batch, scores = random_batch(), torch.randn(2, 4, 8, 8)
+    enlarged = F.interpolate(scores, (32, 32))
+    own, full = (CrossEntropy()(Prediction(logits=each), batch, ONES) for each in (scores, enlarged))
+    torch.testing.assert_close(own, full)
+
+
+def test_the_dice_of_a_coarse_head_is_perfect_where_it_is_right():
+    batch = random_batch()
+    shares = F.avg_pool2d(F.one_hot(batch.mask, 4).movedim(-1, 1).float(), 4)
+    right = Dice()(Prediction(logits=shares.clamp(min=1e-9).log()), batch, ONES)
+    wrong = Dice()(Prediction(logits=shares.roll(1, dims=1).clamp(min=1e-9).log()), batch, ONES)
+    assert right < 0.35 < 0.9 < wrong
 
 
 def test_a_case_without_mask_changes_nothing():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from models.blocks.atrous import atrous_rates
 from models.dgmsnet.adapters import DirectAdapter
-from models.dgmsnet.deeplab import atrous_rates
 from models.dgmsnet.fusion import SumFusion
 from models.dgmsnet.network import TwoPathNetwork
 from models.strides import Strides
@@ -55,7 +55,7 @@ def test_the_pyramid_reaches_as_far_as_in_the_paper(composed, trainer, rates):
 @pytest.mark.parametrize(("cell_mm", "rates"), [(11.2, [6, 12, 18]), (14.0, [5, 10, 14]), (500.0, [1, 1, 1])])
 def test_rates_are_counted_in_cells(cell_mm, rates):
     reaches_mm = (67.2, 134.4, 201.6)
-    assert atrous_rates(reaches_mm, cell_mm=cell_mm, cells=(19, 3)) == rates
+    assert atrous_rates(reaches_mm, spacing_mm=cell_mm, stride=1, size=(19, 3)) == rates
     assert dilations_of(small_network(spacing_mm=cell_mm / 16, rates_mm=reaches_mm)) == [rates, rates]
 
 

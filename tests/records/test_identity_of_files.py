@@ -35,6 +35,19 @@ def test_a_moved_file_changes_no_name_and_another_content_does(tmp_path, monkeyp
     assert first != name(str(tmp_path / "missing"))
 
 
+def test_prompts_are_named_by_what_their_run_has_found(tmp_path):
+    """A run folder that is moved is the same; one that was trained anew is not."""
+
+    def name(path: Path) -> str:
+        return cell_name(_root_=config_of(tmp_path / "run", model={"prompts": str(path)}))
+
+    for folder, scores in (("here", "0.9"), ("there", "0.9"), ("anew", "0.8")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cases.csv").write_text(f"case,dice\na,{scores}\n")
+    assert name(tmp_path / "here") == name(tmp_path / "there") != name(tmp_path / "anew")
+    assert name(tmp_path / "nowhere") != name(tmp_path / "here")
+
+
 def test_the_folder_of_an_older_version_keeps_its_name_and_goes_on(tmp_path):
     path = file_in(tmp_path)
     old = tmp_path / "runs" / "unet-0123456789ab"

@@ -57,9 +57,10 @@ def test_margins_of_the_second_paper_are_half_its_differences_and_at_most_half_a
     tested = [
         claim for claim in tested if claim.metric == "dice" and claim.family in ("table 1", "table 2", "structures")
     ]
-    assert len(tested) == 15
+    assert len(tested) == 22
     for claim in tested:
-        half = (means[claim.row, claim.structure] - means[claim.other_row, claim.structure]) / 2
+        printed_row = claim.other_row.partition(" (")[0]  # of shape models with found points
+        half = (means[claim.row, claim.structure] - means[printed_row, claim.structure]) / 2
         assert claim.margin == pytest.approx(min(half, 0.005), abs=2e-4), claim.id
 
 

@@ -107,7 +107,7 @@ def test_an_older_row_beside_one_of_now_is_blank_and_not_accused(tmp_path):
 def test_what_was_shown_is_counted_by_kind(tmp_path):
     write_grid(tmp_path, ("unet",), summary={"train": {"num_masked": 1200}}, **SMALL)
     (shown,) = html_lines(evidence_of(tmp_path), "steps")
-    seen = ("steps", "slices with masks seen", "slices with key points alone seen")
+    seen = ("steps", "slices with masks seen", "slices without masks seen")
     assert [shown[name] for name in seen] == ["800", "1,200", "2,000"]
 
 

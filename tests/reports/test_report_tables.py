@@ -92,6 +92,28 @@ def test_a_second_rater_is_no_competitor(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("told", [{"prompts": "annotated", "mask": "first"}, {"prompts": "runs/x-1", "mask": "best"}])
+def test_an_oracle_is_no_competitor_and_is_called_so(tmp_path, told):
+    """What was told of the true masks stands beside the systems, like a second rater, and its name says it."""
+    write_grid(tmp_path, {"unet": 0.80, "bs_esnet": 0.90}, num_patients=14)
+    settings = {f"model.{name}": value for name, value in told.items()}
+    write_grid(tmp_path, {"a_box": 0.99}, num_patients=14, settings=settings)
+    write_grid(tmp_path, {"sam_found": 0.85}, num_patients=14, settings={"model.prompts": "runs/unet-1"})
+    evidence = gather(load_runs([tmp_path]), table="bs_esnet_table1", reference=None, margin=0.005)
+    mean = evidence["table"].loc[evidence["table"]["structure"] == "mean"].set_index("row")
+    assert mean["patient_mean"].idxmax() == "a_box"
+    assert mean.index[mean["bold"]].tolist() == ["bs_esnet"]
+    assert set(evidence["ranks"]["row"]) == {"unet", "bs_esnet", "sam_found"}
+    for heading in ("Dice in percent", "Primary endpoint"):
+        names = [line[0] for line in markdown_lines(tables.markdown(evidence), heading)]
+        assert "a\\_box (oracle, told of the true masks)" in names
+        assert "sam\\_found" in names
+    alone = gather(load_runs([tmp_path]), table=None, reference=None, margin=0.005)
+    assert alone.rows[0] == "a_box"
+    assert alone.reference == "bs_esnet", "nor is it what the others are measured by, unless asked for"
+
+
+@pytest.mark.slow
 def test_every_section_is_a_rectangle(evidence):
     found = list(printed_tables(evidence))
     assert len(found) > 6
