@@ -27,6 +27,8 @@ OF_A_RUN = ("logger",)
 
 def choice(path: Path) -> str:
     added = "+" if path.parent.name == "paper" else ""  # included by experiments, and no choice of its own
+    if path.parent.as_posix() == "model/monai":  # a folder of choices of `model`, and no part of a network
+        return f"model=monai/{path.stem}"
     return f"{added}{path.parent.as_posix()}={path.stem}"
 
 

@@ -10,9 +10,8 @@ from models.monai_network import MonaiNetwork
 from tests.conftest import ROOT
 from tests.made.networks import on_meta
 
-NAMES = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml") if "MonaiNetwork" in path.read_text())
+NAMES = sorted(path.stem for path in (ROOT / "conf" / "model" / "monai").glob("*.yaml"))
 DEEP = {"dynunet": 2, "dynunet_residual": 2, "basic_unet_plus_plus": 3}
-ALL = sorted({*NAMES, *DEEP})
 
 
 @pytest.fixture
@@ -21,12 +20,12 @@ def network(composed):
 
     def build(name: str) -> MonaiNetwork:
         torch.manual_seed(0)
-        return instantiate(composed(f"model={name}", "trainer=smoke").model)(in_channels=1, num_classes=3)
+        return instantiate(composed(f"model=monai/{name}", "trainer=smoke").model)(in_channels=1, num_classes=3)
 
     return build
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 def test_heads_speak_in_training_alone(network, name):
     built, image = network(name), torch.randn(2, 1, 64, 64)
     assert [head.shape for head in built(image).deep] == [(2, 3, 64, 64)] * DEEP.get(name, 0)
@@ -42,7 +41,7 @@ def test_the_logits_are_those_that_stay_when_training_is_over(network, name):
     torch.testing.assert_close(trained, built.eval()(image).logits)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_network_that_has_seen_a_batch_can_be_copied(network, name):
     built = network(name)
     built(torch.randn(2, 1, 64, 64)).logits.sum().backward()
@@ -50,7 +49,7 @@ def test_a_network_that_has_seen_a_batch_can_be_copied(network, name):
     assert all(torch.equal(*pair) for pair in zip(built.parameters(), copied.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can(network, name):
     built = network(name)
     fitting = built.strides.bottleneck * 2

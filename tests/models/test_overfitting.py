@@ -9,14 +9,14 @@ from datamodules.slice_batches import SliceBatches
 from lightning_modules.tasks import training
 from tests.conftest import ROOT, compose_line
 
-FILES = {kind: {path.stem for path in (ROOT / "conf" / kind).glob("*.yaml")} for kind in ("model", "experiment")}
+FILES = {kind: {path.stem for path in (ROOT / "conf" / kind).rglob("*.yaml")} for kind in ("model", "experiment")}
 # An experiment of each network; the others are the same networks with other parts, losses or cohorts.
 NETWORKS = [*sorted(FILES["model"] & FILES["experiment"]), "baur_unet"]
 COHORT = ("phantom.num_patients=13", "cohort.num_workers=2")  # of whom at least ten train
 AXIAL, SAGITTAL = ("phantom.levels=[L3/4]",), ("phantom.masked_patients=13",)
 SPINES = ("cdan", "deeplab", "dgmsnet", "gcsn", "mrln", "scarnet", "sshs", "swdn")
 OWN = {"baur_unet": (*AXIAL, "split.num_folds=5"), **dict.fromkeys(SPINES, SAGITTAL)}
-NUM_SLICES, NUM_STEPS, CHECK_EVERY = 10, 400, 50
+NUM_SLICES, NUM_STEPS, CHECK_EVERY = 10, 400, 25
 LEAST_DICE = 0.95  # mean over structures, on the network's grid
 # Two reach it in the last fifty steps, on another processor perhaps a little later. Baur's network finds all but the
 # thinnest streaks of fat; Mask R-CNN was not looked at for as long (docs/fair_presets.md).
