@@ -22,13 +22,7 @@ from reports.statistics.intervals import FEWEST_FOR_TEST
 from reports.statistics.patients import GROUP, patient_scores, primary_values, scored_metrics
 from reports.statistics.table import COLUMNS as STATISTICS_COLUMNS
 from reports.statistics.table import build_statistics
-from reports.summaries import (
-    TABLE_COLUMNS,
-    build_detection,
-    build_folds,
-    build_inflation,
-    build_table,
-)
+from reports.summaries import TABLE_COLUMNS, build_table
 
 RECONSTRUCTED = "reconstructed"
 RANKS = ["row", "rank", "probability"]
@@ -101,10 +95,7 @@ def gather(runs: Runs, *, table: str | Sequence[str] | None, reference: str | No
             "scores": scores,
             "statistics": statistics,
             "table": summary,
-            "detection": build_detection(cases, rows),
             "ranks": _ranks(scores, systems, sources.split),
-            "folds": build_folds(runs if rows else replace(runs, runs=runs.everything)),
-            "inflation": build_inflation(scores, rows, tuple(dict.fromkeys((*averaged, *runs.structures)))),
             "claims": pd.DataFrame(),
             **built_tables(sources),
         },

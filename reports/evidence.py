@@ -18,7 +18,7 @@ TABLES: Mapping[str, str] = {
     "costs": "What a row costs, began with and was shown (`build_costs`).",
     "detection": "row, box (network | mask), iou, precision, recall (0..1), num_patients (`build_detection`).",
     "ranks": "row, rank, probability (`reports.statistics.comparisons.rank_probabilities`).",
-    "folds": "split, fold, part, num_patients, num_slices, levels (`reports.summaries.build_folds`).",
+    "folds": "split, fold, part, num_patients, num_slices, levels (`build_folds`).",
     "inflation": "What folds dealt by image add to Dice, 0..1, by row and structure (`build_inflation`).",
     "trainings": "Epochs that each training took to get near its end (`build_trainings`).",
     "measured": "One pair of measurements a patient (`reports.statistics.agreement.patient_pairs`).",

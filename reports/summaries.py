@@ -1,4 +1,4 @@
-"""The smaller tables of a report: what `table.csv` says, costs, detection, folds, inflation."""
+"""`table.csv`, and what else is counted over slices and folds of a row."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +12,7 @@ from metrics.aggregate import METRICS, summarise
 from records.gaps import num_folds, num_untested
 from records.runs import AS_PUBLISHED, BY_PATIENT, Run, Runs
 from reports.papers import method_names, place_of, printed_row, row_label
-from reports.statistics.intervals import intervals
-from reports.statistics.patients import MEAN, over_seeds
+from reports.statistics.patients import MEAN
 
 TABLE_COLUMNS = (
     *("split", "row", "label", "structure", "published_mean", "published_sd", "slice_mean", "slice_sd"),
@@ -87,70 +86,6 @@ def covers_folds(own: Sequence[Run]) -> bool:
     return bool(own) and all(None in folds or len(folds) == num_folds(own[0]) for folds in seeds.values())
 
 
-def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
-    """Box IoU, and precision and recall at IoU 0.5, means over patients and seeds of the first table's split.
-
-    "network" are the boxes that a network reports itself, in rows that report any; "mask" the tight boxes of its masks.
-    """
-    here = cases.loc[(cases["arm"] == "") & (cases["split"] == primary_split(cases))]
-    records = []
-    for row in rows:
-        part = here.loc[here["row"] == row]
-        seeds: list[Any] = [summarise(each, ("box_iou", "mask_box_iou")) for _, each in part.groupby("seed")]
-        own, mask = (part[name].fillna(-1.0).to_numpy() for name in ("box_iou", "mask_box_iou"))
-        boxes = {"network": ("own_box", "box_iou")} if not np.allclose(own, mask) else {}
-        for box, (shares, metric) in {**boxes, "mask": ("mask_box", "mask_box_iou")}.items():
-            values: dict[str, Any] = {"iou": mean_of([seed[metric]["mean"] for seed in seeds])}
-            for name in ("precision", "recall"):
-                values[name] = mean_of([seed["detection"][shares][name] for seed in seeds])
-            records.append({"row": row, "box": box, **values, "num_patients": part["patient"].nunique()})
-    return pd.DataFrame(records, columns=["row", "box", "iou", "precision", "recall", "num_patients"])
-
-
-def build_folds(runs: Runs) -> pd.DataFrame:
-    """Patients, slices and levels of each part of each fold.
-
-    Levels come from the case tables: those of training and validation are known once every fold was tested, and are ""
-    before.
-    """
-    records = []
-    tested = pd.concat([run.cases for run in runs.runs if not run.arm]).drop_duplicates(["case", "slice"])
-    seen = {}
-    for run in runs.runs:
-        if run.arm or run.scored or (run.split, run.fold) in seen:
-            continue
-        seen[run.split, run.fold] = run
-        for part, patients in (run.card.get("patients") or {}).items():
-            num_slices = int((run.card.get("slices") or {}).get(part, 0))
-            levels = _levels(tested, run, str(part), num_slices)
-            counts = {"num_patients": int(patients), "num_slices": num_slices, "levels": levels}
-            records.append({"split": run.split, "fold": run.fold, "part": part, **counts})
-    columns = ["split", "fold", "part", "num_patients", "num_slices", "levels"]
-    return pd.DataFrame(records, columns=columns)
-
-
-def build_inflation(scores: pd.DataFrame, rows: Sequence[str], structures: Sequence[str]) -> pd.DataFrame:
-    """How much higher Dice is under the published split: patient-level means of both, and their paired difference.
-
-    Of rows that have both splits; paired on the patients that both have.
-    """
-    columns = ["row", "structure", "by_patient", "as_published", "difference", "ci95_low", "ci95_high", "interval"]
-    own = over_seeds(scores.loc[(scores["arm"] == "") & (scores["metric"] == "dice")])
-    records, differences = [], []
-    for row in rows:
-        for structure in (*structures, MEAN):
-            part = own.loc[(own["row"] == row) & (own["structure"] == structure)]
-            table = part.pivot(index="patient", columns="split", values="value").dropna()
-            if {BY_PATIENT, AS_PUBLISHED} <= set(table.columns) and len(table):
-                records.append((row, structure, table[BY_PATIENT].mean(), table[AS_PUBLISHED].mean()))
-                differences.append((table[AS_PUBLISHED] - table[BY_PATIENT]).to_numpy())
-    table = pd.DataFrame(records, columns=columns[:4])
-    found = intervals(differences)
-    table[["difference", "ci95_low", "ci95_high", "interval"]] = found[["mean", "low", "high", "interval"]]
-    table["num_patients"] = [len(sample) for sample in differences]
-    return table.loc[:, [*columns, "num_patients"]]
-
-
 def slice_level(cases: pd.DataFrame, metric: str) -> dict[str, tuple[float, float]]:
     """Mean and SD over slices of each structure and of "mean", averaged over seeds, as `summarise` has them."""
     assert metric in METRICS
@@ -201,18 +136,6 @@ def _patient_level(statistics: pd.DataFrame) -> pd.DataFrame:
     dice = dice.assign(**{name: 100 * dice[name] for name in ("mean", "ci95_low", "ci95_high")})
     distance = own.loc[own["metric"] == "hd95_mm", [*keys, "mean"]].rename(columns={"mean": "hd95_mm"})
     return dice.rename(columns={"mean": "patient_mean"}).merge(distance, on=keys, how="left")
-
-
-def _levels(tested: pd.DataFrame, run: Run, part: str, num_slices: int) -> str:
-    if run.parts is None:
-        return ""
-    keys = [name for name in ("patient", "case", "slice") if name in run.parts]
-    listed = run.parts.loc[(run.parts["fold"] == run.fold) & (run.parts["part"] == part), keys]
-    slices = tested.assign(slice=tested["slice"].astype(str)).merge(listed.astype(str), on=keys)
-    if len(slices) != num_slices:
-        return ""
-    counts = slices["level"].value_counts().sort_index()
-    return ", ".join(f"{level} {count}" for level, count in counts.items() if level)
 
 
 def mean_of(values: Sequence[Any]) -> float:

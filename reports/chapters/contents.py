@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reports.chapters.headline import headline
 from reports.chapters.parts import Part, nobody
-from reports.chapters.protocol import protocol
+from reports.chapters.protocol import commands, rules
 from reports.evidence import Evidence
 from reports.pictures.album import open_album
 from reports.pictures.augmentations import augmentations
@@ -38,7 +38,8 @@ PARTS = (
     Part("mechanism", 9, lambda known: features(known, open_album(known)), missed_by=prints_boxes, drawn=True),
     Part("augmentation", 0, augmentations, drawn=True),
     Part("pictures", 0, lambda known: gallery(known, open_album(known)), drawn=True),
-    Part("protocol", 0, protocol),
+    Part("protocol", 0, rules),
+    Part("protocol", 2, commands),
 )
 
 

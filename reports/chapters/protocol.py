@@ -1,9 +1,8 @@
-"""Rules of the measurement, folds, gaps and commands: the last section of the page."""
+"""Rules of the measurement, gaps and commands: the last section of the page."""
 
 from reports.endpoint import averaged_words
 from reports.evidence import Evidence
 from reports.render.blocks import Block, Folded, Gap, Lines, Text
-from reports.render.tables import Column, Table, counts
 
 RULES = (
     "The unit is the patient: a value is averaged over a patient's slices, then over {averaged}, then over patients. "
@@ -11,45 +10,27 @@ RULES = (
     "invented has Dice 0; one that is absent from both is undefined and counted. Below 6 patients there is a range and "
     "no test; from 6 to 19 a t interval; from 20 a BCa bootstrap. p after Holm over the rows."
 )
-FOLDS = Table(
-    title="Folds",
-    caption="Who was in which part of which fold.",
-    columns=[
-        *(Column(name, lambda line, name=name: line[name], kind="text") for name in ("split", "fold", "part")),
-        *counts(num_patients="patients", num_slices="slices"),
-        Column("levels", "levels", kind="text"),
-    ],
-)
 
 
-def protocol(evidence: Evidence) -> list[Block]:
-    """Rules in short, folds, gaps and commands."""
-    blocks: list[Block] = [
-        Text(RULES.format(averaged=averaged_words(evidence))),
-        _fold_table(evidence),
-    ]
+def rules(evidence: Evidence) -> list[Block]:
+    """In short."""
+    return [Text(RULES.format(averaged=averaged_words(evidence)))]
+
+
+def commands(evidence: Evidence) -> list[Block]:
+    """What is missing, and how all of it is made again."""
     problems = list(evidence.runs.problems)
-    blocks.append(
-        Text("Left out or missing:") if problems else Text("No run folder was left out and no cell is missing.")
-    )
-    blocks += [Lines(lines=problems)] if problems else []
+    said = "Left out or missing:" if problems else "No run folder was left out and no cell is missing."
+    blocks: list[Block] = [Text(said), *([Lines(lines=problems)] if problems else [])]
     blocks.append(Text("To repeat the grid and this report:"))
     blocks.append(Lines(lines=repeat_commands(evidence), code=True))
-    commands = list(
-        dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command"))
-    )
-    if commands:
-        summary = f"The {len(commands)} command{'s' * (len(commands) != 1)} as run"
-        blocks.append(Folded(summary=summary, blocks=[Lines(lines=commands, code=True)]))
+    typed = list(dict.fromkeys(str(run.card["command"]) for run in evidence.runs.everything if run.card.get("command")))
+    if typed:
+        summary = f"The {len(typed)} command{'s' * (len(typed) != 1)} as run"
+        blocks.append(Folded(summary=summary, blocks=[Lines(lines=typed, code=True)]))
     else:
         blocks.append(Gap("No run_card.json says with which command its run was started."))
     return blocks
-
-
-def _fold_table(evidence: Evidence) -> Block:
-    if evidence["folds"].empty:
-        return Gap("No run folder has a split.csv, so folds cannot be listed.")
-    return FOLDS.of(evidence["folds"], evidence.labels)
 
 
 def repeat_commands(evidence: Evidence) -> list[str]:

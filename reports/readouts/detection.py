@@ -1,7 +1,12 @@
 """Boxes, and structures that were missed or invented."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
+from metrics.aggregate import summarise
 from reports.chapters.parts import Part
 from reports.endpoint import compared_names
 from reports.evidence import Evidence
@@ -10,6 +15,8 @@ from reports.render.blocks import Block
 from reports.render.formats import count, has_values, number, pick, spoken
 from reports.render.tables import PATIENTS, PERCENT, ROW, Column, Table, wide
 from reports.setting import in_order, main_split
+from reports.sources import Sources
+from reports.summaries import mean_of
 
 BOXES = {"network": "the network's own", "mask": "of its mask"}
 STATUSES = ("missed", "false_alarms", "undefined")
@@ -30,6 +37,30 @@ MISSES = Table(
     caption="Slices on which a structure was missed / invented / undefined (absent from both, or not annotated).",
     columns=[ROW],
 )
+
+
+def build(sources: Sources) -> dict[str, pd.DataFrame]:
+    """`detection`, of the first table's split."""
+    return {"detection": build_detection(sources.tested(sources.cases), sources.rows)}
+
+
+def build_detection(cases: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
+    """`detection`: box IoU, and precision and recall at IoU 0.5, means over patients and seeds.
+
+    "network" are the boxes that a network reports itself, in rows that report any; "mask" the tight boxes of its masks.
+    """
+    records = []
+    for row in rows:
+        part = cases.loc[cases["row"] == row]
+        seeds: list[Any] = [summarise(each, ("box_iou", "mask_box_iou")) for _, each in part.groupby("seed")]
+        own, mask = (part[name].fillna(-1.0).to_numpy() for name in ("box_iou", "mask_box_iou"))
+        boxes = {"network": ("own_box", "box_iou")} if not np.allclose(own, mask) else {}
+        for box, (shares, metric) in {**boxes, "mask": ("mask_box", "mask_box_iou")}.items():
+            values: dict[str, Any] = {"iou": mean_of([seed[metric]["mean"] for seed in seeds])}
+            for name in ("precision", "recall"):
+                values[name] = mean_of([seed["detection"][shares][name] for seed in seeds])
+            records.append({"row": row, "box": box, **values, "num_patients": part["patient"].nunique()})
+    return pd.DataFrame(records, columns=["row", "box", "iou", "precision", "recall", "num_patients"])
 
 
 def detection(evidence: Evidence) -> list[Block]:

@@ -7,7 +7,7 @@ from reports.readouts import declared_parts, files, readouts
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = sorted((ROOT / "reports").rglob("*.py"))
-MOST_LINES = 5799  # of reports/ without its read-outs, of which there may be more
+MOST_LINES = 5692  # of reports/ without its read-outs, of which there may be more
 LONGEST_READOUT = 225
 MOST_MENTIONS = 19  # of a read-out's table, outside its own file: claims, pictures, and what is said of it elsewhere
 
