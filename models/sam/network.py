@@ -62,7 +62,7 @@ class PromptedSam(nn.Module):
     learns = False
     needs: Mapping[str, str] = {
         "weights": "SAM is not run without its weights: give model.weights=FILE, the state dict of transformers' "
-        "SamModel or of segment_anything's vit_b, vit_l or vit_h",
+        "SamModel, of segment_anything's vit_b, vit_l or vit_h, or of MobileSAM",
         "prompts": "name the finished run that finds the structures of the same fold: model.prompts=RUN",
     }
 
@@ -133,7 +133,7 @@ class PromptedSam(nn.Module):
         source = "the annotation, an oracle" if self.prompts == ANNOTATED else f"the run {Path(str(self.prompts)).name}"
         kept = "the first of three masks" if self.mask == "first" else "the best of three masks by the truth, an oracle"
         return {
-            "architecture": f"SAM {published_name(self.sam.config) or 'of no published size'}",
+            "architecture": f"SAM {published_name(self.sam) or 'of no published size'}",
             "weights_sha256": sha256_of(weights),
             "protocol": f"a {self.prompt} a structure from {source}; {kept}",
             "trained_parameters": 0,

@@ -6,12 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
+from models.sam import tiny_vit
 from models.sam.frame import SIDE
+from models.sam.tiny_vit import MOBILE_SAM, TinyEncoder
 
 PUBLISHED = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}  # channels and layers of the encoder
 HEADS = 8  # of the mask decoder, which no shape tells; Kirillov et al. 2023, appendix A
 PLACES = "shared_image_embedding.positional_embedding"
-PATCHES = "vision_encoder.patch_embed.projection.weight"
+ENCODER = "vision_encoder."
+PATCHES = f"{ENCODER}patch_embed.projection.weight"
+
+
+def is_tiny(state: Mapping[str, Tensor]) -> bool:
+    """Whether the encoder is a TinyViT, as in MobileSAM."""
+    return any(name.startswith(f"{ENCODER}trunk.") for name in state)
 
 
 def size_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
@@ -27,25 +35,38 @@ def size_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     return patch.shape[0], _count(state, r"vision_encoder\.layers\.(\d+)\."), cells * patch.shape[2]
 
 
-def published_name(config: Any) -> str | None:
-    """Which of the published sizes transformers' SamConfig describes: vit_b, vit_l, vit_h, or None."""
-    vision = config.vision_config
+def published_name(sam: Any) -> str | None:
+    """Which of the published sizes a SamModel of transformers has: vit_b, vit_l, vit_h, vit_t (MobileSAM), or None."""
+    if isinstance(sam.vision_encoder, TinyEncoder):
+        return "vit_t" if sam.vision_encoder.size == MOBILE_SAM else None
+    vision = sam.config.vision_config
     return PUBLISHED.get((vision.hidden_size, vision.num_hidden_layers)) if vision.image_size == SIDE else None
 
 
+def description(sam: Any) -> str:
+    """The size of a SamModel in words."""
+    if isinstance(sam.vision_encoder, TinyEncoder):
+        return f"a SAM with a TinyViT of {', '.join(map(str, sam.vision_encoder.size.widths))} channels"
+    vision = sam.config.vision_config
+    layers, channels, side = vision.num_hidden_layers, vision.hidden_size, vision.image_size
+    return f"a SAM of {layers} layers with {channels} channels for pictures of {side} pixels"
+
+
 def config_of(state: Mapping[str, Tensor]) -> Any:
-    """SamConfig of transformers for the network that a state dict belongs to.
+    """SamConfig of transformers for the network that a state dict belongs to; of a TinyViT all but the encoder.
 
     Raises:
         KeyError: If a weight that tells it is missing.
     """
     from transformers import SamConfig
 
-    square = {"image_size": size_of(state)[2], "patch_size": state[PATCHES].shape[2]}
+    square = {"image_size": SIDE, "patch_size": tiny_vit.CELL}
+    if not is_tiny(state):
+        square = {"image_size": size_of(state)[2], "patch_size": state[PATCHES].shape[2]}
     token = state["mask_decoder.iou_token.weight"].shape[1]
     prompts = {"hidden_size": token, "mask_input_channels": state["prompt_encoder.mask_embed.conv2.weight"].shape[0]}
     return SamConfig(
-        vision_config={**_encoder(state), **square},
+        vision_config={**(_around_tiny(state) if is_tiny(state) else _encoder(state)), **square},
         prompt_encoder_config={**prompts, **square},
         mask_decoder_config={"hidden_size": token, **_decoder(state, token)},
     )
@@ -67,6 +88,13 @@ def _encoder(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "window_size": windows[0] if windows else 0,
         "global_attn_indexes": [layer for layer, (distances, _) in enumerate(reach) if distances == whole],
     }
+
+
+def _around_tiny(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """An encoder without layers, in whose place the TinyViT is put."""
+    size = tiny_vit.size_of(state, ENCODER)
+    whole = {"hidden_size": size.widths[-1], "output_channels": size.out_channels}
+    return {**whole, "num_hidden_layers": 0, "num_pos_feats": state[PLACES].shape[1]}
 
 
 def _decoder(state: Mapping[str, Tensor], token: int) -> dict[str, Any]:

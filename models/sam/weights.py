@@ -12,12 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.sam.sizes import PLACES, config_of, published_name, size_of
+from models.sam import tiny_vit
+from models.sam.sizes import ENCODER, PLACES, config_of, description, is_tiny, published_name
 
+CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
 # Of one encoding of places, which the encoder and the prompts share.
 SHARED = (PLACES, "prompt_encoder.shared_embedding.positional_embedding")
 # From the names of segment_anything to those of transformers, in this order; what is not here is called the same.
 RENAMED = (
+    *tiny_vit.RENAMED,
     (r"^image_encoder\.", "vision_encoder."),
     (r"^vision_encoder\.blocks\.", "vision_encoder.layers."),
     (r"\.norm(\d)\.", r".layer_norm\1."),
@@ -47,30 +50,24 @@ def load_sam(path: str | Path, *, stand_in: bool = False) -> nn.Module:
     """SamModel of transformers with the weights of a file, of the size that their shapes tell; nothing of it learns.
 
     Args:
-        path: State dict of transformers' SamModel or of segment_anything's vit_b, vit_l, vit_h.
+        path: State dict of transformers' SamModel, of segment_anything's vit_b, vit_l, vit_h, or of MobileSAM's vit_t.
         stand_in: Whether a network of another size than the published ones will do; for tests.
 
     Raises:
         ValueError: If the file is missing or damaged, holds another network, or transformers is not installed.
     """
-    try:
-        from transformers import SamModel
-    except ImportError:
-        raise ValueError(
-            'SAM needs transformers, which is not installed: pip install -e ".[sam]"; without it the row is not run'
-        ) from None
     state = read_state(path)
     try:
-        config = config_of(state)
+        sam = _built(state)
+    except ImportError as error:
+        raise ValueError(
+            f'SAM needs {error.name}, which is not installed: pip install -e ".[sam]"; without it the row is not run'
+        ) from None
     except KeyError as error:
         raise ValueError(f"model.weights={path} holds no SAM: it lacks {error.args[0]}; {_expected()}") from None
-    if not stand_in and published_name(config) is None:
-        channels, layers, side = size_of(state)
-        raise ValueError(
-            f"model.weights={path} holds a SAM of {layers} layers with {channels} channels for pictures of {side} "
-            f"pixels, which nobody published; {_expected()}"
-        )
-    sam = SamModel(config).requires_grad_(False)
+    if not stand_in and published_name(sam) is None:
+        raise ValueError(f"model.weights={path} holds {description(sam)}, which nobody published; {_expected()}")
+    sam.requires_grad_(False)
     _check_fit(sam, state, path)
     sam.load_state_dict(state)
     return sam
@@ -80,7 +77,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a file, under the names of transformers.
 
     Raises:
-        ValueError: If the file is missing or holds no state dict, or that of MobileSAM.
+        ValueError: If the file is missing or holds no state dict.
     """
     try:
         content = load_file(path) if Path(path).suffix == ".safetensors" else _unpickled(path)
@@ -90,20 +87,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"model.weights={path} is cut off or holds no state dict; {_expected()}") from None
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(f"model.weights={path} holds no state dict (a tensor for every name); {_expected()}")
-    if any(name.startswith("image_encoder.layers.") for name in content):
-        raise ValueError(
-            f"model.weights={path} is MobileSAM's (vit_t), whose encoder is a TinyViT, which is not supported; "
-            f"{_expected()}"
-        )
     return renamed(content)
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of segment_anything under the names of transformers; one of transformers stays as it is.
 
-    Whatever their names, the one encoding of places is under both of its names: files may have it once.
+    Whatever their names, the one encoding of places is under both of its names: files may have it once. MobileSAM's
+    classifier of ImageNet, which nothing uses, is left out.
     """
-    names = {name: name for name in state}
+    names = {name: name for name in state if not name.startswith(CLASSIFIER)}
     if any(name.startswith("image_encoder.") for name in state):
         for pattern, new in RENAMED:
             names = {name: re.sub(pattern, new, known) for name, known in names.items()}
@@ -116,6 +109,16 @@ def sha256_of(path: str | Path) -> str:
     """Of a file's content: what a run's card names its weights by."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _built(state: Mapping[str, Tensor]) -> Any:
+    """SamModel of transformers, of the size of a state dict; its encoder is of timm where that is MobileSAM's."""
+    from transformers import SamModel
+
+    sam: Any = SamModel(config_of(state))
+    if is_tiny(state):
+        sam.vision_encoder = tiny_vit.TinyEncoder(tiny_vit.size_of(state, ENCODER))
+    return sam
 
 
 def _check_fit(sam: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -136,6 +139,6 @@ def _unpickled(path: str | Path) -> Any:
 
 def _expected() -> str:
     return (
-        "give the file of a state dict of transformers' SamModel, or of segment_anything's vit_b, vit_l or vit_h "
-        "(sam_vit_b_01ec64.pth and its like)"
+        "give the file of a state dict of transformers' SamModel, of segment_anything's vit_b, vit_l or vit_h "
+        "(sam_vit_b_01ec64.pth and its like), or of MobileSAM (mobile_sam.pt)"
     )

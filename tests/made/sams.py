@@ -2,15 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.sam.tiny_vit import Size, TinyEncoder
+
 SIDE, PATCH = 128, 16
+SMALL = Size((8, 16, 16, 24), (1, 1, 2, 1), (1, 2, 2, 3), (1, 3, 4, 3), 32)
 WITHOUT = "transformers is not installed: pip install -e '.[sam]'"
 SHARED = "shared_image_embedding.positional_embedding"
+# Names of the encoder of MobileSAM as this suite holds it, and MobileSAM's own.
+MOBILE = {
+    r"vision_encoder\.trunk\.patch_embed\.conv1": "image_encoder.patch_embed.seq.0",
+    r"vision_encoder\.trunk\.patch_embed\.conv2": "image_encoder.patch_embed.seq.2",
+    r"vision_encoder\.trunk\.stages\.1\.downsample": "image_encoder.layers.0.downsample",
+    r"vision_encoder\.trunk\.stages\.2\.downsample": "image_encoder.layers.1.downsample",
+    r"vision_encoder\.trunk\.stages\.3\.downsample": "image_encoder.layers.2.downsample",
+    r"vision_encoder\.trunk\.stages": "image_encoder.layers",
+    r"(image_encoder\.(layers|patch).*)\.conv\.": r"\1.c.",
+}
 # Transformers' names and those of segment_anything, written down apart from what the network reads them by.
 ORIGINAL = {
     r"^vision_encoder\.layers": "image_encoder.blocks",
@@ -47,12 +61,32 @@ def tiny_sam(seed: int = 5) -> nn.Module:
     square = {"image_size": SIDE, "patch_size": PATCH}
     vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "output_channels": 32}
     vision |= {"window_size": 3, "global_attn_indexes": [1], "num_pos_feats": 16}
-    config = transformers.SamConfig(
+    return _random(transformers.SamModel(_config(vision, square)).eval(), seed)
+
+
+def tiny_mobile_sam(size: Size = SMALL, seed: int = 5) -> nn.Module:
+    """The same with an encoder as MobileSAM's, for pictures of 1024 pixels: its shapes do not tell their side."""
+    transformers = pytest.importorskip("transformers", reason=WITHOUT)
+    pytest.importorskip("timm", reason=WITHOUT)
+    sam = transformers.SamModel(_config({"num_hidden_layers": 0, "num_pos_feats": 16, "output_channels": 32}, {}))
+    sam.vision_encoder = TinyEncoder(size)
+    sam = _random(sam.eval(), seed)
+    for name, value in sam.named_buffers():  # of batch normalisation
+        if "running" in name:
+            value.uniform_(0.5, 1.5)
+    return sam
+
+
+def _config(vision: dict[str, Any], square: dict[str, int]) -> Any:
+    return pytest.importorskip("transformers", reason=WITHOUT).SamConfig(
         vision_config={**vision, **square},
         prompt_encoder_config={"hidden_size": 32, **square},
         mask_decoder_config={"hidden_size": 32, "mlp_dim": 48, "iou_head_hidden_dim": 24},
     )
-    sam = transformers.SamModel(config).eval()
+
+
+def _random(sam: nn.Module, seed: int) -> nn.Module:
+    """The same network with random weights."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sam.named_parameters():  # those that begin at zero, too
         decodes = "decoder" in name or "positional" in name or "point_embed" in name
@@ -73,7 +107,7 @@ def with_original_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     named = {}
     for name, value in state.items():
         if name != SHARED:  # there it is once, in the prompt encoder
-            for pattern, new in ORIGINAL.items():
+            for pattern, new in (MOBILE | ORIGINAL).items():
                 name = re.sub(pattern, new, name)
             named[name] = value
     return named

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from models.sam.network import PromptedSam, Prompts
+from models.sam.tiny_vit import MOBILE_SAM, TinyEncoder, size_of
 from models.sam.weights import load_sam, renamed, sha256_of
-from tests.made.sams import WITHOUT, tiny_sam, with_original_names, write_sam
+from tests.made.sams import WITHOUT, tiny_mobile_sam, tiny_sam, with_original_names, write_sam
 
 pytest.importorskip("transformers", reason=WITHOUT)
+pytest.importorskip("timm", reason=WITHOUT)
 # As in segment_anything's own file of vit_b, by heart.
 ORIGINAL_NAMES = (
     "image_encoder.pos_embed",
@@ -31,6 +33,21 @@ ORIGINAL_NAMES = (
     "mask_decoder.output_upscaling.3.weight",
     "mask_decoder.output_hypernetworks_mlps.3.layers.1.weight",
     "mask_decoder.iou_prediction_head.layers.2.bias",
+)
+
+# As in MobileSAM's.
+MOBILE_NAMES = (
+    "image_encoder.patch_embed.seq.0.c.weight",
+    "image_encoder.patch_embed.seq.2.bn.running_var",
+    "image_encoder.layers.0.blocks.0.conv2.c.weight",
+    "image_encoder.layers.0.downsample.conv3.bn.bias",
+    "image_encoder.layers.1.blocks.0.attn.attention_biases",
+    "image_encoder.layers.2.blocks.1.attn.qkv.weight",
+    "image_encoder.layers.2.downsample.conv2.c.weight",
+    "image_encoder.layers.3.blocks.0.local_conv.c.weight",
+    "image_encoder.layers.3.blocks.0.mlp.fc1.bias",
+    "image_encoder.neck.0.weight",
+    "image_encoder.neck.3.bias",
 )
 
 
@@ -85,9 +102,32 @@ def test_what_is_no_file_of_sam_is_refused_in_one_line(tmp_path):
     refused(tmp_path / "resnet.pth", r"holds no SAM: it lacks vision_encoder\.patch_embed\.projection\.weight")
 
 
-def test_mobile_sam_is_refused_by_name(tmp_path):
-    state = {"image_encoder.patch_embed.seq.0.c.weight": torch.zeros(1), "image_encoder.layers.0.x": torch.zeros(1)}
-    refused(write_sam(tmp_path / "mobile_sam.pt", state), "MobileSAM's .*TinyViT, which is not supported")
+def test_mobile_sam_is_read_under_its_own_names(tmp_path):
+    sam = tiny_mobile_sam()
+    state = with_original_names(sam.state_dict())
+    assert set(MOBILE_NAMES) <= set(state)
+    assert not any("trunk" in name or "stages" in name for name in state)
+    classifier = {"image_encoder.norm_head.weight": torch.ones(24), "image_encoder.head.bias": torch.ones(1000)}
+    loaded = load_sam(write_sam(tmp_path / "mobile_sam.pt", state | classifier), stand_in=True).eval()
+    given = {"pixel_values": torch.randn(1, 3, 1024, 1024), "input_points": torch.tensor([[[[300.0, 500.0]]]])}
+    with torch.no_grad():
+        expected, found = sam(**given), loaded(**given)
+    assert torch.equal(found.pred_masks, expected.pred_masks)
+    assert expected.pred_masks.std() > 0
+    refused(tmp_path / "mobile_sam.pt", "a SAM with a TinyViT of 8, 16, 16, 24 channels, which nobody published")
+    del state["image_encoder.layers.1.blocks.0.attn.attention_biases"]
+    refused(write_sam(tmp_path / "cut.pt", state), r"holds no SAM: it lacks vision_encoder.*attention_biases")
+
+
+def test_mobile_sam_is_as_large_as_published():
+    """5.74 M parameters, and 0.32 M of a classifier that is not built; the decoder gets cells of 16 pixels."""
+    with torch.device("meta"):
+        encoder = TinyEncoder(MOBILE_SAM).eval()
+        features = encoder(torch.zeros(1, 3, 1024, 1024))[0]
+    assert features.shape == (1, 256, 64, 64)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == 5_743_892
+    held = {f"vision_encoder.{name}": value for name, value in encoder.state_dict().items()}
+    assert size_of(held, "vision_encoder.") == MOBILE_SAM
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):
