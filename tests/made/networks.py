@@ -19,7 +19,7 @@ def network_experiments() -> list[str]:
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Parameters have shapes and no values, but for the tensor out of which MONAI's SwinUNETR reads numbers."""
+    """Parameters have shapes and no values, but for tensors out of which MONAI's SwinUNETR and timm read numbers."""
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
         yield

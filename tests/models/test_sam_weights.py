@@ -8,6 +8,7 @@ import torch
 from models.sam.network import PromptedSam, Prompts
 from models.sam.tiny_vit import MOBILE_SAM, TinyEncoder, size_of
 from models.sam.weights import load_sam, renamed, sha256_of
+from tests.made.networks import on_meta
 from tests.made.sams import WITHOUT, tiny_mobile_sam, tiny_sam, with_original_names, write_sam
 
 pytest.importorskip("transformers", reason=WITHOUT)
@@ -121,7 +122,7 @@ def test_mobile_sam_is_read_under_its_own_names(tmp_path):
 
 def test_mobile_sam_is_as_large_as_published():
     """5.74 M parameters, and 0.32 M of a classifier that is not built; the decoder gets cells of 16 pixels."""
-    with torch.device("meta"):
+    with on_meta():
         encoder = TinyEncoder(MOBILE_SAM).eval()
         features = encoder(torch.zeros(1, 3, 1024, 1024))[0]
     assert features.shape == (1, 256, 64, 64)
