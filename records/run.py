@@ -98,9 +98,14 @@ class Run:
         return "annotated" in told or model.get("mask") == "best"
 
     @property
+    def fits_shapes(self) -> bool:
+        """Whether there is no network: shapes are learned and fitted."""
+        return self.config.get("task") == "shape_model"
+
+    @property
     def trained_epochs(self) -> str:
         """How many epochs were trained, as its records say, and of how many if of more; "" where nobody says it."""
-        if self.config.get("task") == "shape_model":
+        if self.fits_shapes:
             return "fitted without epochs"
         asked = (self.config.get("scale") or {}).get("epochs")
         trained = (self.summary.get("train") or {}).get("epochs", asked)

@@ -123,10 +123,8 @@ def _versions(evidence: Evidence) -> list[str]:
 def _preset(run: Run) -> str:
     scale, data = run.config["scale"], run.config.get("data") or {}
     size = "x".join(str(side) for side in data.get("size", [])) or "unknown size"
-    text = (
-        f"Preset {scale.get('name')}: {run.trained_epochs}, width {scale.get('width')}, batch "
-        f"{scale.get('batch_size')}, {size} pixels of {data.get('spacing_mm')} mm."
-    )
+    network = "" if run.fits_shapes else f", width {scale.get('width')}, batch {scale.get('batch_size')}"
+    text = f"Preset {scale.get('name')}: {run.trained_epochs}{network}, {size} pixels of {data.get('spacing_mm')} mm."
     if scale.get("name") == PAPER_SIZE:
         return text
     stated = stated_size(run.config.get("paper") or {})
