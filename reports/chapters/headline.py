@@ -134,5 +134,5 @@ def _size(run: Run) -> str:
     side = " x ".join(str(side) for side in grid.get("size", ()))
     name = f"preset {scale['name']}" if "name" in scale else ""
     pixels = f"{side} pixels of {grid.get('spacing_mm')} mm" if side else ""
-    known = {key: scale.get(key) for key in ("width", "batch_size")}
+    known = {} if run.fits_shapes else {key: scale.get(key) for key in ("width", "batch_size")}
     return ", ".join(filter(None, (name, pixels, run.trained_epochs, stated_size(known))))
