@@ -48,14 +48,16 @@ def _in_a_process(cells: Callable[[], Any]) -> list[JobReturn]:
     _at_work.append(process)
     tells.close()
     process.join()
-    _at_work.remove(process)
     code = process.exitcode or 0
-    if code and abs(code) - 128 * (code > 0) not in ending.STOPS:
+    told_to_end = process not in _at_work  # by `_end_all`, by force where it took too long: it goes on another time
+    if code and not told_to_end and abs(code) - 128 * (code > 0) not in ending.STOPS:
         try:
             folder = heard.recv()
         except EOFError:
             folder = None  # it died before it had one: the grid's list says missing
         grid_cell.write_failure(folder, _cause_of_death(code))
+    if not told_to_end:
+        _at_work.remove(process)
     # What went wrong inside is in the cell's folder.
     return [JobReturn(status=JobStatus.COMPLETED, _return_value=None)]
 
@@ -76,6 +78,7 @@ def _work(cells: Callable[[], Any], tells: Connection) -> None:
 
 def _end_all() -> None:
     cells = [*_at_work]
+    _at_work.clear()
     for process in cells:
         process.terminate()
     give_up = time.monotonic() + PATIENCE_S
