@@ -7,13 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from datamodules.store.worker_end import end_unless, end_with_parent
 
 # A scheduler's end of time, Ctrl-C, Slurm's warning. Windows has no SIGUSR1.
 STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+AGAIN_S = 0.05  # until a stop is tried again that came at a moment when nothing can be raised
 GRACE_S = 8.0  # for putting things in order; Slurm kills 30 s after SIGTERM, Docker 10 s
 
 last_words: list[Callable[[], object]] = []  # what is still done when a signal or an error ends the process
@@ -48,6 +51,7 @@ def listen() -> None:
         os.set_blocking(tells, False)
         signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
         threading.Thread(target=_end_in_any_case, args=(told,), name="ending", daemon=True).start()
+        sys.unraisablehook = partial(_stop_again, sys.unraisablehook)
     hear()
 
 
@@ -66,6 +70,21 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     if not _heard:  # a second one would disturb the end that the first has begun
         _heard.append(signum)
         raise Stopped(signum)
+
+
+def _stop_again(otherwise: Callable[[Any], object], dropped: Any) -> None:
+    """Tries once more where `Stopped` came up in a destructor or a weak reference's callback: Python drops it there.
+
+    That is no rare moment: a signal that comes during a backward pass is handled by the first Python code after it, and
+    that is often what the graph's end has called back.
+    """
+    if not isinstance(dropped.exc_value, Stopped):
+        otherwise(dropped)
+        return
+    _heard.clear()
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), dropped.exc_value.signum))
+    again.daemon = True
+    again.start()
 
 
 def _pass_on(signum: int, frame: FrameType | None) -> None:
