@@ -89,12 +89,14 @@ class AdversarialModule(SegmentationModule):
         fake = torch.cat([image, scores.float().softmax(dim=1)], dim=1)
         one_hot = F.one_hot(batch.mask[drawn], labelled.shape[1]).movedim(-1, 1)
         real = torch.cat([image, one_hot.to(image)], dim=1)
-        constants = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        escapes = patches(functional_call(self.discriminator, constants, (fake,)))
+        adversarial = prediction.logits.new_zeros(())
+        if self.current_epoch >= self._first_epoch:
+            constants = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+            adversarial = (patches(functional_call(self.discriminator, constants, (fake,))) - 1).square().mean()
         said_real, said_fake = (patches(self.discriminator(seen)) for seen in (real, fake.detach()))
         self._accuracy = torch.cat([said_real.flatten() > 0.5, said_fake.flatten() <= 0.5]).float().mean()
         return {
-            "adversarial": (escapes - 1).square().mean() * (self.current_epoch >= self._first_epoch),
+            "adversarial": adversarial,
             "discriminator": ((said_real - 1).square().mean() + said_fake.square().mean()) / 2,
         }
 
