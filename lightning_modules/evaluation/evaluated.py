@@ -107,8 +107,11 @@ def _evaluate_slice(
     scan = NativeGrid(grid=store.grid, size=native.mask.shape, spacing_mm=native.spacing_mm)
     seen = replace(scan, pose=pose)
     num_structures = outputs.probabilities.shape[1] - 1
-    likeliest = seen.likeliest(outputs.probabilities[position]).numpy()
-    predicted = clean_up(likeliest, store.anatomy)
+    labelled = batch.labelled[position].cpu().numpy()
+    # Levels are counted among all that the network has found, be it that nobody drew some of it.
+    found = outputs.everything if clean_up.level_order else outputs.probabilities
+    cleaned = clean_up(seen.likeliest(found[position]).numpy(), store.anatomy)
+    predicted = np.where(labelled[cleaned], cleaned, 0)
     true_mask = torch.from_numpy(native.mask.astype(np.int64) * has_mask)
     network_boxes = None
     if outputs.boxes is not None and pose is None:
@@ -132,7 +135,7 @@ def _evaluate_slice(
         image=native.image,
         true_mask=true_mask.numpy(),
         predicted_mask=predicted,
-        labelled=batch.labelled[position].cpu().numpy(),
+        labelled=labelled,
         true_boxes=boxes_of_masks(true_mask[None], num_structures)[0].numpy(),
         mask_boxes=boxes_of_masks(torch.from_numpy(predicted)[None], num_structures)[0].numpy(),
         network_boxes=network_boxes,

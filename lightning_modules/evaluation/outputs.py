@@ -15,11 +15,13 @@ from models.prediction import Prediction
 class Outputs:
     """What is brought to the native grid, on the CPU, each on a grid of its own that covers the network's field.
 
-    `preliminary` and `ceiling` are the class probabilities of the preliminary mask, and the truth averaged to its grid;
-    `highest` is the largest of the heat maps at every pixel; `regions` are probabilities, each of its own region.
+    `everything` are the class probabilities whatever was labelled, `probabilities` those of what was; `preliminary` and
+    `ceiling` are those of the preliminary mask, and the truth averaged to its grid; `highest` is the largest of
+    the heat maps at every pixel; `regions` are probabilities, each of its own region.
     """
 
     probabilities: Float[Tensor, "b c h w"]
+    everything: Float[Tensor, "b c h w"]
     preliminary: Float[Tensor, "b c h_p w_p"] | None
     ceiling: Float[Tensor, "b c h_p w_p"] | None
     boxes: Float[Tensor, "b n 4"] | None
@@ -46,6 +48,7 @@ class Outputs:
         )
         return cls(
             probabilities=merge_unlabelled(prediction.logits.float(), batch.labelled).softmax(dim=1).cpu(),
+            everything=prediction.logits.float().softmax(dim=1).cpu(),
             preliminary=preliminary,
             ceiling=ceiling,
             boxes=boxes,

@@ -9,12 +9,15 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import one_hot
 
 from datamodules.anatomy import Anatomy
 from lightning_modules.arms.clean_up_arms import check_clean_up_arm, cleaned_up
 from lightning_modules.evaluation.clean_up import AS_FOUND, CleanUp
+from lightning_modules.evaluation.evaluated import evaluate
 from lightning_modules.evaluation.level_order import in_level_order
 from lightning_modules.segmentation import SegmentationModule
+from lightning_modules.tasks.training import build
 from models.prediction import Prediction
 from models.strides import Strides
 from tests.conftest import TINY_PHANTOM, compose_line
@@ -129,6 +132,28 @@ def test_what_lies_beyond_the_last_level_is_background():
     np.testing.assert_array_equal(found[:20, :36], 0)
     np.testing.assert_array_equal(found[20:], mask[20:])
     np.testing.assert_array_equal(found == SPINE.class_index("canal"), mask == SPINE.class_index("canal"))
+
+
+def test_levels_are_counted_among_what_nobody_drew(composed):
+    """L1 is drawn in nobody; the network calls it L2, and the disc below it L2/3."""
+    spines = ("experiment=unet_sagittal", "phantom.masked_patients=8", "phantom.spacing_mm=4.0")
+    data, _, _ = build(composed(*TINY_PHANTOM, "trainer=smoke", *spines))
+    batch = next(iter(data.test_dataloader()))
+    number = {name: data.anatomy.class_index(name) for name in data.anatomy.structures}
+    one_off, labelled = batch.mask.clone(), batch.labelled.clone()
+    one_off[batch.mask == number["L1"]], one_off[batch.mask == number["L1/2"]] = number["L2"], number["L2/3"]
+    labelled[:, number["L1"]] = False
+    logits = 20 * one_hot(one_off, data.anatomy.num_classes).movedim(-1, 1).float()
+    (item, *_) = evaluate(
+        Prediction(logits=logits),
+        replace(batch, labelled=labelled),
+        data.store,
+        clean_up=CleanUp(level_order=True),
+    )
+    assert (item.predicted_mask[item.true_mask == number["L1"]] == 0).mean() > 0.9
+    for name in ("L1/2", "L2", "L5/S1"):
+        true, found = item.true_mask == number[name], item.predicted_mask == number[name]
+        assert 2 * (true & found).sum() / (true.sum() + found.sum()) > 0.8
 
 
 def test_small_pieces_go_and_both_sides_stay():
