@@ -40,6 +40,7 @@ HOSTS = {
     "model=region_unet": "baur_unet",
     "objective=region_dice_focal": "baur_unet",
     "callbacks=regions": "baur_unet",
+    "start": "fine_tuned_axial",
     "+paper=baur2021": "baur_unet",
 }
 
