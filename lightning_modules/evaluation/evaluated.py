@@ -95,7 +95,8 @@ def evaluate(
             back into upright ones and are left out.
         clean_up: What is done to the mask afterwards.
     """
-    outputs = Outputs.of(prediction, batch, mechanism=mechanism)
+    # Levels are counted among all that the network has found, be it that nobody drew some of it.
+    outputs = Outputs.of(prediction, batch, mechanism=mechanism, merged=not clean_up.level_order)
     return [_evaluate_slice(position, outputs, batch, store, pose, clean_up) for position in range(len(batch))]
 
 
@@ -108,9 +109,7 @@ def _evaluate_slice(
     seen = replace(scan, pose=pose)
     num_structures = outputs.probabilities.shape[1] - 1
     labelled = batch.labelled[position].cpu().numpy()
-    # Levels are counted among all that the network has found, be it that nobody drew some of it.
-    found = outputs.everything if clean_up.level_order else outputs.probabilities
-    cleaned = clean_up(seen.likeliest(found[position]).numpy(), store.anatomy)
+    cleaned = clean_up(seen.likeliest(outputs.probabilities[position]).numpy(), store.anatomy)
     predicted = np.where(labelled[cleaned], cleaned, 0)
     true_mask = torch.from_numpy(native.mask.astype(np.int64) * has_mask)
     network_boxes = None

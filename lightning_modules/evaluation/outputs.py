@@ -15,13 +15,11 @@ from models.prediction import Prediction
 class Outputs:
     """What is brought to the native grid, on the CPU, each on a grid of its own that covers the network's field.
 
-    `everything` are the class probabilities whatever was labelled, `probabilities` those of what was; `preliminary` and
-    `ceiling` are those of the preliminary mask, and the truth averaged to its grid; `highest` is the largest of
-    the heat maps at every pixel; `regions` are probabilities, each of its own region.
+    `preliminary` and `ceiling` are the class probabilities of the preliminary mask, and the truth averaged to its grid;
+    `highest` is the largest of the heat maps at every pixel; `regions` are probabilities, each of its own region.
     """
 
     probabilities: Float[Tensor, "b c h w"]
-    everything: Float[Tensor, "b c h w"]
     preliminary: Float[Tensor, "b c h_p w_p"] | None
     ceiling: Float[Tensor, "b c h_p w_p"] | None
     boxes: Float[Tensor, "b n 4"] | None
@@ -34,9 +32,10 @@ class Outputs:
     shows_mechanism: bool
 
     @classmethod
-    def of(cls, prediction: Prediction, batch: SpineBatch, *, mechanism: bool) -> "Outputs":
-        """Takes them from a prediction; unlabelled classes are merged into the background."""
+    def of(cls, prediction: Prediction, batch: SpineBatch, *, mechanism: bool, merged: bool = True) -> "Outputs":
+        """Takes them from a prediction; unlabelled classes are merged into the background, or else stay in the mask."""
         preliminary = ceiling = None
+        logits = prediction.logits.float()
         if mechanism and prediction.preliminary is not None:
             scores = prediction.preliminary.float()
             preliminary = merge_unlabelled(scores, batch.labelled).softmax(dim=1).cpu()
@@ -47,8 +46,7 @@ class Outputs:
             for value in (tested.boxes, tested.saliency, tested.gated_features, tested.heatmaps, tested.attention)
         )
         return cls(
-            probabilities=merge_unlabelled(prediction.logits.float(), batch.labelled).softmax(dim=1).cpu(),
-            everything=prediction.logits.float().softmax(dim=1).cpu(),
+            probabilities=(merge_unlabelled(logits, batch.labelled) if merged else logits).softmax(dim=1).cpu(),
             preliminary=preliminary,
             ceiling=ceiling,
             boxes=boxes,
